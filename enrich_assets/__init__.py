@@ -1,0 +1,1 @@
+"""Curate medical-image training sets: redundancy, ranking, and proof of how few labels suffice."""

@@ -1,0 +1,1 @@
+"""What Dagster sees: thin assets, checks, jobs, sensors, schedules, resources, partitions."""

@@ -1,0 +1,1 @@
+"""What is shown: figures and the one-page report, drawn from published tables alone."""
