@@ -1,0 +1,72 @@
+"""Progress of long work: a bar with count, rate and time left in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Advance = Callable[[int, int, dict[str, float]], None]
+PLAIN_EVERY_SECONDS = 10.0
+
+
+@contextmanager
+def progress(title: str, unit: str = "") -> Iterator[Advance]:
+    """Yields `advance(done, total, metrics)`. Safe to call often: what is shown is throttled."""
+    if sys.stderr.isatty():
+        with _bar(title, unit) as advance:
+            yield advance
+    else:
+        yield _lines(title, unit)
+
+
+@contextmanager
+def _bar(title: str, unit: str) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[metrics]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None, metrics="", rate="")
+        start = time.monotonic()
+
+        def advance(done: int, total: int, metrics: dict[str, float]) -> None:
+            rate = done / max(time.monotonic() - start, 1e-9)
+            bar.update(task, completed=done, total=total, metrics=_metrics(metrics), rate=f"{rate:,.1f} {unit}/s")
+
+        yield advance
+
+
+def _lines(title: str, unit: str) -> Advance:
+    start = time.monotonic()
+    said = start
+
+    def advance(done: int, total: int, metrics: dict[str, float]) -> None:
+        nonlocal said
+        here = time.monotonic()
+        if here - said < PLAIN_EVERY_SECONDS:
+            return
+        said = here
+        rate = done / max(here - start, 1e-9)
+        left = (total - done) / rate if rate else float("nan")
+        print(
+            f"  {title}: {done:,} of {total:,} {unit}, {rate:,.1f}/s, {left:,.0f} s left {_metrics(metrics)}".rstrip(),
+            file=sys.stderr,
+            flush=True,
+        )
+
+    return advance
+
+
+def _metrics(metrics: dict[str, float]) -> str:
+    return " ".join(f"{name} {value:.4g}" for name, value in metrics.items())

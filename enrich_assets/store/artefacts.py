@@ -1,0 +1,158 @@
+"""Artefacts: the files of one materialisation, written to a draft, then moved to a path that ends in their digest.
+
+Formats: NumPy `.npy` for arrays, Parquet for tables, safetensors for weights; nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from enrich_assets.store.folder import Folder
+from enrich_assets.store.receipts import Cell, DamagedStore, Receipt, Receipts, digest_of, now
+
+
+class Draft:
+    """An artefact in the making. Files in it survive an interruption when the draft is `resumed` by the same key."""
+
+    def __init__(self, store: Store, cell: Cell, settings: str, inputs: Mapping[str, str]) -> None:
+        self.store, self.cell, self.settings, self.inputs = store, cell, settings, dict(inputs)
+        self.folder = f"drafts/{cell.folder}/{digest_of([settings, self.inputs])[:16]}"
+        self._files: dict[str, str] = {}
+        self._notes: dict[str, str] = {}
+
+    def bytes(self, name: str, content: bytes, *, note: bool = False) -> None:
+        """Write a file. A `note` lies beside the content and does not count into the digest."""
+        self.store.folder.write(f"{self.folder}/{name}", content)
+        (self._notes if note else self._files)[name] = hashlib.sha256(content).hexdigest()
+
+    def array(self, name: str, array: np.ndarray, *, note: bool = False) -> None:
+        buffer = io.BytesIO()
+        np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
+        self.bytes(f"{name}.npy", buffer.getvalue(), note=note)
+
+    def table(self, name: str, table: pd.DataFrame, *, note: bool = False) -> None:
+        buffer = io.BytesIO()
+        table.to_parquet(buffer, index=False, compression="zstd")
+        self.bytes(f"{name}.parquet", buffer.getvalue(), note=note)
+
+    def weights(self, name: str, tensors: Mapping[str, Any], *, note: bool = False) -> None:
+        """`tensors`: name -> torch tensor or NumPy array."""
+        from safetensors.numpy import save
+
+        arrays = {k: np.ascontiguousarray(t.detach().cpu().numpy() if hasattr(t, "detach") else t) for k, t in tensors.items()}
+        self.bytes(f"{name}.safetensors", save(arrays), note=note)
+
+    def has(self, name: str) -> bool:
+        """Whether an interrupted attempt at this very draft has left the file; if so it counts as written."""
+        path = f"{self.folder}/{name}"
+        if name not in self._files and self.store.folder.exists(path):
+            self._files[name] = self.store.folder.digest(path)
+        return name in self._files
+
+    def read(self, name: str) -> bytes:
+        return self.store.folder.read(f"{self.folder}/{name}")
+
+    def scratch(self, name: str, content: bytes | None) -> None:
+        """Write a checkpoint beside the draft, or with None remove it; it never becomes part of the artefact."""
+        path = f"{self.folder}.{name}"
+        self.store.folder.remove(path) if content is None else self.store.folder.write(path, content)
+
+    def scratched(self, name: str) -> bytes | None:
+        path = f"{self.folder}.{name}"
+        return self.store.folder.read(path) if self.store.folder.exists(path) else None
+
+    def commit(self, *, run_id: str = "", digest: str | None = None, **figures: Any) -> Receipt:
+        """Move the files to their place, then write the receipt. `digest`: when the content has a name of its own."""
+        receipt = Receipt(
+            asset=self.cell.asset,
+            partition=self.cell.partition,
+            digest=digest or digest_of(self._files),
+            settings=self.settings,
+            inputs=self.inputs,
+            files=self._files,
+            notes=self._notes,
+            figures=figures,
+            run_id=run_id,
+            created_at=now(),
+        )
+        if self._files or self._notes:
+            self.store.place(self.folder, receipt)
+        self.store.receipts.write(receipt)
+        return receipt
+
+
+class Store:
+    """Artefacts and receipts below one URL."""
+
+    def __init__(self, url: str) -> None:
+        self.folder = Folder(url)
+        self.receipts = Receipts(self.folder)
+
+    def draft(self, cell: Cell, *, settings: str, inputs: Mapping[str, str]) -> Draft:
+        return Draft(self, cell, settings, inputs)
+
+    def place(self, draft: str, receipt: Receipt) -> None:
+        target = f"artefacts/{receipt.folder}"
+        if self.folder.exists(target):
+            # The same content again. Its files may have been damaged since: what was just made replaces them.
+            for name in [*receipt.files, *receipt.notes]:
+                self.folder.write(f"{target}/{name}", self.folder.read(f"{draft}/{name}"))
+            self.folder.remove(draft)
+        else:
+            self.folder.move(draft, target)
+
+    def path(self, receipt: Receipt, name: str) -> str:
+        return f"artefacts/{receipt.folder}/{name}"
+
+    def bytes(self, receipt: Receipt, name: str) -> bytes:
+        """Raises DamagedStore, naming the file, when it is gone."""
+        try:
+            return self.folder.read(self.path(receipt, name))
+        except FileNotFoundError as error:
+            raise DamagedStore(
+                f"{self.folder.path(self.path(receipt, name))} is gone, though {receipt.cell} was materialised: "
+                f"materialise {receipt.cell} again"
+            ) from error
+
+    def array(self, receipt: Receipt, name: str) -> np.ndarray:
+        """Memory-mapped where the store is a local folder."""
+        local = self.folder.local_path(self.path(receipt, f"{name}.npy"))
+        if local is not None:
+            try:
+                return np.load(local, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+            except FileNotFoundError:
+                pass  # said properly below
+        return np.load(io.BytesIO(self.bytes(receipt, f"{name}.npy")), allow_pickle=False)  # type: ignore[no-any-return]
+
+    def table(self, receipt: Receipt, name: str) -> pd.DataFrame:
+        return pd.read_parquet(io.BytesIO(self.bytes(receipt, f"{name}.parquet")))
+
+    def weights(self, receipt: Receipt, name: str, *, verify: bool = True) -> dict[str, np.ndarray]:
+        """Tensors of a safetensors file, checked against the receipt before use. Raises DamagedStore."""
+        from safetensors.numpy import load
+
+        content = self.bytes(receipt, f"{name}.safetensors")
+        wanted = receipt.files.get(f"{name}.safetensors") or receipt.notes.get(f"{name}.safetensors")
+        if verify and hashlib.sha256(content).hexdigest() != wanted:
+            raise DamagedStore(
+                f"{self.folder.path(self.path(receipt, name))}.safetensors is not what {receipt.cell} wrote: "
+                f"materialise {receipt.cell} again"
+            )
+        return load(content)
+
+    def damaged(self, receipt: Receipt) -> dict[str, str]:
+        """Files of the receipt that no longer hold what was written: name -> 'changed' or 'gone'."""
+        found = {}
+        for name, wanted in {**receipt.files, **receipt.notes}.items():
+            path = self.path(receipt, name)
+            if not self.folder.exists(path):
+                found[name] = "gone"
+            elif self.folder.digest(path) != wanted:
+                found[name] = "changed"
+        return found

@@ -1,0 +1,104 @@
+"""A folder behind a URL: whole files read and written through fsspec, so that a reader never sees half of one.
+
+Only bytes and names live here; what the bytes mean is the business of the modules beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+
+class Folder:
+    """A folder at a URL (`/srv/enrich`, `file:///srv/enrich`, `memory://test`, `s3://bucket/enrich`)."""
+
+    def __init__(self, url: str) -> None:
+        self.fs, root = fsspec.core.url_to_fs(url)
+        self.root = root.rstrip("/")
+        self.url = url.rstrip("/")
+
+    def __repr__(self) -> str:
+        return f"Folder({self.url!r})"
+
+    def __truediv__(self, name: str) -> Folder:
+        return Folder(f"{self.url}/{name}")
+
+    def path(self, name: str) -> str:
+        return f"{self.root}/{name}"
+
+    def local_path(self, name: str) -> str | None:
+        """The path on this machine, or None where the folder lies elsewhere."""
+        return self.path(name) if isinstance(self.fs, LocalFileSystem) else None
+
+    def exists(self, name: str) -> bool:
+        return bool(self.fs.exists(self.path(name)))
+
+    def read(self, name: str) -> bytes:
+        """Raises FileNotFoundError when there is no such file."""
+        return self.fs.cat_file(self.path(name))  # type: ignore[no-any-return]
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write beside, then rename: the name holds either what it held before or all of `content`."""
+        target = self.path(name)
+        parent, _, base = target.rpartition("/")
+        self.fs.makedirs(parent, exist_ok=True)
+        beside = f"{parent}/.{base}.{uuid.uuid4().hex[:8]}"
+        if isinstance(self.fs, LocalFileSystem):
+            with open(beside, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, target)
+        else:  # an object store's put is whole or not at all
+            self.fs.pipe_file(target, content)
+
+    def digest(self, name: str) -> str:
+        """sha256 of the file as it stands now, in hex."""
+        digest = hashlib.sha256()
+        with self.fs.open(self.path(name), "rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+        return digest.hexdigest()
+
+    def size(self, name: str) -> int:
+        return int(self.fs.size(self.path(name)) or 0)
+
+    def files(self, name: str = "", suffix: str = "") -> Iterator[str]:
+        """Names below, relative to this folder, in order; hidden ones (half-written) left out."""
+        start = self.path(name).rstrip("/") if name else self.root
+        if not self.fs.exists(start):
+            return
+        self.fs.invalidate_cache()
+        for found in sorted(self.fs.find(start)):
+            relative = found[len(self.root) :].lstrip("/") if found.startswith(self.root) else found
+            if relative.endswith(suffix) and not relative.rpartition("/")[2].startswith("."):
+                yield relative
+
+    def folders(self, name: str = "") -> list[str]:
+        """Names of the folders directly below."""
+        start = self.path(name).rstrip("/") if name else self.root
+        if not self.fs.exists(start):
+            return []
+        self.fs.invalidate_cache()
+        found = self.fs.ls(start, detail=True)
+        return sorted(entry["name"].rstrip("/").rpartition("/")[2] for entry in found if entry["type"] == "directory")
+
+    def remove(self, name: str) -> None:
+        if self.exists(name):
+            self.fs.rm(self.path(name), recursive=True)
+
+    def move(self, source: str, target: str) -> None:
+        """Rename a folder; if the target is there already (the same content), the source is dropped."""
+        if self.exists(target):
+            self.remove(source)
+            return
+        self.fs.makedirs(self.path(target).rpartition("/")[0], exist_ok=True)
+        if isinstance(self.fs, LocalFileSystem):
+            os.replace(self.path(source), self.path(target))
+        else:
+            self.fs.mv(self.path(source), self.path(target), recursive=True)
