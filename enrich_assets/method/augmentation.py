@@ -1,0 +1,81 @@
+"""Random movement of images and their masks together, a batch at a time on the device.
+
+One affine map per sample: image sampled bilinearly, mask by its nearest pixel, both filled with 0 outside.
+Random numbers come from torch's generator, which the caller seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class AugmentationSettings:
+    """Ranges of the movement; the defaults are the paper's. All zero and no flips = no augmentation."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    rotation: float = 25.0  # degrees, either way
+    shift: float = 0.2  # share of height and of width, either way
+    flip_horizontal: bool = True  # for one image in two
+    flip_vertical: bool = True
+    shear: float = 0.05  # columns moved per row, either way
+    zoom: float = 0.15  # factor 1 - zoom .. 1 + zoom, height and width apart
+
+    def moves(self) -> bool:
+        return bool(
+            self.rotation or self.shift or self.flip_horizontal or self.flip_vertical or self.shear or self.zoom
+        )
+
+
+def random_maps(n: int, height: int, width: int, settings: AugmentationSettings, device: torch.device) -> Tensor:
+    """(n, 2, 3) float32 affine maps from output to input coordinates, in grid_sample's units (-1..1).
+
+    Rotation and shear are composed in pixels, so that they are true on images that are not square.
+    """
+
+    def between(low: float, high: float) -> Tensor:
+        return torch.rand(n, device=device) * (high - low) + low
+
+    def sign(flip: bool) -> Tensor:
+        return 1.0 - 2.0 * (torch.rand(n, device=device) < 0.5).float() * float(flip)
+
+    angle = between(-1, 1) * math.radians(settings.rotation)
+    shear = between(-1, 1) * settings.shear
+    zoom_x, zoom_y = between(1 - settings.zoom, 1 + settings.zoom), between(1 - settings.zoom, 1 + settings.zoom)
+    scale_x = sign(settings.flip_horizontal) / zoom_x  # output to input: a zoom in samples a smaller square
+    scale_y = sign(settings.flip_vertical) / zoom_y
+    shift_x, shift_y = between(-1, 1) * settings.shift, between(-1, 1) * settings.shift
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    # rotation @ [[1, shear], [0, 1]] @ diag(scale), columns x and y
+    xx, xy = cos * scale_x, (cos * shear - sin) * scale_y
+    yx, yy = sin * scale_x, (sin * shear + cos) * scale_y
+    aspect = height / width
+    rows = [
+        torch.stack([xx, xy * aspect, 2 * shift_x], dim=1),
+        torch.stack([yx / aspect, yy, 2 * shift_y], dim=1),
+    ]
+    return torch.stack(rows, dim=1)  # (n, 2, 3)
+
+
+def augment(images: Tensor, masks: Tensor, settings: AugmentationSettings) -> tuple[Tensor, Tensor]:
+    """Move each image and its mask by one random affine map.
+
+    images: (b, h, w) float32.   masks: (b, h, w) of any integer type.   Returns the same shapes and types.
+    """
+    if not settings.moves():
+        return images, masks
+    b, h, w = images.shape
+    maps = random_maps(b, h, w, settings, images.device)
+    grid = F.affine_grid(maps, [b, 1, h, w], align_corners=False)  # (b, h, w, 2)
+    moved = F.grid_sample(images.unsqueeze(1), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    # Class indices are small integers, exact in float32.
+    classes = masks.unsqueeze(1).to(torch.float32)
+    moved_masks = F.grid_sample(classes, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+    return moved.squeeze(1), moved_masks.squeeze(1).to(masks.dtype)
