@@ -346,9 +346,11 @@ def test_a_connection_in_our_own_process_neither_blocks_nor_hides_the_new_file(t
 def test_the_log_of_a_shell_that_died_is_not_replayed_into_the_new_file(tmp_path: Path) -> None:
     path = tmp_path / "enrich.duckdb"
     publish(generation(1), path)
-    scribble = (
-        "import os, sys, duckdb; duckdb.connect(sys.argv[1]).execute('DELETE FROM frames'); os._exit(9)"
-    )
+    scribble = """import os, sys, duckdb
+connection = duckdb.connect(sys.argv[1])
+connection.execute('DELETE FROM frames')
+os._exit(9)
+"""
     assert subprocess.run([sys.executable, "-c", scribble, str(path)], check=False).returncode == 9
     assert Path(f"{path}.wal").exists()
     assert query(path, COHERENT).n[0] == 300  # our reader does not see the scribble either
