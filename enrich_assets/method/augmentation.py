@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -16,25 +15,17 @@ from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
-class AugmentationSettings:
-    """Ranges of the movement; the defaults are the paper's. All zero and no flips = no augmentation."""
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+class Augmentation:
+    """Ranges of the movement; the defaults are the paper's."""
 
     rotation: float = 25.0  # degrees, either way
     shift: float = 0.2  # share of height and of width, either way
-    flip_horizontal: bool = True  # for one image in two
-    flip_vertical: bool = True
     shear: float = 0.05  # columns moved per row, either way
     zoom: float = 0.15  # factor 1 - zoom .. 1 + zoom, height and width apart
-
-    def moves(self) -> bool:
-        return bool(
-            self.rotation or self.shift or self.flip_horizontal or self.flip_vertical or self.shear or self.zoom
-        )
+    flips: bool = True  # left-right and up-down, each for one image in two
 
 
-def random_maps(n: int, height: int, width: int, settings: AugmentationSettings, device: torch.device) -> Tensor:
+def random_maps(n: int, height: int, width: int, ranges: Augmentation, device: torch.device) -> Tensor:
     """(n, 2, 3) float32 affine maps from output to input coordinates, in grid_sample's units (-1..1).
 
     Rotation and shear are composed in pixels, so that they are true on images that are not square.
@@ -43,15 +34,15 @@ def random_maps(n: int, height: int, width: int, settings: AugmentationSettings,
     def between(low: float, high: float) -> Tensor:
         return torch.rand(n, device=device) * (high - low) + low
 
-    def sign(flip: bool) -> Tensor:
-        return 1.0 - 2.0 * (torch.rand(n, device=device) < 0.5).float() * float(flip)
+    def sign() -> Tensor:
+        return 1.0 - 2.0 * (torch.rand(n, device=device) < 0.5).float() * float(ranges.flips)
 
-    angle = between(-1, 1) * math.radians(settings.rotation)
-    shear = between(-1, 1) * settings.shear
-    zoom_x, zoom_y = between(1 - settings.zoom, 1 + settings.zoom), between(1 - settings.zoom, 1 + settings.zoom)
-    scale_x = sign(settings.flip_horizontal) / zoom_x  # output to input: a zoom in samples a smaller square
-    scale_y = sign(settings.flip_vertical) / zoom_y
-    shift_x, shift_y = between(-1, 1) * settings.shift, between(-1, 1) * settings.shift
+    angle = between(-1, 1) * math.radians(ranges.rotation)
+    shear = between(-1, 1) * ranges.shear
+    zoom_x, zoom_y = between(1 - ranges.zoom, 1 + ranges.zoom), between(1 - ranges.zoom, 1 + ranges.zoom)
+    scale_x = sign() / zoom_x  # output to input: a zoom in samples a smaller square
+    scale_y = sign() / zoom_y
+    shift_x, shift_y = between(-1, 1) * ranges.shift, between(-1, 1) * ranges.shift
     cos, sin = torch.cos(angle), torch.sin(angle)
     # rotation @ [[1, shear], [0, 1]] @ diag(scale), columns x and y
     xx, xy = cos * scale_x, (cos * shear - sin) * scale_y
@@ -64,17 +55,17 @@ def random_maps(n: int, height: int, width: int, settings: AugmentationSettings,
     return torch.stack(rows, dim=1)  # (n, 2, 3)
 
 
-def augment(images: Tensor, masks: Tensor, settings: AugmentationSettings) -> tuple[Tensor, Tensor]:
+def augment(images: Tensor, masks: Tensor, ranges: Augmentation) -> tuple[Tensor, Tensor]:
     """Move each image and its mask by one random affine map.
 
     images: (b, h, w) float32.   masks: (b, h, w) of any integer type.   Returns the same shapes and types.
     """
-    if not settings.moves():
-        return images, masks
     b, h, w = images.shape
-    maps = random_maps(b, h, w, settings, images.device)
+    maps = random_maps(b, h, w, ranges, images.device)
     grid = F.affine_grid(maps, [b, 1, h, w], align_corners=False)  # (b, h, w, 2)
-    moved = F.grid_sample(images.unsqueeze(1), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    moved = F.grid_sample(
+        images.unsqueeze(1), grid, mode="bilinear", padding_mode="zeros", align_corners=False
+    )
     # Class indices are small integers, exact in float32.
     classes = masks.unsqueeze(1).to(torch.float32)
     moved_masks = F.grid_sample(classes, grid, mode="nearest", padding_mode="zeros", align_corners=False)

@@ -5,8 +5,7 @@ The network is in `resnet`, the loop in `training`, the score in `metrics`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,12 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from enrich_assets.method.device import pick
+from enrich_assets.method.hyperparameters import ClassifierSettings
 from enrich_assets.method.resnet import ResNet, ResNetShape
 from enrich_assets.method.training import (
-    Drops,
+    CHECKPOINT_STEPS,
     Progress,
     Save,
-    Schedule,
     TrainedModel,
     as_frames,
     build,
@@ -29,9 +28,11 @@ from enrich_assets.method.training import (
     fingerprint,
     load_arrays,
     mixed_precision,
+    placed,
     repeatable,
     resident,
     run_epochs,
+    schedule_of,
     state_arrays,
 )
 
@@ -39,23 +40,8 @@ MEAN = "input_mean"  # name of the per-pixel training mean among the weights
 PREDICTION_BATCH = 256
 
 
-@dataclass(frozen=True)
-class ClassifierSettings:
-    """The paper's ResNet training (Chinn et al. 2023)."""
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    width: float = 1.0  # factor on 32/64/128/256 channels and 512 dense units
-    dropout: float = 0.5  # before the last layer
-    epochs: int = 175  # passes over the subset
-    min_steps: int = 0  # more passes for a small subset, until this many steps are done
-    batch_size: int = 32
-    learning_rate: float = 5e-4  # Adam
-    drops: Drops = ((100, 1e-4), (150, 5e-5))  # (epoch, learning rate from then on)
-    checkpoint_every: int = 10  # epochs
-
-    def schedule(self) -> Schedule:
-        return Schedule(self.epochs, self.batch_size, self.learning_rate, self.drops, self.min_steps)
+def shape_of(settings: ClassifierSettings, n_classes: int) -> ResNetShape:
+    return ResNetShape(n_classes, settings.widths, settings.dense, settings.dropout)
 
 
 class Classifier(nn.Module):
@@ -84,12 +70,13 @@ def train_classifier(
     progress: Progress | None = None,
     resume: bytes | None = None,
     save: Save | None = None,
+    checkpoint_steps: int = CHECKPOINT_STEPS,
 ) -> TrainedModel:
     """Train on a subset.
 
     images: (n, h, w) uint8.   labels: (n,) int in 0..n_classes-1; a class may be missing from the subset.
-    settings: None for the paper's.   The per-pixel mean of the subset is kept among the weights ("input_mean",
-    (h, w) float32 in 0..1).   History: loss and accuracy per epoch (as trained, dropout on).
+    settings: None for the paper's.   The per-pixel mean of the subset is kept among the weights
+    ("input_mean", (h, w) float32 in 0..1).   History: loss and accuracy per epoch (as trained, dropout on).
     Same arguments, same machine: the same weights, bit for bit.   Raises ValueError on what does not fit.
     """
     settings = settings or ClassifierSettings()
@@ -105,7 +92,11 @@ def train_classifier(
     if len(images) == 1:  # batch norm needs two
         images, labels = np.repeat(images, 2, axis=0), np.repeat(labels, 2)
     place = pick(device)
-    shape = ResNetShape(n_classes, settings.width, settings.dropout)
+    shape = shape_of(settings, n_classes)
+    if min(images.shape[1:]) < shape.least_side:
+        raise ValueError(
+            f"{len(shape.widths) - 1} blocks need images of {shape.least_side} pixels or more a side"
+        )
     with repeatable(place):
         model = build(lambda: Classifier(shape, *images.shape[1:]), seed, place)
         assert isinstance(model, Classifier)
@@ -125,14 +116,14 @@ def train_classifier(
             model,
             batch_loss,
             len(images),
-            settings.schedule(),
+            schedule_of(settings),
             seed=seed,
             device=place,
             made_of=made_of,
             progress=progress,
             resume=resume,
             save=save,
-            save_every=settings.checkpoint_every,
+            checkpoint_steps=checkpoint_steps,
         )
     return TrainedModel(state_arrays(model), history, device_name(place))
 
@@ -160,11 +151,10 @@ def predict_classes(
     place = pick(device)
     # Not drawn from a seed: every weight is overwritten.
     with repeatable(place):
-        model = Classifier(ResNetShape(n_classes, settings.width, settings.dropout), height, width)
-        load_arrays(model, weights).to(place, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        model = Classifier(shape_of(settings, n_classes), height, width)
+        placed(load_arrays(model, weights), place).eval()
         parts = [
             torch.softmax(model(resident(images[a:b], place)), dim=1).cpu().numpy()
             for a, b in chunks(len(images), PREDICTION_BATCH)
         ]
     return np.concatenate(parts) if parts else np.zeros((0, n_classes), np.float32)
-

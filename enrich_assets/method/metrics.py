@@ -14,8 +14,8 @@ def auc(truth: ArrayLike, scores: ArrayLike) -> float:
     """Area under the ROC curve: the chance that a positive outscores a negative, ties counting one half.
 
     truth: (n,) 0/1 or bool.   scores: (n,) real.   Returns a value in [0, 1].
-    Exact Mann-Whitney statistic over mid-ranks (twice a mid-rank is an integer, so nothing is rounded before the
-    one division at the end); equals `sklearn.metrics.roc_auc_score`.
+    Exact Mann-Whitney statistic over mid-ranks (twice a mid-rank is an integer, so nothing is rounded
+    before the one division at the end); equals `sklearn.metrics.roc_auc_score`.
     Raises ValueError when a class is absent, when lengths differ, when a score is not finite.
     """
     positive = np.asarray(truth)
@@ -89,7 +89,7 @@ def jaccard_counts(
 
 
 def frame_jaccard(intersections: ArrayLike, unions: ArrayLike) -> NDArray[np.float64]:
-    """Mean Jaccard over the structures of each frame: (n,) float64, NaN where no structure is in either mask."""
+    """Mean Jaccard over a frame's structures: (n,) float64, NaN where none is in either mask."""
     i = np.asarray(intersections, dtype=np.float64)
     u = np.asarray(unions, dtype=np.float64)
     if i.ndim != 2 or i.shape != u.shape:
@@ -106,8 +106,8 @@ def jaccard(intersections: ArrayLike, unions: ArrayLike) -> float:
     """Mean Jaccard: over the structures of a frame, then over the frames.
 
     intersections, unions: (n, structures) pixel counts from `jaccard_counts` (no background).
-    - A structure absent from truth and prediction (union 0) is left out of its frame's mean: nothing was asked
-      and nothing was claimed.
+    - A structure absent from truth and prediction (union 0) is left out of its frame's mean: nothing was
+      asked and nothing was claimed.
     - A structure absent from one of them counts 0 (it was missed, or invented).
     - A frame in which every structure is absent from both is left out of the mean over frames.
     Raises ValueError when no frame is left, when shapes differ, or when an intersection exceeds its union.

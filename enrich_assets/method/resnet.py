@@ -6,6 +6,7 @@ Chinn et al. 2023 (JAMIA 30:1079): 1,296,482 parameters for two classes and an 8
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -16,13 +17,14 @@ class ResNetShape:
     """How wide the network is; the defaults are the paper's."""
 
     n_classes: int
-    width: float = 1.0  # factor on every channel count: 1.0 = 32/64/128/256 and 512 dense
+    widths: tuple[int, ...] = (32, 64, 128, 256)  # stem, then the blocks, each of which halves the image
+    dense: int = 512
     dropout: float = 0.5  # before the last layer
 
-    def channels(self) -> tuple[int, int, int, int, int]:
-        """Stem, three blocks, dense layer."""
-        stem, one, two, three, dense = (max(1, round(c * self.width)) for c in (32, 64, 128, 256, 512))
-        return stem, one, two, three, dense
+    @property
+    def least_side(self) -> int:
+        """Pixels that an image needs for one to be left after the last block: 15 for three blocks."""
+        return int((1 << len(self.widths)) - 1)
 
 
 class DownBlock(nn.Module):
@@ -44,14 +46,16 @@ class DownBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """(b, 1, h, w) float -> (b, n_classes) logits. h and w at least 15."""
+    """(b, 1, h, w) float -> (b, n_classes) logits; h and w at least `least_side`."""
 
     def __init__(self, shape: ResNetShape) -> None:
         super().__init__()
-        stem, one, two, three, dense = shape.channels()
-        self.stem = nn.Sequential(nn.Conv2d(1, stem, 3, padding=1, bias=False), nn.BatchNorm2d(stem), nn.ReLU())
-        self.blocks = nn.Sequential(DownBlock(stem, one), DownBlock(one, two), DownBlock(two, three))
-        self.dense = nn.Sequential(nn.Linear(three, dense, bias=False), nn.BatchNorm1d(dense), nn.ReLU())
+        stem, last, dense = shape.widths[0], shape.widths[-1], shape.dense
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, stem, 3, padding=1, bias=False), nn.BatchNorm2d(stem), nn.ReLU()
+        )
+        self.blocks = nn.Sequential(*(DownBlock(a, b) for a, b in pairwise(shape.widths)))
+        self.dense = nn.Sequential(nn.Linear(last, dense, bias=False), nn.BatchNorm1d(dense), nn.ReLU())
         self.dropout = nn.Dropout(shape.dropout)
         self.head = nn.Linear(dense, shape.n_classes)
 

@@ -5,8 +5,7 @@ The network is in `unet`, the loop in `training`, the movement in `augmentation`
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,13 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from enrich_assets.method.augmentation import AugmentationSettings, augment
+from enrich_assets.method.augmentation import Augmentation, augment
 from enrich_assets.method.device import pick
+from enrich_assets.method.hyperparameters import SegmenterSettings
 from enrich_assets.method.training import (
-    Drops,
+    CHECKPOINT_STEPS,
     Progress,
     Save,
-    Schedule,
     TrainedModel,
     as_frames,
     build,
@@ -29,9 +28,11 @@ from enrich_assets.method.training import (
     fingerprint,
     load_arrays,
     mixed_precision,
+    placed,
     repeatable,
     resident,
     run_epochs,
+    schedule_of,
     state_arrays,
 )
 from enrich_assets.method.unet import UNet, UNetShape
@@ -39,38 +40,24 @@ from enrich_assets.method.unet import UNet, UNetShape
 PREDICTION_PIXELS = 1 << 20  # per portion, bounds memory whatever the size of an image
 
 
-@dataclass(frozen=True)
-class SegmenterSettings:
-    """The paper's U-Net training (Chinn et al. 2023). Images of any size: see `UNet` on padding."""
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    channels: int = 8  # of the first level: 8-16-32-64-128
-    levels: int = 5
-    dropout: float = 0.25  # after each concatenation
-    epochs: int = 500
-    min_steps: int = 0  # more passes for a small subset, until this many steps are done
-    batch_size: int = 2
-    learning_rate: float = 1e-4  # Adam
-    drops: Drops = ((300, 5e-5), (375, 2.5e-5), (425, 1e-5))  # (epoch, learning rate from then on)
-    class_weights: tuple[float, ...] | None = None  # of the cross-entropy, background first; None = all alike
-    dice: float = 0.0  # weight of (1 - soft Dice over the structures) added to the cross-entropy; 0 = off
-    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
-    checkpoint_every: int = 10  # epochs
-
-    def schedule(self) -> Schedule:
-        return Schedule(self.epochs, self.batch_size, self.learning_rate, self.drops, self.min_steps)
-
-    def shape(self, n_classes: int) -> UNetShape:
-        return UNetShape(n_classes, self.channels, self.levels, self.dropout)
+def shape_of(settings: SegmenterSettings, n_classes: int) -> UNetShape:
+    return UNetShape(n_classes, settings.channels, settings.dropout)
 
 
-def segmentation_loss(logits: Tensor, truth: Tensor, weights: Tensor | None = None, dice: float = 0.0) -> Tensor:
+def augmentation_of(settings: SegmenterSettings) -> Augmentation | None:
+    if not settings.augment:
+        return None
+    return Augmentation(settings.rotation, settings.shift, settings.shear, settings.zoom, settings.flips)
+
+
+def segmentation_loss(
+    logits: Tensor, truth: Tensor, weights: Tensor | None = None, dice: float = 0.0
+) -> Tensor:
     """Cross-entropy per pixel, plus `dice` times one minus soft Dice.
 
-    logits: (b, n_classes, h, w).   truth: (b, h, w) int64.   weights: (n_classes,), weighted mean over the pixels.
-    Soft Dice: over the batch, per structure (no background), with 1 added above and below so that a structure
-    absent from both is perfect; then the mean.
+    logits: (b, n_classes, h, w).   truth: (b, h, w) int64.   weights: (n_classes,), weighted mean over the
+    pixels. Soft Dice: over the batch, per structure (no background), with 1 added above and below so that
+    a structure absent from both is perfect; then the mean.
     """
     log_p = F.log_softmax(logits.float(), dim=1)
     # One-hot instead of torch's NLL over images, whose CUDA sum comes in any order.
@@ -98,11 +85,12 @@ def train_segmenter(
     progress: Progress | None = None,
     resume: bytes | None = None,
     save: Save | None = None,
+    checkpoint_steps: int = CHECKPOINT_STEPS,
 ) -> TrainedModel:
     """Train on a subset.
 
-    images, masks: (n, h, w) uint8; a mask holds class indices, 0 = background.   settings: None for the paper's.
-    Input is /255.   History: loss per epoch (as trained: augmented, dropout on).
+    images, masks: (n, h, w) uint8; a mask holds class indices, 0 = background.   settings: None for the
+    paper's. Input is /255.   History: loss per epoch (as trained: augmented, dropout on).
     Same arguments, same machine: the same weights, bit for bit.   Raises ValueError on what does not fit.
     """
     settings = settings or SegmenterSettings()
@@ -114,16 +102,23 @@ def train_segmenter(
     if n_classes < 2 or masks.max() >= n_classes:
         raise ValueError(f"a mask holds class {masks.max()}, but the classes are 0..{n_classes - 1}")
     if settings.class_weights is not None and len(settings.class_weights) != n_classes:
-        raise ValueError(f"{len(settings.class_weights)} class weights for {n_classes} classes (background first)")
+        raise ValueError(
+            f"{len(settings.class_weights)} class weights for {n_classes} classes (background first)"
+        )
     made_of = fingerprint(settings, seed, n_classes, images, masks) if resume or save else ""
+    movement = augmentation_of(settings)
     place = pick(device)
     with repeatable(place):
-        model = build(lambda: UNet(settings.shape(n_classes)), seed, place)
+        model = build(lambda: UNet(shape_of(settings, n_classes)), seed, place)
         x, y = resident(images, place), resident(masks, place)
-        weights = None if settings.class_weights is None else torch.tensor(settings.class_weights, device=place)
+        weights = (
+            None if settings.class_weights is None else torch.tensor(settings.class_weights, device=place)
+        )
 
         def batch_loss(indices: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            frames, truth = augment(x[indices].to(torch.float32) / 255, y[indices], settings.augmentation)
+            frames, truth = x[indices].to(torch.float32) / 255, y[indices]
+            if movement is not None:
+                frames, truth = augment(frames, truth, movement)
             with mixed_precision(place):
                 logits = model(frames.unsqueeze(1).contiguous(memory_format=torch.channels_last))
             return segmentation_loss(logits, truth.long(), weights, settings.dice), {}
@@ -132,14 +127,14 @@ def train_segmenter(
             model,
             batch_loss,
             len(images),
-            settings.schedule(),
+            schedule_of(settings),
             seed=seed,
             device=place,
             made_of=made_of,
             progress=progress,
             resume=resume,
             save=save,
-            save_every=settings.checkpoint_every,
+            checkpoint_steps=checkpoint_steps,
         )
     return TrainedModel(state_arrays(model), history, device_name(place))
 
@@ -164,8 +159,8 @@ def predict_masks(
     portion = max(1, PREDICTION_PIXELS // max(1, images.shape[1] * images.shape[2]))
     prediction = np.zeros(images.shape, np.uint8)
     with repeatable(place):
-        model = UNet(settings.shape(int(weights["head.bias"].shape[0])))
-        load_arrays(model, weights).to(place, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        model = UNet(shape_of(settings, int(weights["head.bias"].shape[0])))
+        placed(load_arrays(model, weights), place).eval()
         for a, b in chunks(len(images), portion):
             x = resident(images[a:b], place).to(torch.float32) / 255
             logits = model(x.unsqueeze(1).contiguous(memory_format=torch.channels_last))

@@ -1,10 +1,11 @@
 """What every training here shares: the schedule, the loop over epochs, checkpoints, and repeatability.
 
-Data lie on the device as uint8 and batches are gathered there; the models, their losses and their data belong in
-`classification`, `segmentation` and `vae`.
+Data lie on the device as uint8 and batches are gathered there; the models, their losses and their data
+belong in `classification`, `segmentation` and `vae`.
 
-Random numbers of an epoch depend on (seed, epoch) alone. So a checkpoint at the end of an epoch needs no generator
-states, and a resumed training is the uninterrupted one, bit for bit. Checkpoints are safetensors: nothing is pickled.
+Random numbers of an epoch depend on (seed, epoch) alone. So a checkpoint at the end of an epoch needs no
+generator states, and a resumed training is the uninterrupted one, bit for bit. Checkpoints are
+safetensors: nothing is pickled.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -27,6 +28,8 @@ from torch import Tensor, nn
 Progress = Callable[[int, int, dict[str, float]], None]
 Save = Callable[[bytes], None]
 Drops = tuple[tuple[int, float], ...]
+
+CHECKPOINT_STEPS = 500  # an epoch that ends this many steps after the last checkpoint makes one
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,35 @@ class Schedule:
         return max(self.epochs, math.ceil(self.min_steps / len(batches_of(n, self.batch_size))))
 
     def rate(self, epoch: int, n: int) -> float:
-        """Learning rate of an epoch (from 0). Where `min_steps` stretches the training, the drops stretch too."""
+        """Learning rate of an epoch (from 0). Where `min_steps` stretches the training, the drops stretch
+        too."""
         stretch = self.epochs_for(n) / self.epochs
         rate = self.learning_rate
         for at, lower in self.drops:
             if epoch >= at * stretch:
                 rate = lower
         return rate
+
+
+class Scheduled(Protocol):
+    """Settings that say how long to train."""
+
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def min_steps(self) -> int: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def drops(self) -> Drops: ...
+
+
+def schedule_of(settings: Scheduled) -> Schedule:
+    return Schedule(
+        settings.epochs, settings.batch_size, settings.learning_rate, settings.drops, settings.min_steps
+    )
 
 
 def batches_of(n: int, batch_size: int) -> list[tuple[int, int]]:
@@ -83,7 +108,8 @@ def batches_of(n: int, batch_size: int) -> list[tuple[int, int]]:
 
 
 def derived_seed(seed: int, *purpose: int) -> int:
-    """A 63-bit seed for one purpose (an epoch, the start weights), independent of all others of the same seed."""
+    """A 63-bit seed for one purpose (an epoch, the start weights), independent of all others of the same
+    seed."""
     words = np.random.SeedSequence([seed & 0xFFFFFFFFFFFFFFFF, *purpose]).generate_state(1, np.uint64)
     return int(words[0] >> np.uint64(1))
 
@@ -93,7 +119,8 @@ START, EPOCH, HELD_OUT = 0, 1, 2  # purposes of a derived seed
 
 @contextmanager
 def repeatable(device: torch.device) -> Iterator[None]:
-    """Inside, torch's generators may be seeded at will (the caller's are given back) and cuDNN is deterministic."""
+    """Inside, torch's generators may be seeded at will (the caller's are given back) and cuDNN is
+    deterministic."""
     devices = [device] if device.type == "cuda" else []
     with (
         torch.random.fork_rng(devices=devices),
@@ -111,10 +138,15 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
+def placed(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model on the device, channels last: how convolutions like their memory best, on CPU and GPU."""
+    return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 def build(make: Callable[[], nn.Module], seed: int, device: torch.device) -> nn.Module:
     """The model with start weights drawn from the seed, on the CPU (the same on every device), then moved."""
     torch.manual_seed(derived_seed(seed, START))
-    return make().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return placed(make(), device)
 
 
 def adam(model: nn.Module, learning_rate: float) -> torch.optim.Adam:
@@ -132,7 +164,9 @@ def load_arrays(model: nn.Module, weights: dict[str, Any]) -> nn.Module:
     try:
         model.load_state_dict(tensors)
     except RuntimeError as problem:
-        raise ValueError(f"the weights do not fit the model that the settings describe: {problem}") from problem
+        raise ValueError(
+            f"the weights do not fit the model that the settings describe: {problem}"
+        ) from problem
     return model
 
 
@@ -201,7 +235,8 @@ class Checkpoint:
         """Raises ValueError when the checkpoint belongs to another training."""
         if self.made_of != made_of:
             raise ValueError(
-                "the checkpoint was made with other settings, another seed or other frames; delete it to start afresh"
+                "the checkpoint was made with other settings, another seed or other frames; delete it to "
+                "start afresh"
             )
         model.load_state_dict(self.model)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -209,7 +244,8 @@ class Checkpoint:
         for name, value in self.optimizer.items():
             index, _, key = name.partition(".")
             parameter = parameters[int(index)]
-            # The fused optimizer walks memory, so a moment must lie in memory as its parameter does (channels-last).
+            # The fused optimizer walks memory, so a moment must lie in memory as its parameter does
+            # (channels-last).
             if value.shape == parameter.shape:
                 value = torch.empty_like(parameter, requires_grad=False).copy_(value)
             state.setdefault(int(index), {})[key] = value
@@ -231,13 +267,14 @@ def run_epochs(
     progress: Progress | None = None,
     resume: bytes | None = None,
     save: Save | None = None,
-    save_every: int = 10,
+    checkpoint_steps: int = CHECKPOINT_STEPS,
 ) -> list[dict[str, float]]:
     """Train in place. Call inside `repeatable`.
 
-    batch_loss(indices): indices (b,) int64 on the device -> mean loss of the batch (differentiable) and further means
-    to keep in the history (0-d tensors).   n: frames.   save: called with a checkpoint every `save_every` epochs;
-    resume: such a checkpoint.   Returns the history, an entry per epoch: epoch, learning_rate, loss and the means.
+    batch_loss(indices): indices (b,) int64 on the device -> mean loss of the batch (differentiable) and
+    further means to keep in the history (0-d tensors).   n: frames.   save: called with a checkpoint at
+    the end of an epoch, once `checkpoint_steps` steps were made since the last; resume: such a checkpoint.
+    Returns the history, an entry per epoch: epoch, learning_rate, loss and the means.
     """
     optimizer = adam(model, schedule.learning_rate)
     history: list[dict[str, float]] = []
@@ -247,6 +284,7 @@ def run_epochs(
         history = checkpoint.history
     epochs = schedule.epochs_for(n)
     portions = batches_of(n, schedule.batch_size)
+    unsaved = 0
     model.train()
     for epoch in range(len(history), epochs):
         rate = schedule.rate(epoch, n)
@@ -269,8 +307,12 @@ def run_epochs(
         entry |= {name: float(value) / n for name, value in sums.items()}
         history.append(entry)
         if not math.isfinite(entry["loss"]):
-            raise FloatingPointError(f"the loss became {entry['loss']} in epoch {epoch}; lower the learning rate")
-        if save is not None and (epoch + 1) % save_every == 0 and epoch + 1 < epochs:
+            raise FloatingPointError(
+                f"the loss became {entry['loss']} in epoch {epoch}; lower the learning rate"
+            )
+        unsaved += len(portions)
+        if save is not None and unsaved >= checkpoint_steps and epoch + 1 < epochs:
+            unsaved = 0
             save(Checkpoint.of(model, optimizer, epoch + 1, made_of, history).encode())
         if progress is not None:
             progress(epoch + 1, epochs, {k: v for k, v in entry.items() if k != "epoch"})

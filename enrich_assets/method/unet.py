@@ -17,14 +17,13 @@ class UNetShape:
     """How wide and deep the network is; the defaults are the paper's."""
 
     n_classes: int
-    channels: int = 8  # of the first level; each level below doubles them
-    levels: int = 5  # 8-16-32-64-128
+    channels: tuple[int, ...] = (8, 16, 32, 64, 128)  # a level each; each level below has half the side
     dropout: float = 0.25  # after each concatenation
 
     @property
     def multiple(self) -> int:
         """Height and width are padded to a multiple of this."""
-        return 1 << (self.levels - 1)
+        return int(1 << (len(self.channels) - 1))
 
 
 def two_convolutions(c_in: int, c_out: int) -> nn.Sequential:
@@ -43,22 +42,24 @@ class UpBlock(nn.Module):
         self.convolutions = two_convolutions(2 * c_out, c_out)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        x = torch.cat([self.up(x), skip], dim=1)  # (b, 2c, s, s) -> (b, c, 2s, 2s) ++ (b, c, 2s, 2s)
+        x = torch.cat([self.up(x), skip], dim=1)  # (b, c_in, s, s) -> (b, c, 2s, 2s) ++ (b, c, 2s, 2s)
         return self.convolutions(self.dropout(x))  # (b, c, 2s, 2s)
 
 
 class UNet(nn.Module):
     """(b, 1, h, w) float -> (b, n_classes, h, w) logits.
 
-    Any h and w: the image is padded with zeros, evenly on both sides, to a multiple of 2^(levels - 1) (16), and the
-    logits are cropped back.
+    Any h and w: the image is padded with zeros, evenly on both sides, to a multiple of 16 (for five
+    levels), and the logits are cropped back.
     """
 
     def __init__(self, shape: UNetShape) -> None:
         super().__init__()
         self.multiple = shape.multiple
-        widths = [shape.channels << level for level in range(shape.levels)]  # 8, 16, 32, 64, 128
-        self.down = nn.ModuleList(two_convolutions(a, b) for a, b in zip([1, *widths[:-1]], widths, strict=True))
+        widths = shape.channels  # 8, 16, 32, 64, 128
+        self.down = nn.ModuleList(
+            two_convolutions(a, b) for a, b in zip([1, *widths[:-1]], widths, strict=True)
+        )
         self.up = nn.ModuleList(
             UpBlock(b, a, shape.dropout) for a, b in zip(widths[-2::-1], widths[:0:-1], strict=True)
         )

@@ -1,15 +1,15 @@
 """The beta-VAE that gives a frame its vector: model, training with early stopping, embedding, reconstruction.
 
-After Burgess et al., "Understanding disentangling in beta-VAE", arXiv 1804.03599 (appendix A), with ENRICH's 128
-latent units. Whether a trained one is worth using is `vae_health`'s question; turning means into fixed-point unit
-vectors is `embedding`'s.
+After Burgess et al., "Understanding disentangling in beta-VAE", arXiv 1804.03599 (appendix A), with
+ENRICH's 128 latent units. Whether a trained one is worth using is `vae_health`'s question; turning means
+into fixed-point unit vectors is `embedding`'s.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from enrich_assets.method.device import pick
+from enrich_assets.method.hyperparameters import VaeSettings
 from enrich_assets.method.training import (
     EPOCH,
     HELD_OUT,
@@ -34,6 +35,7 @@ from enrich_assets.method.training import (
     fingerprint,
     load_arrays,
     mixed_precision,
+    placed,
     repeatable,
     resident,
     state_arrays,
@@ -42,38 +44,6 @@ from enrich_assets.method.training import (
 SIDE = 64  # frames are 64x64, as in the paper
 EMBEDDING_BATCH = 256
 HELD_OUT_FRAMES = 1024  # at most; enough for a loss, and an evaluation stays cheap
-
-
-@dataclass(frozen=True)
-class VaeSettings:
-    """Burgess et al.'s model as ENRICH trains it."""
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    latent: int = 128  # units of the bottleneck = dimensions of the embedding
-    channels: int = 32  # of each convolution
-    hidden: int = 256  # units of each dense layer
-    loss: Literal["plain", "capacity"] = "plain"  # reconstruction + beta * KL, or + gamma * |KL - C|
-    beta: float = 1.0  # plain
-    gamma: float = 1000.0  # capacity
-    capacity: float = 25.0  # capacity: nats that C rises to, from 0
-    capacity_steps: int = 100_000  # capacity: steps over which C rises
-    learning_rate: float = 5e-4  # Adam
-    batch_size: int = 64
-    train_frames: int = 5_000  # drawn from the train patients that are not held out
-    held_out_share: float = 0.1  # of the patients, at least one: they decide when to stop
-    max_steps: int = 100_000
-    evaluate_every: int = 250  # steps between two looks at the held-out patients
-    patience: int = 10  # looks without improvement before stopping
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.held_out_share < 1:
-            raise ValueError(f"held_out_share must lie between 0 and 1, not {self.held_out_share}")
-        counts = ("latent", "channels", "hidden", "batch_size", "train_frames", "max_steps", "evaluate_every")
-        for name in (*counts, "patience", "capacity_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -101,15 +71,34 @@ class BetaVae(nn.Module):
             halvings += [nn.Conv2d(c_in, c, 4, stride=2, padding=1), nn.ReLU()]
         self.encoder = nn.Sequential(*halvings)
         self.squeeze = nn.Sequential(
-            nn.Linear(flat, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 2 * latent)
+            nn.Linear(flat, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, 2 * latent),
         )
         self.expand = nn.Sequential(
-            nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, flat)
+            nn.Linear(latent, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, flat),
         )
         doublings: list[nn.Module] = []
         for c_out in (c, c, c, 1):
             doublings += [nn.ReLU(), nn.ConvTranspose2d(c, c_out, 4, stride=2, padding=1)]
         self.decoder = nn.Sequential(*doublings)
+        # Torch's default start shrinks the signal layer by layer, and the training idles for hundreds of
+        # steps at the mean image with a constant posterior (measured on the lung clips); He et al. 2015
+        # keeps its variance.
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            elif isinstance(layer, nn.ConvTranspose2d):
+                # An output pixel of a 4x4 kernel at stride 2 sums over 2x2 taps of each channel.
+                nn.init.normal_(layer.weight, std=math.sqrt(2 / (layer.in_channels * 4)))
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         y = self.encoder(x)  # (b, 32, 32, 32) -> (b, 32, 16, 16) -> (b, 32, 8, 8) -> (b, 32, 4, 4)
@@ -128,7 +117,7 @@ class BetaVae(nn.Module):
 
 
 def vae_losses(logits: Tensor, x: Tensor, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor]:
-    """Reconstruction (Bernoulli, summed over the pixels) and KL divergence from N(0, 1), nats per frame, 0-d."""
+    """Reconstruction (Bernoulli, summed over the pixels) and KL from N(0, 1): nats per frame, 0-d."""
     b = x.shape[0]
     reconstruction = F.binary_cross_entropy_with_logits(logits.float(), x, reduction="sum") / b
     mean, log_variance = mean.float(), log_variance.float()
@@ -137,14 +126,16 @@ def vae_losses(logits: Tensor, x: Tensor, mean: Tensor, log_variance: Tensor) ->
 
 
 def objective(reconstruction: Tensor, kl: Tensor, step: int, settings: VaeSettings) -> Tensor:
-    """What is minimised. `capacity` is equation 8 of Burgess et al. with C rising linearly to its full height."""
+    """What is minimised. `capacity` is equation 8 of Burgess et al. with C rising linearly."""
     if settings.loss == "plain":
         return reconstruction + settings.beta * kl
     capacity = settings.capacity * min(1.0, step / settings.capacity_steps)
     return reconstruction + settings.gamma * (kl - capacity).abs()
 
 
-def hold_out(patients: NDArray[Any], settings: VaeSettings, seed: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def hold_out(
+    patients: NDArray[Any], settings: VaeSettings, seed: int
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Patients kept from the training, drawn by the seed, and the mask of their frames.
 
     Raises ValueError with fewer than two patients.
@@ -176,7 +167,7 @@ def train_vae(
     patients: NDArray[Any],
     settings: VaeSettings | None = None,
     *,
-    seed: int | None = None,
+    seed: int,
     device: str | torch.device | None = None,
     progress: Progress | None = None,
     resume: bytes | None = None,
@@ -184,13 +175,15 @@ def train_vae(
 ) -> TrainedVae:
     """Train on some patients, stop by others, keep the best.
 
-    frames: (n, 64, 64) uint8.   patients: (n,) ids of any kind.   seed: None for the settings'.
+    frames: (n, 64, 64) uint8.   patients: (n,) ids of any kind.   settings: None for the paper's.
     progress: (steps done, max_steps, losses), at each look at the held-out patients.   save: called with a
     checkpoint at each look; resume: such a checkpoint (the result is that of the uninterrupted training).
-    Raises ValueError on what does not fit, with fewer than two patients, or on a checkpoint of another training.
+    Raises ValueError on what does not fit, with fewer than two patients, or on a checkpoint of another
+    training.
     """
     settings = settings or VaeSettings()
-    seed = settings.seed if seed is None else seed
+    if not 0 < settings.held_out_share < 1:
+        raise ValueError(f"held_out_share must lie between 0 and 1, not {settings.held_out_share}")
     frames = door(frames)
     patients = np.asarray(patients)
     if patients.shape != frames.shape[:1]:
@@ -220,7 +213,9 @@ def train_vae(
             entry |= train_some(model, optimizer, x, done, steps, settings, seed)
             entry |= look_at_held_out(model, held_out, done + steps, settings, seed)
             if not math.isfinite(entry["loss"] + entry["held_out_loss"]):
-                raise FloatingPointError(f"the loss is not finite after {done + steps} steps; lower the learning rate")
+                raise FloatingPointError(
+                    f"the loss is not finite after {done + steps} steps; lower the learning rate"
+                )
             history.append(entry)
             if best_look(history) == len(history) - 1:
                 best = state_arrays(model)
@@ -301,7 +296,7 @@ def look_at_held_out(
 def ready(weights: dict[str, Any], settings: VaeSettings, device: torch.device) -> BetaVae:
     """The model with these weights, for use. Raises ValueError when they do not fit the settings."""
     model = BetaVae(settings.latent, settings.channels, settings.hidden)
-    load_arrays(model, weights).to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    placed(load_arrays(model, weights), device).eval()
     return model
 
 
@@ -318,9 +313,9 @@ def embed(
     """The bottleneck's means: (n, latent) float32, not normalised.
 
     frames: (n, 64, 64) uint8.   progress: (frames done, n, {}).
-    Every batch has the same size (the last is filled up with black frames), because kernels, and with them the
-    order of sums, are chosen by size: so a frame's vector on one machine does not depend on which frames it is
-    embedded with, and a new batch of studies gets the vectors it would have had in the first.
+    Every batch has the same size (the last is filled up with black frames), because kernels, and with them
+    the order of sums, are chosen by size: so a frame's vector on one machine does not depend on which
+    frames it is embedded with, and a new batch of studies gets the vectors it would have had in the first.
     """
     settings = settings or VaeSettings()
     frames = door(frames)
@@ -346,16 +341,15 @@ def reconstruct(
     settings: VaeSettings | None = None,
     *,
     device: str | torch.device | None = None,
-) -> NDArray[np.uint8]:
-    """What the decoder makes of each frame's mean: (n, 64, 64) uint8."""
+) -> NDArray[np.float32]:
+    """What the decoder makes of each frame's mean: (n, 64, 64) float32 in 0..1."""
     settings = settings or VaeSettings()
     frames = door(frames)
     place = pick(device)
-    result = np.empty_like(frames)
+    result = np.empty(frames.shape, np.float32)
     with repeatable(place):
         model = ready(weights, settings, place)
         for a, b in chunks(len(frames), EMBEDDING_BATCH):
             mean, _ = model.encode(as_input(resident(frames[a:b], place)))
-            pixels = torch.sigmoid(model.decode(mean)).squeeze(1) * 255
-            result[a:b] = pixels.round().to(torch.uint8).cpu().numpy()
+            result[a:b] = torch.sigmoid(model.decode(mean)).squeeze(1).cpu().numpy()
     return result

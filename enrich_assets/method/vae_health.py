@@ -1,30 +1,30 @@
 """Is a trained VAE fit to measure similarity? Active units, reconstruction, retrieval of the same clip.
 
-A posterior that ignores its input makes every cosine about 1 and every ranking noise, while its loss looks fine. The
-three questions here catch that before anything uses an embedding. Training and embedding are in `vae`.
+A posterior that ignores its input makes every cosine about 1 and every ranking noise, while its loss looks
+fine. The three questions here catch that before anything uses an embedding. Training and embedding are in
+`vae`.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from enrich_assets.method.vae import VaeSettings, embed, reconstruct
+from enrich_assets.method.hyperparameters import VaeSettings
+from enrich_assets.method.vae import embed, reconstruct
 
 ACTIVE_VARIANCE = 0.01  # of a unit's mean over frames (Burda et al. 2016, arXiv 1509.00519)
 
 
 @dataclass(frozen=True)
 class HealthLimits:
-    """From where on a VAE counts as healthy."""
+    """From where on a VAE counts as healthy (the share of active units is a setting of the VAE)."""
 
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    min_active_units: int = 8
     max_error_ratio: float = 0.8  # mean squared error of the reconstruction / that of the mean image
     min_retrieval_gain: float = 0.3  # (rank-1 rate - chance) / (1 - chance)
     max_frames: int = 4096  # frames looked at, evenly spaced; retrieval compares all pairs of them
@@ -56,8 +56,8 @@ def same_clip_retrieval(
 ) -> tuple[float | None, float | None]:
     """How often a frame's most similar other frame (cosine, first on ties) is of its own clip, and chance.
 
-    means: (n, d).   clips: (n,) ids of any kind.   Asked of frames whose clip has another frame; chance is the rate
-    of a neighbour drawn at random among the other frames. (None, None) where there is no such frame.
+    means: (n, d).   clips: (n,) ids of any kind.   Asked of frames whose clip has another frame; chance is
+    the rate of a neighbour drawn at random among the other frames. (None, None) where there is no such frame.
     """
     _, clip, sizes = np.unique(clips, return_inverse=True, return_counts=True)
     n = len(clip)
@@ -94,14 +94,15 @@ def health(
     settings, limits = settings or VaeSettings(), limits or HealthLimits()
     clips = np.asarray(clips)
     if clips.shape != frames.shape[:1] or len(frames) < 2:
-        raise ValueError(f"the health check needs two frames or more and a clip for each: {len(frames)}, {clips.shape}")
+        raise ValueError(
+            f"the health check needs two frames or more and a clip for each: {len(frames)}, {clips.shape}"
+        )
     if len(frames) > limits.max_frames:
-        # Blocks of neighbouring frames, so that clips stay together and retrieval stays computable.
         spaced = np.linspace(0, len(frames) - 1, limits.max_frames).round().astype(np.int64)
         frames, clips = frames[spaced], clips[spaced]
     means = embed(weights, frames, settings, device=device)
     pixels = frames.astype(np.float32) / 255
-    remade = reconstruct(weights, frames, settings, device=device).astype(np.float32) / 255
+    remade = reconstruct(weights, frames, settings, device=device)
     error = float(np.square(remade - pixels).mean(dtype=np.float64))
     mean_error = float(np.square(pixels - pixels.mean(axis=0)).mean(dtype=np.float64))
     active = active_units(means)
@@ -127,15 +128,15 @@ def verdict(
         cure = "use loss: plain, or raise capacity, lower capacity_steps and train for more steps"
     else:
         cure = f"lower beta (now {settings.beta:g}) or raise max_steps and patience"
-    needed = min(limits.min_active_units, settings.latent)
+    needed = max(1, math.ceil(settings.min_active_share * settings.latent))
     if active < needed:
         reasons.append(f"only {active} of {settings.latent} units are active, {needed} are needed: {cure}")
     if mean_error == 0:
         notes.append("all frames are the same image: reconstruction says nothing")
     elif error > limits.max_error_ratio * mean_error:
         reasons.append(
-            f"reconstruction error {error:.4g} is {error / mean_error:.0%} of the mean image's {mean_error:.4g}, at most "
-            f"{limits.max_error_ratio:.0%} is allowed: {cure}"
+            f"reconstruction error {error:.4g} is {error / mean_error:.0%} of the mean image's "
+            f"{mean_error:.4g}, at most {limits.max_error_ratio:.0%} is allowed: {cure}"
         )
     if rank1 is None or chance is None:
         notes.append("no clip has two frames: retrieval of the same clip could not be computed")
@@ -143,7 +144,7 @@ def verdict(
         notes.append("there is one clip only: retrieval of the same clip says nothing")
     elif (rank1 - chance) / (1 - chance) < limits.min_retrieval_gain:
         reasons.append(
-            f"the nearest frame is of the same clip in {rank1:.0%} of cases (chance {chance:.0%}): similarity would be "
-            f"noise; {cure}"
+            f"the nearest frame is of the same clip in {rank1:.0%} of cases (chance {chance:.0%}): "
+            f"similarity would be noise; {cure}"
         )
     return tuple(reasons), tuple(notes)
