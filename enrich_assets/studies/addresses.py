@@ -1,0 +1,125 @@
+"""Addresses of what comes in: local paths, fsspec URLs, members of a zip; joining, shortening, opening them.
+
+What the bytes at an address mean belongs to the readers beside this module.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+import re
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import BinaryIO
+
+import fsspec
+
+_ABSOLUTE = re.compile(r"^(?:[A-Za-z][A-Za-z0-9+.\-]+://|/|[A-Za-z]:[/\\])")
+_WINDOWS = re.compile(r"^[A-Za-z]:[/\\]|^\\\\")
+
+
+def local_path(url: str) -> str | None:
+    """The path on this machine, or None where the address is a URL of another kind."""
+    if url.startswith("file://"):
+        return url.removeprefix("file://")
+    return None if "://" in url else url
+
+
+def parent(url: str) -> str:
+    """The folder that holds `url`: `/a/b.csv` -> `/a`, `memory://m.csv` -> `memory://`."""
+    scheme, found, rest = url.rpartition("://")
+    folder = posixpath.dirname(rest)
+    if not found:
+        return folder or "."
+    return f"{scheme}://{folder}"
+
+
+def join(folder: str, name: str) -> str:
+    """`name` as an absolute address, resolved against `folder` where it is relative; backslashes become
+    slashes."""
+    if "://" not in name:
+        name = name.replace("\\", "/")
+    if _ABSOLUTE.match(name):
+        return posixpath.normpath(name) if name.startswith("/") else name
+    scheme, found, rest = folder.rpartition("://")
+    joined = posixpath.normpath(posixpath.join(rest, name))
+    return f"{scheme}://{joined}" if found else joined
+
+
+def member_of_zip(archive: str, member: str) -> str:
+    """The address of one file inside a zip archive, as fsspec chains them."""
+    return f"zip://{member}::{archive}"
+
+
+def flat(url: str) -> str:
+    """One slash-separated path for any address: the member of a zip stands below its archive, as below a
+    folder."""
+    if url.startswith("zip://") and "::" in url:
+        member, _, archive = url.removeprefix("zip://").partition("::")
+        return f"{archive}/{member}"
+    return url
+
+
+def common_folder(urls: Iterable[str]) -> str:
+    """The deepest folder that holds all of `urls` (no trailing slash; empty where they share none)."""
+    shared: list[str] | None = None
+    for folder in {posixpath.dirname(flat(url)) for url in urls}:
+        parts = folder.split("/")
+        if shared is None:
+            shared = parts
+            continue
+        same = 0
+        while same < min(len(shared), len(parts)) and shared[same] == parts[same]:
+            same += 1
+        shared = shared[:same]
+    return "/".join(shared or [])
+
+
+def relative(url: str, folder: str) -> str:
+    """`url` as seen from `folder`; unchanged where it does not lie below."""
+    path = flat(url)
+    return path[len(folder) :].lstrip("/") if folder and path.startswith(folder + "/") else path
+
+
+def open_binary(url: str) -> AbstractContextManager[BinaryIO]:
+    """Open for reading; a local file directly, anything else through fsspec."""
+    path = local_path(url)
+    return open(path, "rb") if path is not None else fsspec.open(url, "rb")
+
+
+def is_folder(url: str) -> bool:
+    if (local := local_path(url)) is not None:
+        return os.path.isdir(local)
+    fs, path = fsspec.core.url_to_fs(url)
+    return bool(fs.isdir(path))
+
+
+def exists(url: str) -> bool:
+    fs, path = fsspec.core.url_to_fs(url)
+    return bool(fs.exists(path))
+
+
+def files_below(url: str) -> list[str]:
+    """Every file under a folder, in order, as absolute addresses. Raises FileNotFoundError if there is no
+    folder."""
+    fs, path = fsspec.core.url_to_fs(url)
+    if not fs.isdir(path):
+        raise FileNotFoundError(url)
+    fs.invalidate_cache()
+    local = local_path(url) is not None
+    return sorted(str(found) if local else fs.unstrip_protocol(found) for found in fs.find(path))
+
+
+def file_digest(url: str) -> str:
+    """sha256 of the file's bytes in hex, read in pieces so that size does not matter."""
+    return digest_and_size(url)[0]
+
+
+def digest_and_size(url: str) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
+    with open_binary(url) as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+            size += len(chunk)
+    return digest.hexdigest(), size

@@ -1,0 +1,47 @@
+"""The two ways in which something that comes in can be wrong: one file, or the whole manifest.
+
+Both say on one line which file, what is wrong and what to do. Neither ever carries the value of a DICOM
+attribute: a message ends up in logs, tables and web pages, and a patient's name must not. Nothing else
+belongs in this module.
+"""
+
+from __future__ import annotations
+
+
+class UnreadableFile(Exception):
+    """One file cannot be used; it is refused by name and the rest of the batch goes on."""
+
+    def __init__(self, path: str, reason: str, remedy: str = "") -> None:
+        super().__init__(path, reason, remedy)  # all of them, so that it survives pickling
+        self.path = path
+        self.reason = reason
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}" + (f"; {self.remedy}" if self.remedy else "")
+
+
+class ManifestError(ValueError):
+    """The manifest is wrong in its structure: nothing of the batch can be trusted until it is corrected.
+
+    `line` is the line of the text file (the header is line 1) or, in Parquet, the row counted from 1.
+    """
+
+    def __init__(
+        self, path: str, reason: str, remedy: str = "", line: int | None = None, column: str | None = None
+    ) -> None:
+        super().__init__(path, reason, remedy, line, column)
+        self.path = path
+        self.reason = reason
+        self.remedy = remedy
+        self.line = line
+        self.column = column
+
+    def __str__(self) -> str:
+        unit = "row" if self.path.endswith((".parquet", ".pq")) else "line"
+        where = self.path
+        if self.line is not None:
+            where += f", {unit} {self.line}"
+        if self.column is not None:
+            where += f", column {self.column}"
+        return f"{where}: {self.reason}" + (f"; {self.remedy}" if self.remedy else "")

@@ -1,0 +1,326 @@
+"""The manifest: a table that says which file is which patient's, which study's, which clip's.
+
+Reading it, bringing it to one shape, and refusing one that is structurally wrong. Whether the files it names
+exist or can be read is not asked here (`arrival`, `reading`): one bad file must not stop a batch, a wrong
+manifest must.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import posixpath
+import re
+import unicodedata
+from collections.abc import Sequence
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from enrich_assets.studies import addresses
+from enrich_assets.studies.errors import ManifestError
+
+IDENTITY = ("path", "patient_id", "study_id", "clip_id", "frame_index", "split", "mask_path")
+# Columns that reading an arrival adds; they are never labels, and a manifest's own columns of these names are
+# ignored.
+MEASURED = ("sha256", "n_bytes", "mask_sha256", "series_time", "frame_times_ms")
+MANIFEST_NAMES = ("manifest.csv", "manifest.parquet")
+SPLITS = ("train", "test")
+
+_DELIMITERS = ",;\t|"
+_UNSAFE_IN_ID = re.compile(r"[%/\\\x00-\x1f\x7f]")
+
+
+def find_manifest(folder: str) -> str | None:
+    """The manifest that stands directly in `folder` (`manifest.csv` before `manifest.parquet`), or None."""
+    for name in MANIFEST_NAMES:
+        url = f"{folder.rstrip('/')}/{name}"
+        if addresses.exists(url):
+            return url
+    return None
+
+
+def label_columns(rows: pd.DataFrame) -> list[str]:
+    """The columns that a task may name as labels: all but those that say what and where a row is."""
+    return [column for column in rows.columns if column not in IDENTITY and column not in MEASURED]
+
+
+def safe_id(text: str) -> str:
+    """An id that can be a part of `study/clip/index`.
+
+    Unicode is composed (NFC) and outer blanks go. `/`, `\\`, `%` and control characters become `%XX` as in a
+    URL, and so do the dots of `.` and `..`: two different ids never become one, and an ordinary id stays as
+    it is.
+    """
+    text = unicodedata.normalize("NFC", text).strip()
+    if text in (".", ".."):
+        return text.replace(".", "%2E")
+    return _UNSAFE_IN_ID.sub(lambda found: f"%{ord(found.group()):02X}", text)
+
+
+def read_manifest(url: str) -> pd.DataFrame:
+    """The rows of a manifest in one shape.
+
+    url: a CSV (comma, semicolon, tab or bar; UTF-8, UTF-16 or Windows-1252) or Parquet file, or a folder that
+        holds `manifest.csv` or `manifest.parquet`; a path or any fsspec URL.
+    Returns a frame with `path` (absolute), `patient_id`, `study_id`, `clip_id` (text, made safe by
+    `safe_id`), `frame_index` (Int64; NA = the whole clip), `split` ('train', 'test' or NA), `mask_path`
+    (absolute or NA), then every other column as text (NA where empty). Nothing is read as a number: patient
+    "007" stays "007".
+    Defaults: the study is the patient, the clip is the file's stem; where stems collide within a study, the
+    file's path relative to the manifest. A split given for some rows of a patient holds for all of them.
+    Raises ManifestError naming file, line and column; FileNotFoundError where there is no manifest.
+    """
+    if not url.endswith((".csv", ".tsv", ".txt", ".parquet", ".pq")) and addresses.is_folder(url):
+        found = find_manifest(url)
+        if found is None:
+            raise FileNotFoundError(
+                f"{url}: holds neither {' nor '.join(MANIFEST_NAMES)}; write one, or name the file"
+            )
+        url = found
+    if not addresses.exists(url):
+        raise FileNotFoundError(f"{url}: there is no such manifest; check the path")
+    table, lines = _read_parquet(url) if url.endswith((".parquet", ".pq")) else _read_csv(url)
+    return _Checked(table, lines, url).rows()
+
+
+# -- from file to text cells ---------------------------------------------------------------------------------
+
+
+def _column_name(header: str) -> str:
+    """Known columns are recognised in any case and with blanks or hyphens; a label keeps the name it has."""
+    plain = re.sub(r"[\s\-]+", "_", header.strip().lower())
+    return plain if plain in IDENTITY or plain in MEASURED else header.strip()
+
+
+def _decode(content: bytes, url: str) -> str:
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", errors="replace")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("cp1252", errors="replace")  # what Excel writes for "CSV" on Western Windows
+    if "\0" in text:
+        raise ManifestError(url, "is not a text file", "save the table as CSV (UTF-8) or as .parquet")
+    return text
+
+
+def _read_csv(url: str) -> tuple[pd.DataFrame, list[int]]:
+    with addresses.open_binary(url) as file:
+        text = _decode(file.read(), url)
+    skipped = 0
+    if text[:4].lower() == "sep=":  # Excel's own first line
+        _, _, text = text.partition("\n")
+        skipped = 1
+    header_line = next((line for line in text.splitlines() if line.strip()), "")
+    by_delimiter = {d: next(csv.reader([header_line], delimiter=d), []) for d in _DELIMITERS}
+    delimiter = max(
+        _DELIMITERS, key=lambda d: ("path" in map(_column_name, by_delimiter[d]), len(by_delimiter[d]))
+    )
+
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    header: list[str] = []
+    cells: list[list[str]] = []
+    lines: list[int] = []
+    last = 0
+    try:
+        for row in reader:
+            line, last = last + 1 + skipped, reader.line_num
+            row = [cell.strip() for cell in row]
+            if not any(row):
+                continue
+            if not header:
+                header = [_column_name(name) for name in row]
+                continue
+            if len(row) > len(header) and any(row[len(header) :]):
+                raise ManifestError(
+                    url,
+                    f"has {len(row)} cells where the header has {len(header)}",
+                    f"put cells that hold a {delimiter!r} between double quotes",
+                    line,
+                )
+            cells.append((row + [""] * (len(header) - len(row)))[: len(header)])
+            lines.append(line)
+    except csv.Error:
+        raise ManifestError(
+            url,
+            "holds a cell that cannot be parsed",
+            "look for a double quote that is never closed",
+            last + 1 + skipped,
+        ) from None
+    _refuse_doubled_columns(header, url)
+    return pd.DataFrame(cells, columns=header, dtype="str"), lines
+
+
+def _read_parquet(url: str) -> tuple[pd.DataFrame, list[int]]:
+    try:
+        with addresses.open_binary(url) as file:
+            table = pq.read_table(pa.BufferReader(file.read()))
+    except (pa.ArrowInvalid, OSError):
+        raise ManifestError(
+            url, "is not a readable Parquet file", "write it anew, or save it as CSV"
+        ) from None
+    columns: dict[str, list[str]] = {}
+    _refuse_doubled_columns([_column_name(name) for name in table.column_names], url)
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if re.fullmatch(r"__index_level_\d+__", name):
+            continue
+        try:
+            if pa.types.is_dictionary(column.type):
+                column = column.cast(column.type.value_type)
+            values = column.cast(pa.string()).to_pylist()
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            raise ManifestError(
+                url, f"holds values of type {column.type}", "use text, numbers or dates", column=name
+            ) from None
+        columns[_column_name(name)] = ["" if value is None else value.strip() for value in values]
+    return pd.DataFrame(columns, dtype="str"), list(range(1, table.num_rows + 1))
+
+
+def _refuse_doubled_columns(header: Sequence[str], url: str) -> None:
+    for name in header:
+        if name and header.count(name) > 1:
+            raise ManifestError(url, "has this column twice", "rename or remove one of them", column=name)
+
+
+# -- from text cells to rows one can rely on -----------------------------------------------------------------
+
+
+class _Checked:
+    """One manifest on its way from cells (all text, '' where empty) to rows, with the line of each for
+    messages."""
+
+    def __init__(self, table: pd.DataFrame, lines: list[int], url: str) -> None:
+        self.table = table
+        self.lines = lines
+        self.url = url
+
+    def rows(self) -> pd.DataFrame:
+        table = self.table
+        for column in ("path", "patient_id"):
+            if column not in table.columns:
+                found = ", ".join(c for c in table.columns if c) or "no columns"
+                raise ManifestError(self.url, f"has no column `{column}` (it has {found})", f"add `{column}`")
+        if table.empty:
+            raise ManifestError(self.url, "has a header but no rows", "add a row for each file")
+        for column in IDENTITY:
+            if column not in table.columns:
+                table[column] = ""
+        self._refuse_where(table["path"] == "", "is empty", "name the file of this row", "path")
+        broken = table["path"].str.contains("\n", regex=False)
+        self._refuse_where(
+            broken, "holds a line break", "look for a double quote that is never closed", "path"
+        )
+        self._refuse_where(
+            table["patient_id"] == "",
+            "is empty",
+            "every row needs its patient: the split into train and test goes by patient",
+            "patient_id",
+        )
+
+        folder = addresses.parent(self.url)
+        rows = pd.DataFrame(index=table.index)
+        named = {
+            name: addresses.join(folder, name)
+            for name in pd.concat([table["path"], table["mask_path"]]).unique()
+        }
+        rows["path"] = table["path"].map(named)
+        for column in ("patient_id", "study_id", "clip_id"):
+            rows[column] = table[column].map({text: safe_id(text) for text in table[column].unique()})
+        rows["study_id"] = rows["study_id"].where(rows["study_id"] != "", rows["patient_id"])
+        rows["clip_id"] = self._clip_ids(rows)
+        rows["frame_index"] = self._frame_index()
+        rows["split"] = self._split(rows["patient_id"])
+        rows["mask_path"] = table["mask_path"].map(named).where(table["mask_path"] != "")
+        for column in table.columns:
+            if (
+                column
+                and column not in IDENTITY
+                and column not in MEASURED
+                and not column.startswith("Unnamed: ")
+            ):
+                rows[column] = table[column].where(table[column] != "")
+        self._refuse_contradictions(rows)
+        text = [column for column in rows.columns if column != "frame_index"]
+        return rows.astype(dict.fromkeys(text, "str")).reset_index(drop=True)
+
+    def _refuse_where(self, wrong: pd.Series, reason: str, remedy: str, column: str) -> None:
+        if wrong.any():
+            raise ManifestError(self.url, reason, remedy, self.lines[int(wrong.to_numpy().argmax())], column)
+
+    def _clip_ids(self, rows: pd.DataFrame) -> pd.Series:
+        folder = addresses.parent(self.url)
+        missing = rows["clip_id"] == ""
+        stems = {path: posixpath.splitext(posixpath.basename(path))[0] for path in rows["path"].unique()}
+        stem = rows["path"].map(stems)
+        files_of_stem = rows["path"].groupby([rows["study_id"], stem]).transform("nunique")
+        full = rows["path"].map(
+            {
+                path: path.removeprefix(folder.rstrip("/") + "/")
+                for path in rows.loc[files_of_stem > 1, "path"].unique()
+            }
+        )
+        chosen = stem.where(files_of_stem == 1, full)
+        return rows["clip_id"].where(~missing, chosen.map({t: safe_id(t) for t in chosen.unique()}))
+
+    def _frame_index(self) -> pd.Series:
+        text = self.table["frame_index"].str.replace(
+            r"\.0+$", "", regex=True
+        )  # what a spreadsheet makes of 12
+        wrong = (text != "") & ~text.str.fullmatch(r"\d{1,9}")
+        self._refuse_where(
+            wrong, "is not a frame number", "count from 0; leave it empty for the whole clip", "frame_index"
+        )
+        return pd.to_numeric(text.where(text != ""), errors="coerce").astype("Int64")
+
+    def _split(self, patient: pd.Series) -> pd.Series:
+        text = self.table["split"].str.lower()
+        self._refuse_where(
+            (text != "") & ~text.isin(SPLITS),
+            "is neither train nor test",
+            "write train, test, or leave it empty",
+            "split",
+        )
+        given = text.where(text != "")
+        sides = given.groupby(patient).transform("nunique")
+        if (sides > 1).any():
+            first = given.groupby(patient).transform("first")
+            self._refuse_where(
+                (sides > 1) & given.notna() & (given != first),
+                "puts a patient on the other side than an earlier row does",
+                "a patient belongs to train or to test, never to both",
+                "split",
+            )
+        return given.groupby(patient).transform("first")
+
+    def _refuse_contradictions(self, rows: pd.DataFrame) -> None:
+        first_patient = rows.groupby("study_id")["patient_id"].transform("first")
+        self._refuse_where(
+            rows["patient_id"] != first_patient,
+            "is the study of another patient in an earlier row",
+            "make study_id unique, for instance by putting the patient before it",
+            "study_id",
+        )
+        first_patient = rows.groupby("path")["patient_id"].transform("first")
+        self._refuse_where(
+            rows["patient_id"] != first_patient,
+            "is listed for another patient in an earlier row",
+            "a file belongs to one patient",
+            "path",
+        )
+        clip = ["study_id", "clip_id"]
+        self._refuse_where(
+            rows.duplicated([*clip, "frame_index"]),
+            "stands for the same study, clip and frame as an earlier row",
+            "remove one, or tell them apart by clip_id or frame_index",
+            "frame_index" if rows["frame_index"].notna().any() else "clip_id",
+        )
+        whole = rows["path"].where(rows["frame_index"].isna())
+        whole_file = whole.groupby([rows["study_id"], rows["clip_id"]]).transform("first")
+        self._refuse_where(
+            whole_file.notna() & (rows["path"] != whole_file),
+            "is another file than the one that holds the whole clip",
+            "give it a clip_id of its own",
+            "path",
+        )
