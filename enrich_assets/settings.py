@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from enrich_assets.method.hyperparameters import ClassifierSettings, SegmenterSettings, VaeSettings
 
@@ -36,7 +44,7 @@ Share = Annotated[float, Field(gt=0, le=1)]
 
 
 def _budget_key(value: Any) -> str:
-    """"120" frames or "25%" of the pool."""
+    """ "120" frames or "25%" of the pool."""
     text = str(value).strip().replace("_", "")
     if re.fullmatch(r"[1-9]\d*", text):
         return text
@@ -213,7 +221,9 @@ class Profile(_Settings):
     vae_seed: int = 0
     similarity: SimilaritySettings = SimilaritySettings()
     tasks: dict[str, TaskSettings] = Field(min_length=1)
-    curate_test_set: int | None = Field(None, ge=1)  # how many test frames to propose for labelling, by the same ranking
+    curate_test_set: int | None = Field(
+        None, ge=1
+    )  # how many test frames to propose for labelling, by the same ranking
     phantom: PhantomSettings = PhantomSettings()
     incoming: IncomingSettings = IncomingSettings()
     schedules: ScheduleSettings = ScheduleSettings()

@@ -23,6 +23,7 @@ class Draft:
     def __init__(self, store: Store, cell: Cell, settings: str, inputs: Mapping[str, str]) -> None:
         self.store, self.cell, self.settings, self.inputs = store, cell, settings, dict(inputs)
         self.folder = f"drafts/{cell.folder}/{digest_of([settings, self.inputs])[:16]}"
+        self.seen: dict[str, str] = {}
         self._files: dict[str, str] = {}
         self._notes: dict[str, str] = {}
 
@@ -45,15 +46,21 @@ class Draft:
         """`tensors`: name -> torch tensor or NumPy array."""
         from safetensors.numpy import save
 
-        arrays = {k: np.ascontiguousarray(t.detach().cpu().numpy() if hasattr(t, "detach") else t) for k, t in tensors.items()}
+        arrays = {
+            k: np.ascontiguousarray(t.detach().cpu().numpy() if hasattr(t, "detach") else t) for k, t in tensors.items()
+        }
         self.bytes(f"{name}.safetensors", save(arrays), note=note)
 
-    def has(self, name: str) -> bool:
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(self._notes)
+
+    def has(self, name: str, *, note: bool = False) -> bool:
         """Whether an interrupted attempt at this very draft has left the file; if so it counts as written."""
-        path = f"{self.folder}/{name}"
-        if name not in self._files and self.store.folder.exists(path):
-            self._files[name] = self.store.folder.digest(path)
-        return name in self._files
+        path, files = f"{self.folder}/{name}", self._notes if note else self._files
+        if name not in files and self.store.folder.exists(path):
+            files[name] = self.store.folder.digest(path)
+        return name in files
 
     def read(self, name: str) -> bytes:
         return self.store.folder.read(f"{self.folder}/{name}")
@@ -75,6 +82,7 @@ class Draft:
             digest=digest or digest_of(self._files),
             settings=self.settings,
             inputs=self.inputs,
+            seen=self.seen,
             files=self._files,
             notes=self._notes,
             figures=figures,

@@ -5,13 +5,24 @@ Only bytes and names live here; what the bytes mean is the business of the modul
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+
+
+def file_digest(url: str) -> str:
+    """sha256 of any file, streaming, in hex. Raises FileNotFoundError."""
+    digest = hashlib.sha256()
+    with fsspec.open(url, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 class Folder:
@@ -34,6 +45,18 @@ class Folder:
     def local_path(self, name: str) -> str | None:
         """The path on this machine, or None where the folder lies elsewhere."""
         return self.path(name) if isinstance(self.fs, LocalFileSystem) else None
+
+    @contextlib.contextmanager
+    def local_copy(self, name: str) -> Iterator[str]:
+        """A path on this machine that holds the file: itself where it is local, else a copy for the while."""
+        local = self.local_path(name)
+        if local is not None:
+            yield local
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            copy = os.path.join(folder, name.rpartition("/")[2])
+            self.fs.get_file(self.path(name), copy)
+            yield copy
 
     def exists(self, name: str) -> bool:
         return bool(self.fs.exists(self.path(name)))
@@ -59,11 +82,7 @@ class Folder:
 
     def digest(self, name: str) -> str:
         """sha256 of the file as it stands now, in hex."""
-        digest = hashlib.sha256()
-        with self.fs.open(self.path(name), "rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-        return digest.hexdigest()
+        return file_digest(self.fs.unstrip_protocol(self.path(name)))
 
     def size(self, name: str) -> int:
         return int(self.fs.size(self.path(name)) or 0)

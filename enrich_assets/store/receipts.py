@@ -25,6 +25,12 @@ class Cell(NamedTuple):
     def __str__(self) -> str:
         return f"{self.asset}[{self.partition}]" if self.partition else self.asset
 
+    @classmethod
+    def parse(cls, text: str) -> Cell:
+        """The inverse of `str`."""
+        asset, _, partition = text.partition("[")
+        return cls(asset, partition.removesuffix("]"))
+
     @property
     def folder(self) -> str:
         """Where it lies below a room of the store; `|` of two-dimensional keys is not a safe file name."""
@@ -41,6 +47,7 @@ class Receipt(BaseModel):
     digest: str  # sha256 over the names and digests of `files`; Dagster's data version
     settings: str  # digest of the settings and the code version that made it
     inputs: dict[str, str] = Field(default_factory=dict)  # str(cell) or a named part -> digest
+    seen: dict[str, str] = Field(default_factory=dict)  # also read, but only a part counts, and stands among the inputs
     files: dict[str, str] = Field(default_factory=dict)  # name -> sha256: the content
     notes: dict[str, str] = Field(default_factory=dict)  # name -> sha256: beside the content (timings, pictures)
     figures: dict[str, Any] = Field(default_factory=dict)  # counts, seconds, device, MLflow run ...
@@ -82,7 +89,9 @@ class Receipts:
         """The current receipt. Raises MissingArtefact, with what to do, when the cell was never materialised."""
         receipt = self.current(cell)
         if receipt is None:
-            raise MissingArtefact(f"{cell} has not been materialised yet: run `enrich run`, or materialise it in the UI")
+            raise MissingArtefact(
+                f"{cell} has not been materialised yet: run `enrich run`, or materialise it in the UI"
+            )
         return receipt
 
     def of(self, asset: str) -> dict[str, Receipt]:
@@ -96,6 +105,11 @@ class Receipts:
         self.folder.write(f"history/{receipt.folder}.json", content)
         self.folder.write(f"receipts/{receipt.cell.folder}.json", content)
         self._current[receipt.cell] = receipt
+
+    def earlier(self, cell: Cell, digest: str) -> Receipt | None:
+        """The receipt by which the cell held that content, now or once; None if there never was one."""
+        name = f"history/{cell.folder}/{digest[:16]}.json"
+        return self._parse(name) if self.folder.exists(name) else None
 
     def forget(self, cell: Cell) -> None:
         """Take the cell out of the current state (history stays)."""

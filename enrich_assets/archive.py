@@ -1,0 +1,236 @@
+"""The archive: home, profile and store as one plain object, and the taking in of new studies.
+
+Dagster's resource and the command line both hand it around; nothing here knows of either.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from enrich_assets.settings import Profile, home, load_profile, profile_source
+from enrich_assets.store.arrivals import Arrival, Arrivals
+from enrich_assets.store.artefacts import Store
+from enrich_assets.store.frames import Frames
+from enrich_assets.store.receipts import Cell
+from enrich_assets.store.tracking import Tracking
+from enrich_assets.studies.deidentify import Pseudonyms
+
+IDENTITY = ["study_id", "clip_id", "frame_index"]
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What became of one call of `ingest`."""
+
+    arrival: Arrival
+    is_new: bool  # False: these very files had arrived before
+    n_files: int
+    n_known: int  # rows of earlier batches, left where they are
+    n_refused: int
+
+
+class Archive:
+    """`home` holds the databases and the key; the store may lie at any fsspec URL (`ENRICH_STORE`)."""
+
+    def __init__(self, home_folder: Path, profile: Profile, store_url: str | None = None) -> None:
+        self.home = home_folder
+        self.profile = profile
+        self.store = Store(store_url or os.environ.get("ENRICH_STORE") or str(home_folder / "store"))
+        self.arrivals = Arrivals(self.store.folder)
+        self.frames = Frames(self.store)
+        self.test_sets: dict[
+            tuple[str, tuple[str, ...]], tuple[pd.DataFrame, str]
+        ] = {}  # by task and the digests they come from
+        self._tracking: dict[str, Tracking] = {}
+        self._vectors = lru_cache(maxsize=64)(self._read_vectors)
+
+    @classmethod
+    def open(cls) -> Archive:
+        """The archive of this environment: ENRICH_HOME, ENRICH_PROFILE, ENRICH_STORE."""
+        folder = home()
+        return cls(folder, load_profile(profile_source(folder)))
+
+    @property
+    def batches(self) -> list[str]:
+        return self.arrivals.batches()
+
+    @cached_property
+    def pseudonyms(self) -> Pseudonyms:
+        return Pseudonyms.load_or_create(str(self.home / "pseudonym.key"))
+
+    @property
+    def published(self) -> Path:
+        return self.home / "enrich.duckdb"
+
+    @property
+    def report(self) -> Path:
+        return self.home / "report.html"
+
+    @property
+    def incoming(self) -> str:
+        return self.profile.incoming.url or str(self.home / "incoming")
+
+    @property
+    def tracking_uri(self) -> str:
+        return self.profile.tracking.uri or f"sqlite:///{self.home / 'mlflow.db'}"
+
+    def tracking(self, task: str) -> Tracking:
+        """The MLflow recorder of a task, one per archive and task."""
+        if task not in self._tracking:
+            settings = self.profile.tracking
+            self._tracking[task] = Tracking(
+                self.tracking_uri, f"enrich/{task}", dagster_url=settings.dagster_url, mlflow_url=settings.ui_url
+            )
+        return self._tracking[task]
+
+    # ------------------------------------------------------------------------------------------------------ taking in
+
+    def ingest(self, path: str, batch: str | None = None) -> Ingested:
+        """Take in a manifest, a folder that holds one, or a folder of DICOM files, as one batch.
+
+        Rows whose file, identity and content are known from earlier batches stay where they are. Raises ManifestError
+        for a manifest that makes no sense as a whole; single bad files are refused one by one and listed.
+        """
+        from enrich_assets.studies.arrival import arrival_digest, examine
+        from enrich_assets.studies.manifest import label_columns
+
+        rows, unreadable = self._rows_at(path)
+        rows, refused = examine(rows)
+        refused = pd.concat([unreadable, refused], ignore_index=True)
+        digest = arrival_digest(rows)
+        for known in self.arrivals.all():
+            if known.digest == digest and batch in (None, known.batch):
+                return Ingested(known, False, len(rows), len(rows), len(refused))
+        name = self.arrivals.new_name(batch)
+        rows, known_rows, clashing = self._apart(rows, except_batch=name)
+        refused = pd.concat([refused, clashing], ignore_index=True)
+        labels = label_columns(rows)
+        rows = rows.assign(**{c: rows[c].astype("string") for c in labels})
+        if rows.empty and refused.empty and self.batches:
+            return Ingested(self.arrivals.all()[-1], False, 0, known_rows, 0)
+        arrival = self.arrivals.register(name, digest, path, rows, refused)
+        return Ingested(arrival, True, rows["path"].nunique(), known_rows, len(refused))
+
+    def _rows_at(self, path: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        from enrich_assets.studies.dicom import scan_dicom
+        from enrich_assets.studies.manifest import find_manifest, read_manifest
+
+        nothing = pd.DataFrame({"path": pd.Series(dtype="string"), "reason": pd.Series(dtype="string")})
+        if path.endswith((".csv", ".parquet")) or find_manifest(path):
+            return read_manifest(path), nothing
+        return scan_dicom(path, self.pseudonyms)
+
+    def _apart(self, rows: pd.DataFrame, *, except_batch: str) -> tuple[pd.DataFrame, int, pd.DataFrame]:
+        """Split rows into new ones, a count of known ones, and those that clash with another file of the same identity."""
+        earlier = [self.arrivals.rows(batch) for batch in self.batches if batch != except_batch]
+        if not earlier:
+            return rows, 0, pd.DataFrame({"path": [], "reason": []}, dtype="string")
+        known = pd.concat(earlier, ignore_index=True)
+        key = [tuple(map(str, r)) for r in rows[IDENTITY].itertuples(index=False)]
+        digests = dict(
+            zip([tuple(map(str, r)) for r in known[IDENTITY].itertuples(index=False)], known["sha256"], strict=True)
+        )
+        same = np.array([digests.get(k) == d for k, d in zip(key, rows["sha256"], strict=True)], bool)
+        clash = np.array([k in digests for k in key], bool) & ~same
+        reason = (
+            "another file with the same study, clip and frame index arrived before; give this one its own clip_id, or "
+            "ingest it under the batch name of the one it replaces"
+        )
+        clashing = pd.DataFrame({"path": rows.loc[clash, "path"], "reason": reason}).astype("string")
+        return rows.loc[~same & ~clash].reset_index(drop=True), int(same.sum()), clashing
+
+    # --------------------------------------------------------------------------------------------------- what is there
+
+    def frame_table(self, batches: list[str] | None = None) -> pd.DataFrame:
+        """All frames with their side of the split, batch after batch."""
+        batches = self.batches if batches is None else batches
+        table = self.frames.table(batches)
+        sides = pd.concat([self.split(batch) for batch in batches], ignore_index=True) if batches else None
+        if sides is None:
+            return table.assign(split=pd.Series(dtype="string"))
+        return table.merge(sides.drop_duplicates("patient_id")[["patient_id", "split"]], on="patient_id", how="left")
+
+    def frame_row(self, frame_id: str) -> pd.DataFrame:
+        """The one row of the frame table. Raises LookupError."""
+        clip_id = frame_id.rpartition("/")[0]
+        for batch in self.batches:
+            table = self.frames.table([batch])
+            found = table[(table["clip_id"] == clip_id) & (table["frame_id"] == frame_id)]
+            if len(found):
+                return found
+        raise LookupError(f"no frame {frame_id!r} in this archive")
+
+    def split(self, batch: str) -> pd.DataFrame:
+        """Columns patient_id, split."""
+        return self.store.table(self.store.receipts.require(Cell("split", batch)), "split")
+
+    def labels(self, task: str, batches: list[str] | None = None) -> pd.DataFrame:
+        """Current labels of a task: frame_id, label (class name), mask_row (-1 without mask), batch, ..."""
+        tables = [
+            self.store.table(self.store.receipts.require(Cell("labels", batch)), task)
+            for batch in (self.batches if batches is None else batches)
+        ]
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["frame_id", "label"])
+
+    def masks(self, task: str, labels: pd.DataFrame) -> np.ndarray:
+        """Masks named by rows of `labels`, in that order: (n, side, side) uint8 class indices."""
+        out: np.ndarray | None = None
+        rows = labels["mask_row"].to_numpy()
+        for batch, members in labels.reset_index(drop=True).groupby("batch", sort=False).groups.items():
+            stored = self.store.array(self.store.receipts.require(Cell("labels", str(batch))), f"{task}_masks")
+            at = np.asarray(members)
+            if out is None:
+                out = np.empty((len(labels), *stored.shape[1:]), np.uint8)
+            out[at] = stored[rows[at]]
+        return out if out is not None else np.empty((0, 0, 0), np.uint8)
+
+    def classes(self, task: str) -> tuple[str, ...]:
+        """The class names of a task: the profile's, else those found, in alphabetical order (masks: by index)."""
+        named = self.profile.tasks[task].classes
+        if named is not None:
+            return named
+        found: set[str] = set()
+        highest = 0
+        for batch in self.batches:
+            receipt = self.store.receipts.require(Cell("labels", batch))
+            seen = receipt.figures.get("classes", {}).get(task, [])
+            found.update(map(str, seen))
+            highest = max(highest, receipt.figures.get("highest_class", {}).get(task, 0))
+        if self.profile.tasks[task].kind == "segmentation":
+            return ("background", *(f"class_{i}" for i in range(1, highest + 1)))
+        return tuple(sorted(found))
+
+    def positive(self, task: str) -> str:
+        return self.profile.tasks[task].positive or self.classes(task)[-1]
+
+    def pool(self, task: str, batches: list[str] | None = None) -> pd.DataFrame:
+        """Train frames the task may choose from: frame_id, patient_id, clip_id, batch, pixel_digest, position in parts."""
+        tables = [
+            self.store.table(self.store.receipts.require(Cell(f"{task}/pool", batch)), "pool")
+            for batch in (self.batches if batches is None else batches)
+        ]
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["frame_id"])
+
+    def vectors(self, frames: pd.DataFrame) -> np.ndarray:
+        """Fixed-point embeddings of rows of a frame table (columns batch, frame_id), in that order: (n, 128) int16."""
+        out: np.ndarray | None = None
+        ids = frames["frame_id"].to_numpy()
+        for batch, members in frames.reset_index(drop=True).groupby("batch", sort=False).groups.items():
+            receipt = self.store.receipts.require(Cell("embeddings", str(batch)))
+            stored, position = self._vectors(receipt.digest, str(batch))
+            at = np.asarray(members)
+            if out is None:
+                out = np.empty((len(frames), stored.shape[1]), np.int16)
+            out[at] = stored[position.loc[ids[at]].to_numpy()]
+        return out if out is not None else np.empty((0, 128), np.int16)
+
+    def _read_vectors(self, digest: str, batch: str) -> tuple[np.ndarray, pd.Series]:
+        receipt = self.store.receipts.require(Cell("embeddings", batch))
+        ids = self.frames.table([batch])["frame_id"]
+        return self.store.array(receipt, "vectors"), pd.Series(np.arange(len(ids)), index=ids)

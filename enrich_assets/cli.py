@@ -1,0 +1,211 @@
+"""The `enrich` command. It reads options, calls the rest, and prints; it holds no logic of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from enrich_assets.archive import Archive
+
+
+class Refusal(click.ClickException):
+    """An error the user can mend: said in one line, without a traceback."""
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"enrich: {self.message}", err=True)
+
+
+def _archive() -> Archive:
+    from enrich_assets.archive import Archive
+    from enrich_assets.settings import ProfileError
+
+    try:
+        return Archive.open()
+    except ProfileError as error:
+        raise Refusal(str(error)) from error
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--profile", metavar="NAME|FILE", help="demo, paper, archive, or a YAML file; without it home's enrich.yaml."
+)
+@click.version_option(package_name="enrich-assets")
+def main(profile: str | None) -> None:
+    """Curate medical-image training sets: measure redundancy, rank frames, prove how few labels suffice.
+
+    Home is ENRICH_HOME, or data/ where you stand.
+    """
+    warnings.filterwarnings("ignore", module="dagster|mlflow|alembic|numba")
+    if profile:
+        os.environ["ENRICH_PROFILE"] = str(Path(profile).resolve()) if Path(profile).suffix else profile
+
+
+@main.command()
+@click.argument("path", type=str)
+@click.option("--batch", metavar="NAME", help="Name of the batch; without it batch-0001 and so on.")
+def ingest(path: str, batch: str | None) -> None:
+    """Take in a manifest.csv or .parquet, a folder that holds one, or a folder of DICOM files."""
+    _ingest(_archive(), path, batch)
+    click.echo("next: `enrich plan` says what it will cost, `enrich run` does it")
+
+
+def _ingest(archive: Archive, path: str, batch: str | None) -> None:
+    from enrich_assets.studies.errors import ManifestError, UnreadableFile
+
+    try:
+        found = archive.ingest(path if "://" in path else str(Path(path).resolve()), batch)
+    except (ManifestError, UnreadableFile, FileNotFoundError, ValueError) as error:
+        raise Refusal(str(error)) from error
+    arrival = found.arrival
+    if not found.is_new:
+        click.echo(f"nothing new: these files are batch {arrival.batch}, received {arrival.received_at[:16]}")
+        return
+    known = f", {found.n_known} rows known from before" if found.n_known else ""
+    refused = f", {found.n_refused} refused" if found.n_refused else ""
+    click.echo(f"batch {arrival.batch}: {found.n_files} files{known}{refused}")
+    if found.n_refused:
+        for path_, reason in archive.arrivals.refused(arrival.batch).head(10).itertuples(index=False):
+            click.echo(f"  refused {path_}: {reason}")
+
+
+@main.command()
+@click.option("--task", help="Only this task's training grid.")
+@click.option("--arm", help="Only this arm of it.")
+@click.option("--retrain-vae", is_flag=True, help="Train the VAE anew on all that is there now; all embeddings follow.")
+def run(task: str | None, arm: str | None, retrain_vae: bool) -> None:
+    """Bring everything that is missing or stale up to date. Interrupt it when you like: it continues where it stopped."""
+    _run(_archive(), task, arm, retrain_vae)
+
+
+def _run(archive: Archive, task: str | None = None, arm: str | None = None, retrain_vae: bool = False) -> None:
+    from filelock import FileLock, Timeout
+
+    from enrich_assets.defs.driver import Driver
+    from enrich_assets.defs.instance import open_instance
+    from enrich_assets.store.receipts import Cell
+
+    if not archive.batches:
+        raise Refusal("no studies have arrived yet: `enrich ingest PATH`, or `enrich demo` for the built-in archive")
+    for name, known in ((task, list(archive.profile.tasks)), (arm, _arms(archive))):
+        if name is not None and name not in known:
+            raise Refusal(f"{name!r} is not in the profile; there are: {', '.join(known)}")
+    lock = FileLock(str(archive.home / ".run.lock"))
+    try:
+        with lock.acquire(timeout=0), open_instance(archive) as instance:
+            if retrain_vae:
+                archive.store.receipts.forget(Cell("vae_weights"))
+            driver = Driver(archive, instance, _say, task=task, arm=arm)
+            outcome = driver.run()
+    except Timeout as error:
+        raise Refusal(f"another `enrich run` is at work in {archive.home}; wait for it, or stop it") from error
+    except KeyboardInterrupt:
+        raise Refusal("stopped; what is finished is kept, `enrich run` continues") from None
+    if not outcome.runs:
+        _say("everything is up to date")
+    else:
+        _say(f"{outcome.made} assets made in {outcome.runs} runs, {outcome.seconds:.0f} s")
+    for cell, why in {**outcome.blocked, **outcome.failed}.items():
+        _say(f"  not made: {cell}: {why}")
+    if outcome.failed or outcome.blocked:
+        sys.exit(1)
+
+
+def _arms(archive: Archive) -> list[str]:
+    from enrich_assets.defs.curation import arms
+
+    return sorted({arm for task in archive.profile.tasks.values() for arm in arms(task)})
+
+
+@main.command()
+def demo() -> None:
+    """Write the built-in phantom archive, take it in, and do everything: a few minutes on two cores."""
+    from enrich_assets.settings import home
+    from enrich_assets.studies.phantom import write_phantom
+
+    os.environ.setdefault("ENRICH_PROFILE", "demo")
+    folder = home()
+    folder.mkdir(parents=True, exist_ok=True)
+    own = folder / "enrich.yaml"
+    if not own.exists() and os.environ["ENRICH_PROFILE"] == "demo":
+        own.write_text(
+            "# This home's profile. Say here what shall differ from the demo's.\nextends: demo\n", encoding="utf-8"
+        )
+    archive = _archive()
+    phantom = folder / "phantom"
+    if not (phantom / "manifest.csv").exists():
+        _say("writing the phantom archive (fetal echo, DICOM, video and stills) ...")
+        settings = archive.profile.phantom
+        write_phantom(str(phantom), seed=settings.seed, patients=settings.patients)
+    _ingest(archive, str(phantom), "phantom")
+    _run(archive)
+    _show_results(archive)
+
+
+def _show_results(archive: Archive) -> None:
+    from enrich_assets.report.numbers import results_text
+    from enrich_assets.store.published import query
+
+    click.echo(results_text(query(str(archive.published), "SELECT * FROM evaluations WHERE current")))
+    click.echo(
+        "\nwhere to look next\n"
+        f"  {archive.report}   figures and tables on one page\n"
+        '  enrich sql "SELECT * FROM curves"   the database, in SQL\n'
+        "  enrich lineage --all                from each number back to its frames\n"
+        "  enrich ui                           Dagster and MLflow on localhost"
+    )
+
+
+@main.command()
+@click.argument("statement")
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table")
+def sql(statement: str, form: str) -> None:
+    """Query the published database."""
+    from enrich_assets.store.published import format_rows, query
+
+    archive = _archive()
+    if not archive.published.exists():
+        raise Refusal(f"{archive.published} is not there yet: `enrich run` publishes it")
+    try:
+        click.echo(format_rows(query(str(archive.published), statement), form))
+    except Exception as error:  # whatever DuckDB has to say about the statement
+        raise Refusal(str(error)) from error
+
+
+@main.command()
+@click.argument("evaluation_id", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every evaluation, current or not.")
+def lineage(evaluation_id: str | None, everything: bool) -> None:
+    """Walk from a number back to its frames and files, computing each digest again."""
+    from enrich_assets.defs.lineage import report_lineage
+
+    if (evaluation_id is None) == (not everything):
+        raise Refusal('name one EVALUATION_ID (see `enrich sql "SELECT evaluation_id FROM evaluations"`), or --all')
+    try:
+        whole = report_lineage(_archive(), evaluation_id, click.echo)
+    except LookupError as error:
+        raise Refusal(str(error.args[0])) from error
+    sys.exit(0 if whole else 1)
+
+
+@main.command()
+def status() -> None:
+    """What home holds: batches, frames, labels, evaluations."""
+    archive = _archive()
+    click.echo(
+        json.dumps({"home": str(archive.home), "profile": archive.profile.name, "batches": archive.batches}, indent=1)
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Labels of a batch: those of its manifest, then those imported since; the latest word on a frame holds.
+
+Used twice, by the asset that keeps the labels and by the one that keeps only which frames have one.
+"""
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+
+from enrich_assets.archive import Archive
+from enrich_assets.method.preprocessing import Box, crop, resize_mask
+from enrich_assets.settings import TaskSettings
+from enrich_assets.store.annotations import Annotations
+from enrich_assets.studies.errors import UnreadableFile
+from enrich_assets.studies.reading import read_mask
+
+COLUMNS = ["frame_id", "label", "mask_row", "mask_path", "mask_digest", "source", "author", "recorded_at", "batch"]
+
+
+def imported(archive: Archive, batch: str) -> pd.DataFrame:
+    """Imported labels of the batch's frames, oldest first."""
+    log = Annotations(archive.store.folder).all()
+    return log[log["frame_id"].isin(set(archive.frames.table([batch])["frame_id"]))].reset_index(drop=True)
+
+
+def read_labels(archive: Archive, batch: str, name: str) -> tuple[pd.DataFrame, np.ndarray | None, pd.DataFrame]:
+    """Current labels of a task in a batch; the masks (m, side, side) uint8; and what could not be used, with its reason."""
+    task = archive.profile.tasks[name]
+    if task.kind == "classification":
+        table, problems = _classes(archive, batch, name, task)
+        return table, None, problems
+    return _masks(archive, batch, name, task)
+
+
+def _rows_by_frame(archive: Archive, batch: str, column: str) -> pd.DataFrame:
+    """frame_id, value: a file's label holds for all its frames, unless a row names the frame itself."""
+    rows = archive.arrivals.rows(batch)
+    if column not in rows:
+        return pd.DataFrame({"frame_id": [], "value": []}, dtype="string")
+    rows = rows[rows[column].notna() & (rows[column].astype("string").str.strip() != "")]
+    frames = archive.frames.table([batch])[["frame_id", "path", "frame_index"]]
+    whole = rows[rows["frame_index"].isna()].drop_duplicates("path", keep="last")
+    single = rows[rows["frame_index"].notna()]
+    of_files = frames.merge(whole[["path", column]], on="path")
+    of_frames = frames.merge(
+        single[["path", "frame_index", column]].astype({"frame_index": "int64"}), on=["path", "frame_index"]
+    )
+    both = pd.concat([of_files, of_frames], ignore_index=True).drop_duplicates("frame_id", keep="last")
+    return both[["frame_id", column]].rename(columns={column: "value"})
+
+
+def _imported_for(archive: Archive, batch: str, name: str) -> pd.DataFrame:
+    found = imported(archive, batch)
+    return found[found["task"] == name].drop_duplicates("frame_id", keep="last")
+
+
+def manifest_labels(archive: Archive, batch: str, name: str) -> pd.DataFrame:
+    """Class labels as the manifest gave them: frame_id, label, source, author, recorded_at."""
+    found = _rows_by_frame(archive, batch, archive.profile.tasks[name].label).rename(columns={"value": "label"})
+    return found.assign(source="manifest", author="", recorded_at=archive.arrivals.get(batch).received_at)
+
+
+def _classes(archive: Archive, batch: str, name: str, task: TaskSettings) -> tuple[pd.DataFrame, pd.DataFrame]:
+    table = manifest_labels(archive, batch, name)
+    later = _imported_for(archive, batch, name)[["frame_id", "label", "source", "author", "recorded_at"]]
+    table = pd.concat([table, later], ignore_index=True).drop_duplicates("frame_id", keep="last")
+    table["label"] = table["label"].astype("string").str.strip()
+    unknown = pd.Series(False, index=table.index)
+    if task.classes is not None:
+        unknown = ~table["label"].isin([*task.classes, *task.ignore])
+    problems = pd.DataFrame(
+        {
+            "item": table.loc[unknown, "frame_id"],
+            "reason": [
+                f"label {label!r} is no class of task {name} ({', '.join(task.classes or ())}); correct it, or add it to the profile"
+                for label in table.loc[unknown, "label"]
+            ],
+        }
+    )
+    table = table[~unknown & ~table["label"].isin(task.ignore)]
+    return _ordered(archive, batch, table.assign(mask_row=-1, mask_path=None, mask_digest=None)), problems
+
+
+def _masks(
+    archive: Archive, batch: str, name: str, task: TaskSettings
+) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame]:
+    clips = archive.frames.clips(batch).set_index("path")
+    paths = dict(archive.frames.table([batch])[["frame_id", "path"]].itertuples(index=False))
+    received = archive.arrivals.get(batch).received_at
+    rows, masks, problems = [], [], []
+    for frame_id, mask_path in _rows_by_frame(archive, batch, "mask_path").itertuples(index=False):
+        clip = clips.loc[paths[frame_id]]
+        try:
+            mask = read_mask(mask_path, task.classes, (int(clip.height), int(clip.width)))
+        except UnreadableFile as refusal:
+            problems.append((frame_id, str(refusal)))
+            continue
+        box = Box(*map(int, clip[f"box_{name}"]))
+        masks.append(resize_mask(crop(mask[None], box), task.size)[0])
+        rows.append((frame_id, mask_path, "manifest", "", received))
+    position = {row[0]: i for i, row in enumerate(rows)}
+    log = Annotations(archive.store.folder)
+    for entry in _imported_for(archive, batch, name).itertuples():
+        mask = resize_mask(log.mask(entry.entry, int(entry.mask_row))[None], task.size)[0]
+        row = (entry.frame_id, "", entry.source, entry.author, entry.recorded_at)
+        if entry.frame_id in position:
+            rows[position[entry.frame_id]], masks[position[entry.frame_id]] = row, mask
+        else:
+            rows.append(row)
+            masks.append(mask)
+    table = pd.DataFrame(rows, columns=["frame_id", "mask_path", "source", "author", "recorded_at"])
+    digests = [hashlib.sha256(mask.tobytes()).hexdigest() for mask in masks]
+    table = _ordered(archive, batch, table.assign(mask_row=np.arange(len(table)), label=None, mask_digest=digests))
+    stack = np.stack(masks) if masks else np.empty((0, task.size, task.size), np.uint8)
+    return table, stack, pd.DataFrame(problems, columns=["item", "reason"])
+
+
+def _ordered(archive: Archive, batch: str, table: pd.DataFrame) -> pd.DataFrame:
+    """In the order of the frames, so that equal labels have equal digests."""
+    order = archive.frames.table([batch])[["frame_id"]]
+    merged = order.merge(table, on="frame_id").assign(batch=batch)
+    return merged[COLUMNS].astype(
+        {"mask_row": "int64", "label": "string", "mask_path": "string", "mask_digest": "string"}
+    )

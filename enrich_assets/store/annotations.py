@@ -1,0 +1,47 @@
+"""Labels that came after the studies did: an append-only log. Nothing is overwritten; the latest word on a frame is current."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pandas as pd
+
+from enrich_assets.store.folder import Folder
+from enrich_assets.store.receipts import digest_of, now
+
+COLUMNS = ("frame_id", "task", "label", "mask_row", "entry", "source", "author", "recorded_at", "imported_at")
+
+
+class Annotations:
+    """Entries `annotations/<time>-<digest>.parquet`, with their masks beside as `.npy`."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+
+    def add(self, task: str, table: pd.DataFrame, masks: np.ndarray | None = None) -> str:
+        """Append labels: columns frame_id, label (or mask_row into `masks`, (m, h, w) uint8), source, author, recorded_at."""
+        imported_at = now()
+        entry = f"{imported_at.replace(':', '')}-{digest_of(table.to_json())[:8]}"
+        table = table.assign(task=task, entry=entry, imported_at=imported_at)
+        if "mask_row" not in table:
+            table = table.assign(mask_row=-1)
+        if masks is not None:
+            buffer = io.BytesIO()
+            np.save(buffer, masks, allow_pickle=False)
+            self.folder.write(f"annotations/{entry}.npy", buffer.getvalue())
+        buffer = io.BytesIO()
+        table[list(COLUMNS)].to_parquet(buffer, index=False)
+        self.folder.write(f"annotations/{entry}.parquet", buffer.getvalue())
+        return entry
+
+    def all(self) -> pd.DataFrame:
+        """Every label ever imported, oldest first."""
+        tables = [
+            pd.read_parquet(io.BytesIO(self.folder.read(name))) for name in self.folder.files("annotations", ".parquet")
+        ]
+        tables = [table for table in tables if len(table)]
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))
+
+    def mask(self, entry: str, row: int) -> np.ndarray:
+        return np.load(io.BytesIO(self.folder.read(f"annotations/{entry}.npy")), allow_pickle=False)[row]  # type: ignore[no-any-return]

@@ -1,0 +1,20 @@
+"""Names that follow from content: what a subset and an evaluation are called, here and in every database."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+
+def subset_id(frame_ids: Iterable[str], pixel_digests: Iterable[str]) -> str:
+    """sha256 of the ordered frame ids and their pixel digests, in hex."""
+    digest = hashlib.sha256()
+    for frame_id, pixels in zip(frame_ids, pixel_digests, strict=True):
+        digest.update(f"{frame_id}\0{pixels}\n".encode())
+    return digest.hexdigest()
+
+
+def evaluation_id(task: str, arm: str, budget: str, seed: int, model_digest: str, test_set_digest: str) -> str:
+    """20 hex characters: the same model on the same test frames in the same cell is the same evaluation."""
+    text = "\n".join((task, arm, budget, str(seed), model_digest, test_set_digest))
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
