@@ -30,7 +30,8 @@ _VALUE_REPRESENTATIONS = frozenset(b"AE AS CS DA DT IS LO LT OB PN SH ST TM UI U
 def keep_quiet() -> None:
     """Shut off what pydicom would say about values. Called by each reader, since others may reset the
     filters."""
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+    for name in ("pydicom", "pylibjpeg", "libjpeg", "openjpeg"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     if not any(
         entry[0] == "ignore" and "pydicom" in str(getattr(entry[3], "pattern", ""))
