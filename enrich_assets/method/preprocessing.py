@@ -2,8 +2,8 @@
 
 Greyscale arrays in, greyscale arrays out. Decoding and de-identification belong to `studies`, keeping to
 `store`. The steps are those of Chinn et al. 2023 (JAMIA 30:1079): bright-pixel mask, bilateral filter,
-threshold, largest contour; a square window centred on it; local means. Resizing is done in whole numbers, so that
-every machine, BLAS and thread count gives the same bytes and a pixel digest means the same everywhere.
+threshold, largest contour; a square window centred on it; local means. Resizing is done in whole numbers, so
+that every machine, BLAS and thread count gives the same bytes and a pixel digest means the same everywhere.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _WORKING_SIDE = 320  # longer side at which the cone is sought: its outline need
 _FLAT = 2  # grey levels within which 7x7 pixels count as drawn, not scanned: ultrasound has speckle
 _ABOVE_BACKGROUND = 7  # grey levels above the background at which a smoothed pixel counts as bright
 _LEAST_SHARE = 0.03  # a smaller contour is an icon or a caption
-_PART_SHARE = 0.06  # of the largest contour: a dark chamber or shadow may cut the cone into pieces this large
+_PART_SHARE = 0.08  # of the largest contour: a dark chamber or shadow may cut the cone into pieces this large
+_PART_ELONGATION = 4.0  # pieces of a cone are compact; tool bars and grey wedges are not
 _CHUNK_PIXELS = 1 << 19  # per portion of a resize: stays in a core's cache
 _EXACT_FLOAT32 = 1 << 24  # whole numbers up to here are exact in float32
 _EXACT_FLOAT64 = 1 << 53
@@ -47,8 +48,8 @@ def cone_mask(frames: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
     frames: (n, h, w) uint8. Returns (h, w) bool. Sectors and the rectangles of linear probes are convex, so
     the hull gives back what shadows and weak gain took away, and joins pieces that a dark band cut apart.
-    Text, rulers and icons are thin or apart and fall away; areas of one even grey (blanked boxes, a background
-    that is not black) are drawn, not scanned, and never count.
+    Text, rulers and icons are thin or apart and fall away; areas of one even grey (blanked boxes, a
+    background that is not black) are drawn, not scanned, and never count.
     All True where there is no cone to find: nothing bright, or a picture that fills its frame.
     Raises ValueError for another shape or dtype, or no frames.
     """
@@ -74,9 +75,9 @@ def cone_mask(frames: NDArray[np.uint8]) -> NDArray[np.bool_]:
     contours, _ = cv2.findContours(bright, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not contours:
         return everywhere
-    areas = [cv2.contourArea(contour) for contour in contours]
-    parts = [c for c, area in zip(contours, areas, strict=True) if area >= _PART_SHARE * max(areas)]
-    outline = cv2.convexHull(np.concatenate(parts))
+    largest = max(contours, key=cv2.contourArea)
+    parts = [part for part in contours if part is not largest and _belongs(part, largest)]
+    outline = cv2.convexHull(np.concatenate([largest, *parts]))
     if cv2.contourArea(outline) < _LEAST_SHARE * bright.size:
         return everywhere
     mask = np.zeros(bright.shape, np.uint8)
@@ -84,6 +85,12 @@ def cone_mask(frames: NDArray[np.uint8]) -> NDArray[np.bool_]:
     if _fills(mask):
         return everywhere
     return cv2.resize(mask, (w, h), interpolation=cv2.INTER_NEAREST).astype(bool)
+
+
+def _belongs(part: Any, largest: Any) -> bool:
+    width, height = cv2.minAreaRect(part)[1]
+    compact = max(width, height) <= _PART_ELONGATION * min(width, height)
+    return compact and cv2.contourArea(part) >= _PART_SHARE * cv2.contourArea(largest)
 
 
 def _disc(diameter: int) -> Any:
@@ -165,8 +172,8 @@ def resize(frames: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     Down: the mean over the area a new pixel covers (scikit-image's `resize_local_mean`; 240 to 80: of 3x3).
     Up (if either axis must grow): bilinear between pixel centres, edges repeated, as OpenCV's `INTER_LINEAR`.
     The weights are whole numbers over a common denominator and all sums stay below 2^24 (float32) or 2^53
-    (float64), so the result is the true value rounded half to even, bit for bit everywhere. scikit-image
-    rounds on its way: its rounded result can differ by 1 where the true value lies exactly halfway, nowhere else.
+    (float64), so the result is the true value rounded half to even, bit for bit everywhere. scikit-image rounds
+    on its way: its result, rounded, differs by 1 at most, and only where the true value lies exactly halfway.
     Raises ValueError for another shape or dtype, or a side below 1.
     """
     if frames.ndim != 3 or frames.dtype != np.uint8 or side < 1:
