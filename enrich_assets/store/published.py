@@ -17,7 +17,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -72,9 +72,7 @@ def _build(tables: Mapping[str, Rows], path: Path) -> dict[str, int]:
     counts = {}
     with contextlib.closing(duckdb.connect()) as connection:
         connection.execute("SET TimeZone = 'UTC'")  # times with a zone are published in UTC
-        connection.execute(
-            f"ATTACH {literal(str(path))} AS published (STORAGE_VERSION {literal(STORAGE_VERSION)})"
-        )
+        connection.execute(f"ATTACH {literal(str(path))} AS published (STORAGE_VERSION {literal(STORAGE_VERSION)})")
         connection.execute("USE published; BEGIN")
         for table in TABLES:
             connection.execute(create_table(table))
@@ -89,7 +87,8 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: Table, rows: Rows) -> 
     source = _source(connection, rows)
     if source is None:
         return 0
-    given = [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()]
+    described = connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
+    given = {row[0]: row[1] for row in described}
     strange = [name for name in given if name not in table.column_names]
     if strange:
         raise PublishError(f"{table.name}: unknown columns {strange}; it has {list(table.column_names)}")
@@ -102,7 +101,12 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: Table, rows: Rows) -> 
     def value(name: str, kind: str) -> str:
         if name not in given:
             return f"CAST(NULL AS {kind})"
-        cast = f"CAST({identifier(name)} AS {kind})"
+        column = identifier(name)
+        if given[name] == "VARCHAR" and kind != "VARCHAR":  # an empty text is no number, flag or time
+            column = f"nullif({column}, '')"
+            if kind == "TIMESTAMP":  # a plain cast would drop the zone and keep its clock
+                column = f"CAST({column} AS TIMESTAMPTZ)"
+        cast = f"CAST({column} AS {kind})"
         return f"nullif({cast}, CAST('nan' AS DOUBLE))" if kind == "DOUBLE" else cast
 
     columns = ", ".join(value(column.name, column.type) for column in table.columns)
@@ -194,9 +198,7 @@ def reading(path: str | Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     source = Path(path).absolute()
     if not source.exists():
-        raise FileNotFoundError(
-            f"{source} is not there: nothing has been published yet (enrich run publishes it)"
-        )
+        raise FileNotFoundError(f"{source} is not there: nothing has been published yet (enrich run publishes it)")
     link = source.with_name(f".{source.name}.reading-{int(time.time())}-{uuid.uuid4().hex}")
     try:
         try:
@@ -223,18 +225,28 @@ def reading(path: str | Path) -> Iterator[duckdb.DuckDBPyConnection]:
 def query(path: str | Path, sql: str, parameters: Sequence[Any] | None = None) -> pd.DataFrame:
     """The result of one SQL query on the published file, read only. Integers with NULLs come as Int64."""
     with reading(path) as connection:
-        result = connection.execute(sql, parameters)
-        kinds = [str(column[1]) for column in result.description or ()]
-        frame = result.df()
+        return _frame(connection.execute(sql, parameters))
+
+
+def _frame(result: duckdb.DuckDBPyConnection) -> pd.DataFrame:
+    kinds = [str(column[1]) for column in result.description or ()]
+    frame = result.df()
     for position, kind in enumerate(kinds):
         name = frame.columns[position]
         if (
             kind in {"BIGINT", "INTEGER", "HUGEINT", "NUMBER"}
             and frame.dtypes.iloc[position].kind == "f"
-            and (frame[name].dropna() % 1 == 0).all()
+            and (frame.iloc[:, position].dropna() % 1 == 0).all()
         ):
             frame[name] = frame[name].astype("Int64")
     return frame
+
+
+def read_tables(path: str | Path, names: Collection[str] | None = None) -> dict[str, pd.DataFrame]:
+    """The published tables (all, or those named; views by name too), as they stood at one moment."""
+    wanted = list(BY_NAME) if names is None else list(names)
+    with reading(path) as connection:
+        return {name: _frame(connection.execute(f"FROM {identifier(name)}")) for name in wanted}
 
 
 # --- printing -----------------------------------------------------------------------------------------------
@@ -261,9 +273,7 @@ def format_rows(frame: pd.DataFrame, style: str = "table") -> str:
     widths = [max([len(name), *(len(row[i]) for row in texts)]) for i, name in enumerate(names)]
 
     def line(cells: Sequence[str]) -> str:
-        padded = [
-            c.rjust(w) if right else c.ljust(w) for c, w, right in zip(cells, widths, numeric, strict=True)
-        ]
+        padded = [c.rjust(w) if right else c.ljust(w) for c, w, right in zip(cells, widths, numeric, strict=True)]
         return "  ".join(padded).rstrip()
 
     shown = [line(names), "  ".join("-" * width for width in widths), *(line(row) for row in texts)]

@@ -50,9 +50,7 @@ def generation(g: int) -> dict[str, pd.DataFrame]:
     }
     return {
         "evaluations": pd.DataFrame([evaluation(f"e{i}", "auc", float(g)) for i in range(50 + g)]),
-        "frames": pd.DataFrame(
-            [{"frame_id": f"s/c/{i}", **frames, "pixel_digest": str(g)} for i in range(300)]
-        ),
+        "frames": pd.DataFrame([{"frame_id": f"s/c/{i}", **frames, "pixel_digest": str(g)} for i in range(300)]),
     }
 
 
@@ -96,9 +94,7 @@ def test_every_table_view_and_column_carries_a_comment(tmp_path: Path) -> None:
 def test_frames_arrow_and_parquet_urls_give_the_same_rows(tmp_path: Path) -> None:
     rows = pd.DataFrame({"asset": ["a", "b"], "check_name": ["x", "y"], "passed": [True, False]})
     rows.iloc[:1].to_parquet(tmp_path / "1.parquet")
-    rows.iloc[1:].assign(severity="WARN").to_parquet(
-        tmp_path / "2.parquet"
-    )  # a later file may know more columns
+    rows.iloc[1:].assign(severity="WARN").to_parquet(tmp_path / "2.parquet")  # a later file may know more columns
     rows.to_parquet("memory://checks.parquet")
     for source in (
         rows,
@@ -107,9 +103,7 @@ def test_frames_arrow_and_parquet_urls_give_the_same_rows(tmp_path: Path) -> Non
         [tmp_path / "1.parquet", f"file://{tmp_path}/2.parquet"],
     ):
         assert publish({"checks": source}, tmp_path / "enrich.duckdb")["checks"] == 2
-        back = query(
-            tmp_path / "enrich.duckdb", "SELECT asset, check_name, passed FROM checks ORDER BY asset"
-        )
+        back = query(tmp_path / "enrich.duckdb", "SELECT asset, check_name, passed FROM checks ORDER BY asset")
         pd.testing.assert_frame_equal(back, rows, check_dtype=False)
 
 
@@ -161,6 +155,23 @@ def test_rows_that_do_not_fit_are_refused_and_the_old_file_stays(
     assert sorted(os.listdir(tmp_path)) in (["enrich.duckdb"], ["enrich.duckdb", "enrich.duckdb.lock"])
 
 
+def test_times_as_text_are_read_as_utc_and_empty_text_is_no_time(tmp_path: Path) -> None:
+    times = ["2026-01-01T12:00:00.000+02:00", "2026-01-01T12:00:00+00:00", "", None]
+    rows = [evaluation(f"e{i}", "auc", 0.5, evaluated_at=time) for i, time in enumerate(times)]
+    publish({"evaluations": pd.DataFrame(rows)}, tmp_path / "enrich.duckdb")
+    back = query(tmp_path / "enrich.duckdb", "SELECT evaluated_at FROM evaluations ORDER BY evaluation_id")
+    assert back.evaluated_at.tolist()[:2] == [pd.Timestamp("2026-01-01 10:00"), pd.Timestamp("2026-01-01 12:00")]
+    assert back.evaluated_at.isna().tolist() == [False, False, True, True]
+
+
+def test_all_tables_read_back_at_once(tmp_path: Path) -> None:
+    publish(generation(2), tmp_path / "enrich.duckdb")
+    tables = published.read_tables(tmp_path / "enrich.duckdb")
+    assert list(tables) == list(BY_NAME)
+    assert (len(tables["evaluations"]), len(tables["labels"])) == (52, 0)
+    assert list(published.read_tables(tmp_path / "enrich.duckdb", ["curves"])) == ["curves"]
+
+
 # --- numbers ------------------------------------------------------------------------------------------------
 
 
@@ -168,8 +179,7 @@ def test_auc_worked_by_hand(tmp_path: Path) -> None:
     """Scores .1- .4- .4+ .8+ : of the 4 pairs three are in order and one ties, (3 + 1/2) / 4 = 0.875."""
     rows = [("a", 0, 0.1), ("b", 0, 0.4), ("c", 1, 0.4), ("d", 1, 0.8)]
     predictions = [
-        {"evaluation_id": "e", "frame_id": f"s/c/{n}", "class": "A4C", "truth": t, "score": s}
-        for n, t, s in rows
+        {"evaluation_id": "e", "frame_id": f"s/c/{n}", "class": "A4C", "truth": t, "score": s} for n, t, s in rows
     ]
     tables = {
         "evaluations": pd.DataFrame([evaluation("e", "auc", 0.875), evaluation("untested", "auc", 0.5)]),
@@ -177,17 +187,13 @@ def test_auc_worked_by_hand(tmp_path: Path) -> None:
     }
     publish(tables, tmp_path / "enrich.duckdb")
     assert query(tmp_path / "enrich.duckdb", "SELECT value FROM auc_by_sql").value.tolist() == [0.875]
-    beside = query(tmp_path / "enrich.duckdb", "FROM recomputed ORDER BY evaluation_id").set_index(
-        "evaluation_id"
-    )
+    beside = query(tmp_path / "enrich.duckdb", "FROM recomputed ORDER BY evaluation_id").set_index("evaluation_id")
     assert beside.loc["e", "difference"] == 0.0
     assert np.isnan(beside.loc["untested", "value_by_sql"])
 
 
 def test_auc_of_one_class_only_is_null(tmp_path: Path) -> None:
-    rows = pd.DataFrame(
-        {"evaluation_id": "e", "frame_id": ["f", "g"], "class": "A", "truth": 1, "score": [0.1, 0.2]}
-    )
+    rows = pd.DataFrame({"evaluation_id": "e", "frame_id": ["f", "g"], "class": "A", "truth": 1, "score": [0.1, 0.2]})
     publish({"predictions": rows}, tmp_path / "enrich.duckdb")
     assert query(tmp_path / "enrich.duckdb", "FROM auc_by_sql").value.isna().all()
 
@@ -205,9 +211,9 @@ def test_jaccard_worked_by_hand(tmp_path: Path) -> None:
         "predictions": pd.DataFrame(predictions),
     }
     publish(tables, tmp_path / "enrich.duckdb")
-    assert query(tmp_path / "enrich.duckdb", "FROM recomputed")[
-        ["value_by_sql", "difference"]
-    ].values.tolist() == [[0.5, 0.0]]
+    assert query(tmp_path / "enrich.duckdb", "FROM recomputed")[["value_by_sql", "difference"]].values.tolist() == [
+        [0.5, 0.0]
+    ]
 
 
 @settings(max_examples=12, deadline=None, derandomize=True)
@@ -438,12 +444,8 @@ def test_the_file_is_written_for_duckdb_1(tmp_path: Path) -> None:
     publish(generation(1), tmp_path / "enrich.duckdb")
     header = (tmp_path / "enrich.duckdb").read_bytes()[:20]
     assert header[8:12] == b"DUCK"
-    assert (
-        int.from_bytes(header[12:20], "little") == 64
-    )  # the storage of DuckDB 0.10 to 1.1, read by all later ones
-    stored = query(tmp_path / "enrich.duckdb", "SELECT tags FROM duckdb_databases() WHERE NOT internal").tags[
-        0
-    ]
+    assert int.from_bytes(header[12:20], "little") == 64  # the storage of DuckDB 0.10 to 1.1, read by all later ones
+    stored = query(tmp_path / "enrich.duckdb", "SELECT tags FROM duckdb_databases() WHERE NOT internal").tags[0]
     assert dict(stored)["storage_version"].startswith(published.STORAGE_VERSION)
 
 
