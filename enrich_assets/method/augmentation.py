@@ -63,9 +63,7 @@ def augment(images: Tensor, masks: Tensor, ranges: Augmentation) -> tuple[Tensor
     b, h, w = images.shape
     maps = random_maps(b, h, w, ranges, images.device)
     grid = F.affine_grid(maps, [b, 1, h, w], align_corners=False)  # (b, h, w, 2)
-    moved = F.grid_sample(
-        images.unsqueeze(1), grid, mode="bilinear", padding_mode="zeros", align_corners=False
-    )
+    moved = F.grid_sample(images.unsqueeze(1), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     # Class indices are small integers, exact in float32.
     classes = masks.unsqueeze(1).to(torch.float32)
     moved_masks = F.grid_sample(classes, grid, mode="nearest", padding_mode="zeros", align_corners=False)

@@ -94,9 +94,7 @@ def train_classifier(
     place = pick(device)
     shape = shape_of(settings, n_classes)
     if min(images.shape[1:]) < shape.least_side:
-        raise ValueError(
-            f"{len(shape.widths) - 1} blocks need images of {shape.least_side} pixels or more a side"
-        )
+        raise ValueError(f"{len(shape.widths) - 1} blocks need images of {shape.least_side} pixels or more a side")
     with repeatable(place):
         model = build(lambda: Classifier(shape, *images.shape[1:]), seed, place)
         assert isinstance(model, Classifier)

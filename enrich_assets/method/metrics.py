@@ -30,9 +30,7 @@ def auc(truth: ArrayLike, scores: ArrayLike) -> float:
     n_positive = int(positive.sum())
     n_negative = positive.size - n_positive
     if n_positive == 0 or n_negative == 0:
-        raise ValueError(
-            f"AUC needs both classes; there are {n_positive} positive and {n_negative} negative frames"
-        )
+        raise ValueError(f"AUC needs both classes; there are {n_positive} positive and {n_negative} negative frames")
     doubled_rank_sum = round(2.0 * float(rankdata(score)[positive].sum()))
     doubled_u = doubled_rank_sum - n_positive * (n_positive + 1)
     return doubled_u / (2 * n_positive * n_negative)

@@ -51,9 +51,7 @@ class ResNet(nn.Module):
     def __init__(self, shape: ResNetShape) -> None:
         super().__init__()
         stem, last, dense = shape.widths[0], shape.widths[-1], shape.dense
-        self.stem = nn.Sequential(
-            nn.Conv2d(1, stem, 3, padding=1, bias=False), nn.BatchNorm2d(stem), nn.ReLU()
-        )
+        self.stem = nn.Sequential(nn.Conv2d(1, stem, 3, padding=1, bias=False), nn.BatchNorm2d(stem), nn.ReLU())
         self.blocks = nn.Sequential(*(DownBlock(a, b) for a, b in pairwise(shape.widths)))
         self.dense = nn.Sequential(nn.Linear(last, dense, bias=False), nn.BatchNorm1d(dense), nn.ReLU())
         self.dropout = nn.Dropout(shape.dropout)

@@ -50,9 +50,7 @@ def augmentation_of(settings: SegmenterSettings) -> Augmentation | None:
     return Augmentation(settings.rotation, settings.shift, settings.shear, settings.zoom, settings.flips)
 
 
-def segmentation_loss(
-    logits: Tensor, truth: Tensor, weights: Tensor | None = None, dice: float = 0.0
-) -> Tensor:
+def segmentation_loss(logits: Tensor, truth: Tensor, weights: Tensor | None = None, dice: float = 0.0) -> Tensor:
     """Cross-entropy per pixel, plus `dice` times one minus soft Dice.
 
     logits: (b, n_classes, h, w).   truth: (b, h, w) int64.   weights: (n_classes,), weighted mean over the
@@ -102,18 +100,14 @@ def train_segmenter(
     if n_classes < 2 or masks.max() >= n_classes:
         raise ValueError(f"a mask holds class {masks.max()}, but the classes are 0..{n_classes - 1}")
     if settings.class_weights is not None and len(settings.class_weights) != n_classes:
-        raise ValueError(
-            f"{len(settings.class_weights)} class weights for {n_classes} classes (background first)"
-        )
+        raise ValueError(f"{len(settings.class_weights)} class weights for {n_classes} classes (background first)")
     made_of = fingerprint(settings, seed, n_classes, images, masks) if resume or save else ""
     movement = augmentation_of(settings)
     place = pick(device)
     with repeatable(place):
         model = build(lambda: UNet(shape_of(settings, n_classes)), seed, place)
         x, y = resident(images, place), resident(masks, place)
-        weights = (
-            None if settings.class_weights is None else torch.tensor(settings.class_weights, device=place)
-        )
+        weights = None if settings.class_weights is None else torch.tensor(settings.class_weights, device=place)
 
         def batch_loss(indices: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             frames, truth = x[indices].to(torch.float32) / 255, y[indices]

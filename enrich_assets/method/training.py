@@ -88,9 +88,7 @@ class Scheduled(Protocol):
 
 
 def schedule_of(settings: Scheduled) -> Schedule:
-    return Schedule(
-        settings.epochs, settings.batch_size, settings.learning_rate, settings.drops, settings.min_steps
-    )
+    return Schedule(settings.epochs, settings.batch_size, settings.learning_rate, settings.drops, settings.min_steps)
 
 
 def batches_of(n: int, batch_size: int) -> list[tuple[int, int]]:
@@ -164,9 +162,7 @@ def load_arrays(model: nn.Module, weights: dict[str, Any]) -> nn.Module:
     try:
         model.load_state_dict(tensors)
     except RuntimeError as problem:
-        raise ValueError(
-            f"the weights do not fit the model that the settings describe: {problem}"
-        ) from problem
+        raise ValueError(f"the weights do not fit the model that the settings describe: {problem}") from problem
     return model
 
 
@@ -235,8 +231,7 @@ class Checkpoint:
         """Raises ValueError when the checkpoint belongs to another training."""
         if self.made_of != made_of:
             raise ValueError(
-                "the checkpoint was made with other settings, another seed or other frames; delete it to "
-                "start afresh"
+                "the checkpoint was made with other settings, another seed or other frames; delete it to start afresh"
             )
         model.load_state_dict(self.model)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -307,9 +302,7 @@ def run_epochs(
         entry |= {name: float(value) / n for name, value in sums.items()}
         history.append(entry)
         if not math.isfinite(entry["loss"]):
-            raise FloatingPointError(
-                f"the loss became {entry['loss']} in epoch {epoch}; lower the learning rate"
-            )
+            raise FloatingPointError(f"the loss became {entry['loss']} in epoch {epoch}; lower the learning rate")
         unsaved += len(portions)
         if save is not None and unsaved >= checkpoint_steps and epoch + 1 < epochs:
             unsaved = 0

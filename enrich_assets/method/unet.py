@@ -57,9 +57,7 @@ class UNet(nn.Module):
         super().__init__()
         self.multiple = shape.multiple
         widths = shape.channels  # 8, 16, 32, 64, 128
-        self.down = nn.ModuleList(
-            two_convolutions(a, b) for a, b in zip([1, *widths[:-1]], widths, strict=True)
-        )
+        self.down = nn.ModuleList(two_convolutions(a, b) for a, b in zip([1, *widths[:-1]], widths, strict=True))
         self.up = nn.ModuleList(
             UpBlock(b, a, shape.dropout) for a, b in zip(widths[-2::-1], widths[:0:-1], strict=True)
         )

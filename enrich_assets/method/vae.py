@@ -43,6 +43,7 @@ from enrich_assets.method.training import (
 
 SIDE = 64  # frames are 64x64, as in the paper
 EMBEDDING_BATCH = 256
+START_LOG_VARIANCE = -4.0
 HELD_OUT_FRAMES = 1024  # at most; enough for a loss, and an evaluation stays cheap
 
 
@@ -88,9 +89,15 @@ class BetaVae(nn.Module):
         for c_out in (c, c, c, 1):
             doublings += [nn.ReLU(), nn.ConvTranspose2d(c, c_out, 4, stride=2, padding=1)]
         self.decoder = nn.Sequential(*doublings)
-        # Torch's default start shrinks the signal layer by layer, and the training idles for hundreds of
-        # steps at the mean image with a constant posterior (measured on the lung clips); He et al. 2015
-        # keeps its variance.
+        self.start()
+
+    def start(self) -> None:
+        """Draw start weights with which learning starts at once.
+
+        Torch's default shrinks the signal layer by layer, and the training idles for hundreds of steps at
+        the mean image with a constant posterior (measured on the lung clips); He et al. 2015 keeps the
+        variance. The posterior starts narrow, so that the decoder first hears the image and not the noise.
+        """
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -99,6 +106,12 @@ class BetaVae(nn.Module):
                 nn.init.normal_(layer.weight, std=math.sqrt(2 / (layer.in_channels * 4)))
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+        heads = self.squeeze[-1]
+        assert isinstance(heads, nn.Linear)
+        latent = heads.out_features // 2
+        with torch.no_grad():
+            heads.weight[latent:] *= 0.1
+            heads.bias[latent:] = START_LOG_VARIANCE
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         y = self.encoder(x)  # (b, 32, 32, 32) -> (b, 32, 16, 16) -> (b, 32, 8, 8) -> (b, 32, 4, 4)
@@ -133,18 +146,14 @@ def objective(reconstruction: Tensor, kl: Tensor, step: int, settings: VaeSettin
     return reconstruction + settings.gamma * (kl - capacity).abs()
 
 
-def hold_out(
-    patients: NDArray[Any], settings: VaeSettings, seed: int
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def hold_out(patients: NDArray[Any], settings: VaeSettings, seed: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Patients kept from the training, drawn by the seed, and the mask of their frames.
 
     Raises ValueError with fewer than two patients.
     """
     known = np.unique(patients)
     if len(known) < 2:
-        raise ValueError(
-            f"the VAE stops by held-out patients and needs at least two; these frames are of {len(known)}"
-        )
+        raise ValueError(f"the VAE stops by held-out patients and needs at least two; these frames are of {len(known)}")
     count = min(len(known) - 1, max(1, round(settings.held_out_share * len(known))))
     chosen = np.sort(np.random.default_rng(derived_seed(seed, HELD_OUT)).choice(known, count, replace=False))
     return chosen, np.isin(patients, chosen)
@@ -213,9 +222,7 @@ def train_vae(
             entry |= train_some(model, optimizer, x, done, steps, settings, seed)
             entry |= look_at_held_out(model, held_out, done + steps, settings, seed)
             if not math.isfinite(entry["loss"] + entry["held_out_loss"]):
-                raise FloatingPointError(
-                    f"the loss is not finite after {done + steps} steps; lower the learning rate"
-                )
+                raise FloatingPointError(f"the loss is not finite after {done + steps} steps; lower the learning rate")
             history.append(entry)
             if best_look(history) == len(history) - 1:
                 best = state_arrays(model)
@@ -273,9 +280,7 @@ def train_some(
 
 
 @torch.inference_mode()
-def look_at_held_out(
-    model: nn.Module, frames: Tensor, step: int, settings: VaeSettings, seed: int
-) -> dict[str, float]:
+def look_at_held_out(model: nn.Module, frames: Tensor, step: int, settings: VaeSettings, seed: int) -> dict[str, float]:
     """The objective over the held-out frames, with the same noise at every look so that looks compare."""
     torch.manual_seed(derived_seed(seed, HELD_OUT, 2))
     model.eval()

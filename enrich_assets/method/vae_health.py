@@ -25,7 +25,7 @@ ACTIVE_VARIANCE = 0.01  # of a unit's mean over frames (Burda et al. 2016, arXiv
 class HealthLimits:
     """From where on a VAE counts as healthy (the share of active units is a setting of the VAE)."""
 
-    max_error_ratio: float = 0.8  # mean squared error of the reconstruction / that of the mean image
+    max_error_ratio: float = 0.95  # mean squared error of the reconstruction / that of the mean image
     min_retrieval_gain: float = 0.3  # (rank-1 rate - chance) / (1 - chance)
     max_frames: int = 4096  # frames looked at, evenly spaced; retrieval compares all pairs of them
 
@@ -51,9 +51,7 @@ def active_units(means: NDArray[np.floating[Any]]) -> int:
     return int((means.astype(np.float64).var(axis=0) > ACTIVE_VARIANCE).sum())
 
 
-def same_clip_retrieval(
-    means: NDArray[np.floating[Any]], clips: NDArray[Any]
-) -> tuple[float | None, float | None]:
+def same_clip_retrieval(means: NDArray[np.floating[Any]], clips: NDArray[Any]) -> tuple[float | None, float | None]:
     """How often a frame's most similar other frame (cosine, first on ties) is of its own clip, and chance.
 
     means: (n, d).   clips: (n,) ids of any kind.   Asked of frames whose clip has another frame; chance is
@@ -94,9 +92,7 @@ def health(
     settings, limits = settings or VaeSettings(), limits or HealthLimits()
     clips = np.asarray(clips)
     if clips.shape != frames.shape[:1] or len(frames) < 2:
-        raise ValueError(
-            f"the health check needs two frames or more and a clip for each: {len(frames)}, {clips.shape}"
-        )
+        raise ValueError(f"the health check needs two frames or more and a clip for each: {len(frames)}, {clips.shape}")
     if len(frames) > limits.max_frames:
         spaced = np.linspace(0, len(frames) - 1, limits.max_frames).round().astype(np.int64)
         frames, clips = frames[spaced], clips[spaced]
