@@ -26,6 +26,12 @@ def local_path(url: str) -> str | None:
     return None if "://" in url else url
 
 
+def absolute(url: str) -> str:
+    """A local path from the root on (`file://` is taken off); a URL as it is."""
+    path = local_path(url)
+    return url if path is None else os.path.abspath(path)
+
+
 def parent(url: str) -> str:
     """The folder that holds `url`: `/a/b.csv` -> `/a`, `memory://m.csv` -> `memory://`."""
     scheme, found, rest = url.rpartition("://")
@@ -101,14 +107,15 @@ def exists(url: str) -> bool:
 
 
 def files_below(url: str) -> list[str]:
-    """Every file under a folder, in order, as absolute addresses. Raises FileNotFoundError if there is no
-    folder."""
+    """Every file under a folder, in order, as absolute addresses. Raises FileNotFoundError without a folder."""
     fs, path = fsspec.core.url_to_fs(url)
     if not fs.isdir(path):
         raise FileNotFoundError(url)
     fs.invalidate_cache()
-    local = local_path(url) is not None
-    return sorted(str(found) if local else fs.unstrip_protocol(found) for found in fs.find(path))
+    folder, start = absolute(url), len(path.rstrip("/"))
+    if not folder.endswith("/"):
+        folder += "/"
+    return sorted(folder + str(found)[start:].lstrip("/") for found in fs.find(path))
 
 
 def file_digest(url: str) -> str:

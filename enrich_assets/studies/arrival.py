@@ -53,9 +53,7 @@ def arrival_digest(rows: pd.DataFrame) -> str:
     split, label or mask.
     """
     folder = addresses.common_folder([*rows["path"], *rows["mask_path"].dropna()])
-    said = rows[
-        ["sha256", "patient_id", "study_id", "clip_id", "split", "mask_sha256", *sorted(label_columns(rows))]
-    ]
+    said = rows[["sha256", "patient_id", "study_id", "clip_id", "split", "mask_sha256", *sorted(label_columns(rows))]]
     said = said.assign(
         path=rows["path"].map(lambda path: addresses.relative(path, folder)),
         frame_index=rows["frame_index"].astype("str"),

@@ -35,9 +35,7 @@ class Clip:
 def refuse_absurd_size(path: str, height: int, width: int, n_frames: int = 1) -> None:
     """Raises UnreadableFile before memory is asked for that no real recording needs."""
     if height < 1 or width < 1 or n_frames < 1:
-        raise UnreadableFile(
-            path, f"has no pixels ({n_frames} frames of {height}x{width})", "export it again"
-        )
+        raise UnreadableFile(path, f"has no pixels ({n_frames} frames of {height}x{width})", "export it again")
     if height * width > MAX_FRAME_PIXELS or height * width * n_frames > MAX_CLIP_PIXELS:
         raise UnreadableFile(
             path,

@@ -106,9 +106,7 @@ class Pseudonyms:
         return "Pseudonyms(key hidden)"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "Pseudonyms holds a secret key and is not pickled; call load_or_create where it is needed"
-        )
+        raise TypeError("Pseudonyms holds a secret key and is not pickled; call load_or_create where it is needed")
 
     def _digest(self, purpose: str, text: str) -> bytes:
         plain = unicodedata.normalize("NFC", text).strip(" \0")
@@ -202,9 +200,7 @@ def deidentify(dataset: Dataset, pseudonyms: Pseudonyms | None) -> tuple[dict[st
     else:
         actions.append("patient and study identifiers and dates dropped")
     n_private = sum(tag.is_private for tag in dataset.keys())  # noqa: SIM118 - a Dataset iterates over elements
-    n_other = (
-        len(dataset) - n_private - len([name for name in kept if name not in ("patient_id", "study_id")])
-    )
+    n_other = len(dataset) - n_private - len([name for name in kept if name not in ("patient_id", "study_id")])
     actions.append(f"{n_private} private and {max(0, n_other)} other attributes dropped")
     return kept, actions
 

@@ -37,9 +37,7 @@ def read_dicom(path: str, content: bytes | None = None, pseudonyms: Pseudonyms |
     dataset = open_dataset(path, content)
     kept, actions = deidentify(dataset, pseudonyms)
     confine, times = has_cone(dataset), frame_times_ms(dataset)
-    regions = (
-        image_regions(dataset, (int(kept.get("rows", 0)), int(kept.get("columns", 0)))) if confine else None
-    )
+    regions = image_regions(dataset, (int(kept.get("rows", 0)), int(kept.get("columns", 0)))) if confine else None
     clip = decode(dataset, path)
     if confine:
         actions.append(_confine(path, clip, regions, kept.get("burned_in_annotation") == "YES"))

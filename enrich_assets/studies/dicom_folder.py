@@ -39,7 +39,7 @@ def scan_dicom(folder_url: str, pseudonyms: Pseudonyms) -> tuple[pd.DataFrame, p
     """
     found: list[dict[str, object]] = []
     refused: list[dict[str, str]] = []
-    for path, problem in _candidates(folder_url):
+    for path, problem in _candidates(addresses.absolute(folder_url)):
         try:
             if problem:
                 raise problem
@@ -148,9 +148,7 @@ def _described(path: str, dataset: Dataset, pseudonyms: Pseudonyms) -> dict[str,
     }
 
 
-def _without_copies(
-    rows: pd.DataFrame, pseudonyms: Pseudonyms, refused: list[dict[str, str]]
-) -> pd.DataFrame:
+def _without_copies(rows: pd.DataFrame, pseudonyms: Pseudonyms, refused: list[dict[str, str]]) -> pd.DataFrame:
     """A file exported twice counts once. One instance in several forms (recompressed, cut) gives as many
     clips: the later ones by path are told apart by a keyed hash of their bytes."""
     shared = rows[rows.duplicated("clip_id", keep=False)].sort_values("path", kind="stable")

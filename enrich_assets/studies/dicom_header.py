@@ -34,8 +34,7 @@ def keep_quiet() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     if not any(
-        entry[0] == "ignore" and "pydicom" in str(getattr(entry[3], "pattern", ""))
-        for entry in warnings.filters
+        entry[0] == "ignore" and "pydicom" in str(getattr(entry[3], "pattern", "")) for entry in warnings.filters
     ):
         warnings.filterwarnings("ignore", module=r"pydicom(\..*)?$")
 
@@ -110,11 +109,7 @@ def members(archive: str, content: bytes | None = None) -> list[str]:
             names = []
             for info in archived.infolist():
                 base = info.filename.rstrip("/").rpartition("/")[2]
-                if (
-                    info.is_dir()
-                    or base.startswith((".", "__MACOSX"))
-                    or info.filename.startswith("__MACOSX/")
-                ):
+                if info.is_dir() or base.startswith((".", "__MACOSX")) or info.filename.startswith("__MACOSX/"):
                     continue
                 if base.upper() == "DICOMDIR":
                     continue
@@ -165,6 +160,4 @@ def _refuse_deflate_bomb(path: str, source: str | io.BytesIO) -> None:
         size += len(inflating.decompress(piece, 1 << 24))
         piece = inflating.unconsumed_tail
     if size > MAX_FILE_BYTES:
-        raise UnreadableFile(
-            path, "inflates to more than 4 GiB", "cut it into clips, or export it uncompressed"
-        )
+        raise UnreadableFile(path, "inflates to more than 4 GiB", "cut it into clips, or export it uncompressed")

@@ -132,9 +132,7 @@ def _whole_frames(dataset: Dataset, height: int, width: int, samples: int, bits:
     return len(dataset.PixelData) * 8 // size
 
 
-def _decoded_frames(
-    dataset: Dataset, syntax: UID, n_frames: int, shape: tuple[int, int]
-) -> Iterator[NDArray[Any]]:
+def _decoded_frames(dataset: Dataset, syntax: UID, n_frames: int, shape: tuple[int, int]) -> Iterator[NDArray[Any]]:
     photometric = str(dataset.get("PhotometricInterpretation", ""))
     if syntax == JPEGBaseline8Bit and photometric in (
         "YBR_FULL",
@@ -147,9 +145,7 @@ def _decoded_frames(
             with Image.open(io.BytesIO(encoded)) as header:
                 if (header.height, header.width) != shape:
                     raise _Wrong("its frames have another size than its header says")
-            grey = cv2.imdecode(
-                np.frombuffer(encoded, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
-            )
+            grey = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
             if grey is None:
                 raise _Wrong("its JPEG data does not decode")
             yield grey[:, :, None].repeat(3, axis=2) if photometric.startswith("YBR") else grey
@@ -246,9 +242,7 @@ def _modality_values(dataset: Dataset, values: NDArray[Any]) -> NDArray[np.float
     return values.astype(np.float64) * slope + (intercept or 0.0)
 
 
-def _windowed(
-    dataset: Dataset, values: NDArray[np.float64], present: NDArray[np.float64]
-) -> NDArray[np.uint8]:
+def _windowed(dataset: Dataset, values: NDArray[np.float64], present: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Display values 0-255 (PS3.3 C.11.2.1.2); `present` are the values that occur, for the range where none
     is set."""
     centre, width = _first_number(dataset, "WindowCenter"), _first_number(dataset, "WindowWidth")

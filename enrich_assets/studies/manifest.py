@@ -72,12 +72,11 @@ def read_manifest(url: str) -> pd.DataFrame:
     file's path relative to the manifest. A split given for some rows of a patient holds for all of them.
     Raises ManifestError naming file, line and column; FileNotFoundError where there is no manifest.
     """
+    url = addresses.absolute(url)
     if not url.endswith((".csv", ".tsv", ".txt", ".parquet", ".pq")) and addresses.is_folder(url):
         found = find_manifest(url)
         if found is None:
-            raise FileNotFoundError(
-                f"{url}: holds neither {' nor '.join(MANIFEST_NAMES)}; write one, or name the file"
-            )
+            raise FileNotFoundError(f"{url}: holds neither {' nor '.join(MANIFEST_NAMES)}; write one, or name the file")
         url = found
     if not addresses.exists(url):
         raise FileNotFoundError(f"{url}: there is no such manifest; check the path")
@@ -115,9 +114,7 @@ def _read_csv(url: str) -> tuple[pd.DataFrame, list[int]]:
         skipped = 1
     header_line = next((line for line in text.splitlines() if line.strip()), "")
     by_delimiter = {d: next(csv.reader([header_line], delimiter=d), []) for d in _DELIMITERS}
-    delimiter = max(
-        _DELIMITERS, key=lambda d: ("path" in map(_column_name, by_delimiter[d]), len(by_delimiter[d]))
-    )
+    delimiter = max(_DELIMITERS, key=lambda d: ("path" in map(_column_name, by_delimiter[d]), len(by_delimiter[d])))
 
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     header: list[str] = []
@@ -158,9 +155,7 @@ def _read_parquet(url: str) -> tuple[pd.DataFrame, list[int]]:
         with addresses.open_binary(url) as file:
             table = pq.read_table(pa.BufferReader(file.read()))
     except (pa.ArrowInvalid, OSError):
-        raise ManifestError(
-            url, "is not a readable Parquet file", "write it anew, or save it as CSV"
-        ) from None
+        raise ManifestError(url, "is not a readable Parquet file", "write it anew, or save it as CSV") from None
     columns: dict[str, list[str]] = {}
     _refuse_doubled_columns([_column_name(name) for name in table.column_names], url)
     for name, column in zip(table.column_names, table.columns, strict=True):
@@ -209,9 +204,7 @@ class _Checked:
                 table[column] = ""
         self._refuse_where(table["path"] == "", "is empty", "name the file of this row", "path")
         broken = table["path"].str.contains("\n", regex=False)
-        self._refuse_where(
-            broken, "holds a line break", "look for a double quote that is never closed", "path"
-        )
+        self._refuse_where(broken, "holds a line break", "look for a double quote that is never closed", "path")
         self._refuse_where(
             table["patient_id"] == "",
             "is empty",
@@ -221,10 +214,7 @@ class _Checked:
 
         folder = addresses.parent(self.url)
         rows = pd.DataFrame(index=table.index)
-        named = {
-            name: addresses.join(folder, name)
-            for name in pd.concat([table["path"], table["mask_path"]]).unique()
-        }
+        named = {name: addresses.join(folder, name) for name in pd.concat([table["path"], table["mask_path"]]).unique()}
         rows["path"] = table["path"].map(named)
         for column in ("patient_id", "study_id", "clip_id"):
             rows[column] = table[column].map({text: safe_id(text) for text in table[column].unique()})
@@ -234,12 +224,7 @@ class _Checked:
         rows["split"] = self._split(rows["patient_id"])
         rows["mask_path"] = table["mask_path"].map(named).where(table["mask_path"] != "")
         for column in table.columns:
-            if (
-                column
-                and column not in IDENTITY
-                and column not in MEASURED
-                and not column.startswith("Unnamed: ")
-            ):
+            if column and column not in IDENTITY and column not in MEASURED and not column.startswith("Unnamed: "):
                 rows[column] = table[column].where(table[column] != "")
         self._refuse_contradictions(rows)
         text = [column for column in rows.columns if column != "frame_index"]
@@ -256,18 +241,13 @@ class _Checked:
         stem = rows["path"].map(stems)
         files_of_stem = rows["path"].groupby([rows["study_id"], stem]).transform("nunique")
         full = rows["path"].map(
-            {
-                path: path.removeprefix(folder.rstrip("/") + "/")
-                for path in rows.loc[files_of_stem > 1, "path"].unique()
-            }
+            {path: path.removeprefix(folder.rstrip("/") + "/") for path in rows.loc[files_of_stem > 1, "path"].unique()}
         )
         chosen = stem.where(files_of_stem == 1, full)
         return rows["clip_id"].where(~missing, chosen.map({t: safe_id(t) for t in chosen.unique()}))
 
     def _frame_index(self) -> pd.Series:
-        text = self.table["frame_index"].str.replace(
-            r"\.0+$", "", regex=True
-        )  # what a spreadsheet makes of 12
+        text = self.table["frame_index"].str.replace(r"\.0+$", "", regex=True)  # what a spreadsheet makes of 12
         wrong = (text != "") & ~text.str.fullmatch(r"\d{1,9}")
         self._refuse_where(
             wrong, "is not a frame number", "count from 0; leave it empty for the whole clip", "frame_index"

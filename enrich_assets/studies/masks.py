@@ -94,9 +94,7 @@ def _read_indices(path: str, shape: tuple[int, int]) -> NDArray[np.uint8]:
     if pixels.ndim == 3 and pixels.shape[2] in (3, 4) and (pixels[:, :, :3] == pixels[:, :, :1]).all():
         pixels = pixels[:, :, 0]
     if pixels.ndim != 2:
-        raise UnreadableFile(
-            path, "is in colour", "a mask has one channel, whose values are the class indices"
-        )
+        raise UnreadableFile(path, "is in colour", "a mask has one channel, whose values are the class indices")
     if pixels.shape != tuple(shape):
         raise UnreadableFile(
             path,

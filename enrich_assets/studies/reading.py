@@ -39,9 +39,7 @@ def kind_of(head: bytes, path: str) -> Kind | None:
     """The kind of a file by its first bytes (264 are enough), then by its suffix; None if neither tells."""
     if dicom_header.looks_like_dicom(head) and head[128:132] == b"DICM":
         return Kind.DICOM
-    if head.startswith(
-        (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM")
-    ):
+    if head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM")):
         return Kind.STILL
     if head.startswith(b"PK\x03\x04"):
         return Kind.ZIP

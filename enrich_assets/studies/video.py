@@ -25,9 +25,7 @@ _LUMA_FIRST = frozenset(
         *("yuvj411p", "yuvj420p", "yuvj422p", "yuvj440p", "yuvj444p"),
     )
 )
-_COLOURS = frozenset(
-    ("pal8", "rgb24", "bgr24", "rgb8", "bgr8", "rgb555le", "rgb565le", "gbrp", "bgr0", "rgb0", "0rgb")
-)
+_COLOURS = frozenset(("pal8", "rgb24", "bgr24", "rgb8", "bgr8", "rgb555le", "rgb565le", "gbrp", "bgr0", "rgb0", "0rgb"))
 _WITH_ALPHA = frozenset(("bgra", "rgba", "argb", "abgr", "gbrap"))
 _FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 _STRETCH = np.clip(np.round((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)

@@ -16,9 +16,7 @@ ULTRASOUND = "1.2.840.10008.5.1.4.1.1.3.1"
 MAGNETIC_RESONANCE = "1.2.840.10008.5.1.4.1.1.4"
 
 
-def dataset(
-    pixels: NDArray[Any], photometric: str = "MONOCHROME2", modality: str = "MR", **attributes: Any
-) -> Dataset:
+def dataset(pixels: NDArray[Any], photometric: str = "MONOCHROME2", modality: str = "MR", **attributes: Any) -> Dataset:
     """pixels: (n, h, w) or (n, h, w, 3) of uint8, uint16 or int16. Modality MR keeps its corners (no cone is
     sought)."""
     made = Dataset()

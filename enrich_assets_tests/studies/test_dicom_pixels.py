@@ -130,9 +130,7 @@ def test_the_display_window_follows_the_standards_formula() -> None:
     assert np.array_equal(read(made).frames, np.round(wanted).astype(np.uint8))
 
 
-@pytest.mark.parametrize(
-    ("function", "at_centre"), [("LINEAR", 128), ("LINEAR_EXACT", 128), ("SIGMOID", 128)]
-)
+@pytest.mark.parametrize(("function", "at_centre"), [("LINEAR", 128), ("LINEAR_EXACT", 128), ("SIGMOID", 128)])
 def test_each_window_function_is_half_bright_at_its_centre_and_rises(function: str, at_centre: int) -> None:
     pixels = np.arange(400, 520, dtype=np.uint16).reshape(1, 10, 12)
     made = dataset(pixels, WindowCenter=460, WindowWidth=100, VOILUTFunction=function)
@@ -247,13 +245,12 @@ def test_flipped_bytes_never_do_worse_than_a_refusal(data: st.DataObject) -> Non
     for position in data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=4)):
         whole[position] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(0, len(whole)))
-    try:
-        clip = read_dicom("made.dcm", bytes(whole[:cut] if cut % 2 else whole))
-    except UnreadableFile as error:
-        assert error.reason
-    else:
-        assert clip.frames.dtype == np.uint8
-        assert clip.frames.ndim == 3
+    try:  # any other exception fails the test
+        frames = read_dicom("made.dcm", bytes(whole[:cut] if cut % 2 else whole)).frames
+    except UnreadableFile:
+        return
+    assert frames.dtype == np.uint8
+    assert frames.ndim == 3
 
 
 # -- files from scanners -------------------------------------------------------------------------------------

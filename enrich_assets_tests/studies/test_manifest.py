@@ -74,6 +74,15 @@ def test_paths_stand_beside_a_manifest_wherever_it_lies() -> None:
     assert rows["path"].tolist() == ["memory://drop/one/clips/a.mp4", "/data/b.mp4", "s3://bucket/c.mp4"]
 
 
+def test_a_manifest_named_from_where_one_stands_gives_absolute_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path, "path,patient_id\na.png,P1\n")
+    monkeypatch.chdir(tmp_path)
+    for url in (".", "manifest.csv", f"file://{tmp_path}"):
+        assert read_manifest(url)["path"].tolist() == [str(tmp_path / "a.png")]
+
+
 def test_parquet_gives_the_rows_that_csv_gives(tmp_path: Path) -> None:
     table = pd.DataFrame(
         {
