@@ -107,6 +107,7 @@ RECOMPUTED = View(
 LINKS = {
     "studies": "studies_digest",
     "frames": "frames_digest",
+    "labels": "labels_digest",
     "split": "split_digest",
     "vae_weights": "vae_weights_digest",
     "embeddings": "embeddings_digest",
@@ -160,8 +161,7 @@ LINEAGE = View(
         "n_train": "frames trained on",
         "n_test": "frames scored",
         **{
-            column: f"sha256 of the content of {link}"
-            + (" (its predictions)" if link == "evaluation" else "")
+            column: f"sha256 of the content of {link}" + (" (its predictions)" if link == "evaluation" else "")
             for link, column in LINKS.items()
         },
         "mlflow_run_id": "run in MLflow",

@@ -20,11 +20,10 @@ LONGEST = 180
 
 
 def image_name(frame_id: str, position: int | None = None) -> str:
-    """The name of a frame's PNG: letters, digits and - as they are, any other byte as _hex; the position
-    before `_-`.
+    """The name of a frame's PNG: letters, digits and - as they are, any other byte as _ and two hex digits.
 
-    `a/b_c/7` at position 3 is `000003_-a_2fb_5fc_2f7.png`: in a folder the images stand in the order of the
-    worklist.
+    With a position it begins with that, so that in a folder the images stand in the order of the worklist:
+    `a/b_c/7` at position 3 is `000003_-a_2fb_5fc_2f7.png`.
     """
     stem = _spelt(frame_id)
     return f"{stem}.png" if position is None else f"{position:06d}_-{stem}.png"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -449,27 +450,26 @@ def test_the_file_is_written_for_duckdb_1(tmp_path: Path) -> None:
     assert dict(stored)["storage_version"].startswith(published.STORAGE_VERSION)
 
 
-READ_ALL = """
-import sys, duckdb
-assert duckdb.__version__.startswith("1.")
-with duckdb.connect(sys.argv[1], read_only=True) as connection:
-    for (name,) in connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall():
-        connection.execute(f"FROM {name}").fetchall()
-    print(connection.execute(
-        "SELECT count(*) FROM duckdb_columns() WHERE NOT internal AND comment IS NOT NULL").fetchone()[0])
-"""
+def test_the_command_line_shell_of_duckdb_1_reads_tables_views_and_comments(tmp_path: Path) -> None:
+    """The shell is `duckdb-cli` from PyPI, of which there is only a 1.x; it installs beside the 2.x library."""
+    shell = shutil.which("duckdb", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    if shell is None:
+        pytest.skip("no duckdb-cli")
+    path = tmp_path / "enrich.duckdb"
+    publish(generation(1), path)
 
+    def ask(sql: str) -> list[dict[str, object]]:
+        command = [shell, "-readonly", "-json", "-init", os.devnull, str(path), sql]
+        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        return json.loads(told) if told.strip() else []
 
-def test_duckdb_1_reads_tables_views_and_comments(tmp_path: Path) -> None:
-    """Set ENRICH_DUCKDB1_PYTHON to an interpreter that has duckdb<2; skipped without one."""
-    python = os.environ.get("ENRICH_DUCKDB1_PYTHON")
-    if not python:
-        pytest.skip("ENRICH_DUCKDB1_PYTHON is not set")
-    publish(generation(1), tmp_path / "enrich.duckdb")
-    command = [python, "-c", READ_ALL, str(tmp_path / "enrich.duckdb")]
-    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert str(ask("SELECT version() AS version")[0]["version"]).startswith("v1.")
+    for view in VIEWS:
+        assert len(ask(f"SELECT count(*) AS n FROM (FROM {view.name})")) == 1
+    assert ask("SELECT count(*) AS n FROM recomputed")[0]["n"] == 51
     commented = sum(len(table.columns) for table in TABLES) + sum(len(view.columns) for view in VIEWS)
-    assert int(told) == commented
+    count = "SELECT count(*) AS n FROM duckdb_columns() WHERE NOT internal AND comment IS NOT NULL"
+    assert ask(count)[0]["n"] == commented
 
 
 # --- reading and printing -----------------------------------------------------------------------------------
