@@ -382,8 +382,7 @@ def create_table(table: Table) -> str:
     """
     name = identifier(table.name)
     columns = ",\n  ".join(
-        f"{identifier(column.name)} {column.type}{' NOT NULL' if column.required else ''}"
-        for column in table.columns
+        f"{identifier(column.name)} {column.type}{' NOT NULL' if column.required else ''}" for column in table.columns
     )
     key = f" Key: {', '.join(table.key)}." if table.key else ""
     script = [
@@ -391,7 +390,6 @@ def create_table(table: Table) -> str:
         f"COMMENT ON TABLE {name} IS {literal(table.comment + key)}",
     ]
     script += [
-        f"COMMENT ON COLUMN {name}.{identifier(column.name)} IS {literal(column.comment)}"
-        for column in table.columns
+        f"COMMENT ON COLUMN {name}.{identifier(column.name)} IS {literal(column.comment)}" for column in table.columns
     ]
     return ";\n".join(script) + ";"

@@ -21,15 +21,18 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from filelock import FileLock
 
+from enrich_assets.store.cell_record import CellRecord, Recorded
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+__all__ = ["CellRecord", "Recorded", "Tracking"]
 
 DIGEST_CHARACTERS = 32
 # What MLflow accepts in one batch.
@@ -39,41 +42,6 @@ EVALUATION, SUBSET, SUPERSEDED_BY = "enrich.evaluation_id", "enrich.subset_id", 
 DAGSTER_RUN, ASSET, PARTITION = "dagster.run_id", "dagster.asset_key", "dagster.partition"
 
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True)
-class CellRecord:
-    """A trained and scored cell, as it is to stand in MLflow."""
-
-    evaluation_id: str
-    task: str
-    arm: str
-    budget: int
-    seed: int
-    subset_id: str  # sha256, 64 hex characters
-    n_train: int
-    metrics: Mapping[str, float]  # auc or jaccard, and what belongs to it
-    params: Mapping[str, Any] = field(default_factory=dict)  # nested mappings become dotted names
-    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)  # name -> a value per epoch
-    weights: str | Path | None = None  # a local safetensors file
-    model_digest: str = ""
-    model_type: str = ""  # resnet, unet
-    asset_key: str = ""
-    partition: str = ""
-    dagster_run_id: str = ""
-    subset_source: str = ""  # URL of the subset's frames
-    started_at: datetime | None = None
-    ended_at: datetime | None = None
-    pictures: Mapping[str, str | Path] = field(default_factory=dict)  # folder in the run -> local file
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """Where a cell stands in MLflow."""
-
-    run_id: str
-    model_id: str
 
 
 class Tracking:
@@ -122,9 +90,7 @@ class Tracking:
         ended = _milliseconds(cell.ended_at)
         name = f"{cell.task} {cell.arm} {cell.budget} seed {cell.seed}"
         tags = self._tags(cell)
-        run_id = client.create_run(
-            self._experiment_id, start_time=started, tags=tags, run_name=name
-        ).info.run_id
+        run_id = client.create_run(self._experiment_id, start_time=started, tags=tags, run_name=name).info.run_id
         client.set_terminated(run_id, "KILLED", ended)
         model_id = ""
         try:
@@ -148,7 +114,7 @@ class Tracking:
     def find_run(self, evaluation_id: str) -> Recorded | None:
         """The newest finished run of an evaluation, or None."""
         runs = self._search(f"tags.`{EVALUATION}` = {_quoted(evaluation_id)}")
-        for run in runs:
+        for run in sorted(runs, key=lambda run: SUPERSEDED_BY in run.data.tags):
             models = run.outputs.model_outputs if run.outputs else []
             return Recorded(run.info.run_id, models[0].model_id if models else "")
         return None
@@ -251,9 +217,7 @@ class Tracking:
         name, digest = dataset
         last = _last_epoch(cell)
         metrics = [
-            Metric(
-                key, float(value), ended, last, model_id=model_id, dataset_name=name, dataset_digest=digest
-            )
+            Metric(key, float(value), ended, last, model_id=model_id, dataset_name=name, dataset_digest=digest)
             for key, value in cell.metrics.items()
         ]
         metrics += [
@@ -277,9 +241,7 @@ class Tracking:
     def _supersede(self, client: MlflowClient, cell: CellRecord, run_id: str) -> None:
         if not cell.asset_key:
             return
-        same = (
-            f"tags.`{ASSET}` = {_quoted(cell.asset_key)} AND tags.`{PARTITION}` = {_quoted(cell.partition)}"
-        )
+        same = f"tags.`{ASSET}` = {_quoted(cell.asset_key)} AND tags.`{PARTITION}` = {_quoted(cell.partition)}"
         for run in self._search(same):
             if run.info.run_id != run_id and SUPERSEDED_BY not in run.data.tags:
                 client.set_tag(run.info.run_id, SUPERSEDED_BY, run_id)
@@ -304,9 +266,7 @@ class Tracking:
                 client = client_class(tracking_uri=self.uri)
                 experiment = client.get_experiment_by_name(self.experiment_name)
                 if experiment is None:
-                    self._experiment_id = client.create_experiment(
-                        self.experiment_name, self._artifact_location()
-                    )
+                    self._experiment_id = client.create_experiment(self.experiment_name, self._artifact_location())
                 else:
                     self._experiment_id = experiment.experiment_id
                     if experiment.lifecycle_stage == "deleted":
@@ -317,11 +277,7 @@ class Tracking:
 
     @property
     def _sqlite_file(self) -> Path | None:
-        return (
-            Path(self.uri.removeprefix("sqlite:///")).absolute()
-            if self.uri.startswith("sqlite:///")
-            else None
-        )
+        return Path(self.uri.removeprefix("sqlite:///")).absolute() if self.uri.startswith("sqlite:///") else None
 
     def _artifact_location(self) -> str | None:
         if self.artifacts is not None or self._sqlite_file is None:
@@ -338,8 +294,7 @@ class Tracking:
             yield
 
     def _let_readers_in(self) -> None:
-        """Write-ahead logging, once for the file: the MLflow UI reads while we write, and commits cost
-        less."""
+        """Write-ahead logging, once for the file: the MLflow UI reads while we write, and commits cost less."""
         if self._sqlite_file is not None:
             with contextlib.closing(sqlite3.connect(self._sqlite_file)) as database:
                 database.execute("PRAGMA journal_mode = WAL")
@@ -356,8 +311,7 @@ def _import_client() -> type[MlflowClient]:
 
 
 def _mlmodel(cell: CellRecord, run_id: str, model_id: str, weights: str) -> str:
-    """The MLmodel file: JSON, which is YAML. A flavour of our own, so that nothing tries to unpickle or
-    import."""
+    """The MLmodel file: JSON, which is YAML. A flavour of our own, so that nothing tries to unpickle or import."""
     flavour = {
         "weights": weights,
         "format": "safetensors",
@@ -377,7 +331,7 @@ def _mlmodel(cell: CellRecord, run_id: str, model_id: str, weights: str) -> str:
 
 
 def _last_epoch(cell: CellRecord) -> int:
-    return max((len(values) for values in cell.curves.values()), default=1) - 1
+    return max([1, *(len(values) for values in cell.curves.values())]) - 1
 
 
 def _dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -170,9 +170,7 @@ Tracking(sys.argv[1], "enrich").record_cell(cell(Path(sys.argv[2]), evaluation_i
 """
 
 
-def test_a_process_killed_half_way_leaves_a_killed_run(
-    tracking: Tracking, client: Any, tmp_path: Path
-) -> None:
+def test_a_process_killed_half_way_leaves_a_killed_run(tracking: Tracking, client: Any, tmp_path: Path) -> None:
     dead = subprocess.run([sys.executable, "-c", DIES, tracking.uri, str(tmp_path)], check=False)
     assert dead.returncode == 9
     experiment = client.get_experiment_by_name("enrich").experiment_id
