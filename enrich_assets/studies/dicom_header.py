@@ -93,9 +93,17 @@ def open_dataset(path: str, content: bytes | None = None, only: Sequence[str] | 
 
 
 def read_bytes(path: str) -> bytes:
-    """The whole file; one that is larger than any clip is refused, and so is a zip that cannot be opened."""
-    with addresses.open_binary(path) as file:
-        content = file.read(MAX_FILE_BYTES + 1)
+    """The whole file. Raises UnreadableFile: it is larger than any clip, or reading breaks off (a damaged zip)."""
+    reason, content = "", b""
+    try:
+        with addresses.open_binary(path) as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        reason = "there is no such file"
+    except Exception as error:
+        reason = f"cannot be read to its end ({type(error).__name__})"
+    if reason:
+        raise UnreadableFile(path, reason, "check the path, or copy it again")
     if len(content) > MAX_FILE_BYTES:
         raise UnreadableFile(path, "is larger than 4 GiB", "cut it into clips")
     return content

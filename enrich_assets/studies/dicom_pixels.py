@@ -31,6 +31,7 @@ from enrich_assets.studies.greyscale import to_grey
 from enrich_assets.studies.video import read_video
 
 _EXPORT_AGAIN = "export it again from the scanner or the archive"
+_END_OF_JPEG = b"\xff\xd9"
 _VIDEO_SYNTAX = "1.2.840.10008.1.2.4.10"  # MPEG-2, MPEG-4 and HEVC all begin so
 
 
@@ -146,8 +147,8 @@ def _decoded_frames(dataset: Dataset, syntax: UID, n_frames: int, shape: tuple[i
                 if (header.height, header.width) != shape:
                     raise _Wrong("its frames have another size than its header says")
             grey = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
-            if grey is None:
-                raise _Wrong("its JPEG data does not decode")
+            if grey is None or _END_OF_JPEG not in encoded[-16:]:  # OpenCV fills half an image up without a word
+                raise _Wrong("its JPEG data is cut off or does not decode")
             yield grey[:, :, None].repeat(3, axis=2) if photometric.startswith("YBR") else grey
         return
     yield from pydicom.pixels.iter_pixels(dataset)

@@ -46,7 +46,7 @@ def read_video(path: str, source: str | BinaryIO) -> Clip:
             return _decode(path, container)
     except UnreadableFile:
         raise
-    except (av.FFmpegError, OSError, ValueError, EOFError, MemoryError) as error:
+    except Exception as error:  # FFmpeg's own, or those of whatever the file is read through
         reason = f"does not open as a video ({type(error).__name__}); it may be cut off or empty"
     raise UnreadableFile(path, reason, "export or copy it again")
 

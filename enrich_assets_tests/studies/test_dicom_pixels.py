@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pydicom
@@ -16,6 +18,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import (
+    MPEG2MPML,
     UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -191,6 +194,33 @@ def test_frames_up_to_the_damage_are_read_and_the_rest_is_told() -> None:
     clip = read(fewer)
     assert len(clip) == 2
     assert "2 of 5" in clip.warnings[0]
+
+
+def test_half_a_jpeg_frame_is_not_filled_up() -> None:
+    made = jpeg_cine(2)
+    encoded = list(pydicom.encaps.generate_frames(made.PixelData, number_of_frames=2))
+    made.PixelData = pydicom.encaps.encapsulate([encoded[0], encoded[1][: len(encoded[1]) // 2]])
+    clip = read(made)
+    assert len(clip) == 1
+    assert "1 of 2" in clip.warnings[0]
+
+
+def test_mpeg_inside_dicom_is_a_video() -> None:
+    out = io.BytesIO()
+    with av.open(out, "w", format="mpeg2video") as container:
+        stream = container.add_stream("mpeg2video", rate=25)
+        stream.height, stream.width, stream.pix_fmt, stream.bit_rate = 48, 64, "yuv420p", 4_000_000
+        smooth = jpeg_cine(8).smooth
+        for frame in smooth:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="gray")))
+        container.mux(stream.encode(None))
+    made = dataset(smooth, FrameTime=40)
+    made.PixelData = pydicom.encaps.encapsulate([out.getvalue()])
+    made["PixelData"].is_undefined_length = True
+    made.file_meta.TransferSyntaxUID = MPEG2MPML
+    clip = read(made)
+    assert clip.frames.shape == (8, 48, 64)
+    assert np.abs(clip.frames.astype(int) - smooth).mean() < 4
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
+import zlib
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -133,9 +134,12 @@ def test_half_a_picture_is_refused_not_filled_up(tmp_path: Path, name: str) -> N
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_picture_of_absurd_size_is_refused_before_it_is_decoded() -> None:
     out = io.BytesIO()
-    Image.new("1", (12_000, 12_000)).save(out, "PNG")
+    Image.new("1", (8, 8)).save(out, "PNG")
+    content = bytearray(out.getvalue())
+    content[16:24] = struct.pack(">II", 12_000, 12_000)  # width and height in the header, with its checksum
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
     with pytest.raises(UnreadableFile, match=r"12000x12000|more pixels"):
-        read_still("bomb.png", out.getvalue())
+        read_still("bomb.png", bytes(content))
 
 
 # -- videos --------------------------------------------------------------------------------------------------
@@ -274,6 +278,22 @@ def test_a_zip_with_one_file_reads_as_that_file_and_several_must_be_named(tmp_pa
     with pytest.raises(UnreadableFile, match="2 files"):
         read_clip(str(two))
     assert np.array_equal(read_clip(f"zip://b.dcm::{two}").frames, sector(2))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.dcm", "a.mkv"])
+def test_a_damaged_file_in_a_zip_is_refused(tmp_path: Path, name: str) -> None:
+    out = io.BytesIO()
+    Image.fromarray(GREY).save(out, "PNG")
+    content = {"a.png": out.getvalue(), "a.dcm": as_bytes(dataset(sector(1)))}.get(name, b"")
+    if name == "a.mkv":
+        content = Path(video(tmp_path / name, SMOOTH)).read_bytes()
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(name, content)
+    whole = bytearray((tmp_path / "a.zip").read_bytes())
+    whole[len(content) // 2] ^= 255  # the checksum no longer fits
+    (tmp_path / "a.zip").write_bytes(whole)
+    with pytest.raises(UnreadableFile, match=name):
+        read_clip(str(tmp_path / "a.zip"))
 
 
 # -- masks ---------------------------------------------------------------------------------------------------
