@@ -1,0 +1,92 @@
+"""What a subset leaves out: of each left-out frame, how similar the nearest chosen one is.
+
+The honest statistic beside the share of similar pairs, which hardly moves as a subset grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from enrich_assets.method.embedding import checked, to_cosine
+from enrich_assets.method.ranking import checked_start
+
+if TYPE_CHECKING:
+    import torch
+
+BLOCK = 2048
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Left-out frames and their nearest chosen ones."""
+
+    left_out: NDArray[np.int64]  # (m,) frames not chosen, ascending
+    nearest: NDArray[np.int64]  # (m,) the chosen frame most similar to each; earlier in `chosen` on ties
+    similarity: NDArray[np.int32]  # (m,) their exact product
+
+    def cosines(self) -> NDArray[np.float64]:
+        return to_cosine(self.similarity)
+
+    def quantiles(self, at: Sequence[float] = (0.0, 0.05, 0.5)) -> dict[float, float]:
+        """Quantiles of the cosines; NaN when nothing is left out."""
+        cosines = self.cosines()
+        return {q: float(np.quantile(cosines, q)) if len(cosines) else float("nan") for q in at}
+
+
+def coverage(
+    embeddings: NDArray[np.int16], chosen: ArrayLike, *, device: str | torch.device | None = None
+) -> Coverage:
+    """The nearest chosen frame of every left-out one.
+
+    embeddings: (n, d) int16 of `to_fixed_point`.   chosen: (k,) distinct indices, at least one.
+    """
+    q = checked(embeddings)
+    picks = checked_start(chosen, len(q), len(q))
+    if not len(picks):
+        raise ValueError("nothing is chosen: there is no coverage")
+    left_out = np.setdiff1d(np.arange(len(q)), picks)
+    b = q[picks].astype(np.float32)
+    nearest, similarity = np.empty(len(left_out), np.int64), np.empty(len(left_out), np.int32)
+    for at in range(0, len(left_out), BLOCK):
+        products = q[left_out[at : at + BLOCK]].astype(np.float32) @ b.T
+        best = products.argmax(axis=1)
+        nearest[at : at + BLOCK] = picks[best]
+        similarity[at : at + BLOCK] = products[np.arange(len(best)), best]
+    return Coverage(left_out, nearest, similarity)
+
+
+def coverage_at(
+    embeddings: NDArray[np.int16],
+    order: ArrayLike,
+    budgets: Sequence[int],
+    *,
+    device: str | torch.device | None = None,
+) -> dict[int, NDArray[np.float64]]:
+    """For each budget the left-out frames' greatest cosine to a frame of the order's prefix of that length.
+
+    embeddings: (n, d) int16.   order: (m,) distinct indices.   budgets: between 1 and m. Returns (n - budget,) float64 per
+    budget, in ascending order of frame. All budgets together cost what the greatest of them costs.
+    """
+    q = checked(embeddings)
+    ranked = checked_start(order, len(q), len(q))
+    sizes = sorted({int(b) for b in budgets})
+    if sizes and not (sizes[0] >= 1 and sizes[-1] <= len(ranked)):
+        raise ValueError(f"budgets must lie between 1 and the {len(ranked)} frames of the order: {sizes}")
+    x = q.astype(np.float32)
+    greatest = np.full(len(q), -(1 << 25), np.float32)
+    left = np.ones(len(q), bool)
+    found, before = {}, 0
+    for size in sizes:
+        for at in range(before, size, BLOCK):
+            fresh = x[ranked[at : min(at + BLOCK, size)]]
+            for row in range(0, len(x), BLOCK):
+                np.maximum(greatest[row : row + BLOCK], (x[row : row + BLOCK] @ fresh.T).max(axis=1), out=greatest[row : row + BLOCK])
+        left[ranked[before:size]] = False
+        found[size] = to_cosine(greatest[left])
+        before = size
+    return found
