@@ -1,0 +1,173 @@
+"""What was found, in words: a sentence a task, with its reservations.
+
+Here: from the tables `sufficient`, `comparisons` and `evaluations` to plain sentences, each number passed
+through `numbers.py`. A finding against ENRICH is said as plainly as one for it. Not here: the statistics
+themselves (`method/comparison.py`), layout.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from enrich_assets.report import numbers
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A task's result: the one sentence, what to add, what to hold against it, and the numbers to show
+    large.
+    """
+
+    task: str
+    metric: str
+    headline: str
+    details: tuple[str, ...]
+    reservations: tuple[str, ...]
+    large: tuple[tuple[str, str], ...]  # (number, what it is)
+
+
+def finding(
+    task: str,
+    evaluations: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    sufficient: pd.DataFrame,
+    seconds_per_label: float | None = None,
+) -> Finding:
+    """The result of one task. The tables hold rows of this task only; any of them may be empty."""
+    runs = numbers.current(evaluations)
+    if runs.empty:
+        return Finding(task, "", "Nothing has been trained yet.", (), (), ())
+    metric = numbers.metric_name(runs["metric"].iloc[0])
+    summary = numbers.results_table(runs).set_index(["arm", "budget"])
+    arms = sorted(set(runs["arm"]) - {"all"}, key=numbers.arm_order)
+    budgets = sorted({int(b) for b in runs.loc[runs["arm"] != "all", "budget"]})
+    if not arms or comparisons.empty or sufficient.empty:
+        said = f"{numbers.count(len(runs))} models trained; there is nothing to compare them with yet."
+        return Finding(task, metric, said, (), (), ())
+    arm = arms[0]
+    rows = sufficient.set_index("arm")
+    against_random = comparisons[(comparisons["arm"] == arm) & (comparisons["reference"] == "random")]
+    against_all = comparisons[(comparisons["arm"] == arm) & (comparisons["reference"] == "all")]
+    reservations = _where_random_leads(arm, against_random, metric) + _too_few_runs(comparisons)
+    if against_all.empty:
+        head = _best_guess(arm, budgets, summary, metric)
+        note = "Everything was not trained, so no budget can be called sufficient."
+        return Finding(task, metric, head, (note,), tuple(reservations), ())
+    budget = rows["budget"].get(arm)
+    head, details = (
+        _none_suffices(arm, against_all, rows, metric)
+        if numbers.is_missing(budget)
+        else _suffices(arm, int(budget), rows, against_all, budgets, metric)
+    )
+    large = () if numbers.is_missing(budget) else _large(arm, rows, seconds_per_label)
+    return Finding(task, metric, head, tuple(details), tuple(reservations), large)
+
+
+def _suffices(
+    arm: str, budget: int, rows: pd.DataFrame, against_all: pd.DataFrame, budgets: list[int], metric: str
+) -> tuple[str, list[str]]:
+    row, at = rows.loc[arm], against_all[against_all["budget"] == budget].iloc[0]
+    pool = round(budget / float(row["share_of_pool"]))
+    head = (
+        f"{numbers.count(budget)} labels chosen by {numbers.arm_name(arm)}, {numbers.share(row['share_of_pool'])} of "
+        f"{numbers.count(pool)}, train as good a model as labelling everything."
+    )
+    details = [
+        f"{metric} {numbers.score(at['mean'])} against {numbers.score(at['mean_reference'])}, shown equivalent within "
+        f"{at['margin']:g} (p = {numbers.p_value(at['p_equivalence_holm'])} after correction over the budgets)."
+    ]
+    if not numbers.is_missing(row["budget_low"]):
+        high = (
+            f"above {numbers.count(max(budgets))}, the largest tested"
+            if numbers.is_missing(row["budget_high"])
+            else numbers.count(row["budget_high"])
+        )
+        details.append(f"95 % interval of that number, an estimate: {numbers.count(row['budget_low'])} to {high}.")
+    if arm != "random" and "random" in rows.index:
+        details.append(_against_random(budget, row, rows.loc["random", "budget"], max(budgets)))
+    return head, details
+
+
+def _against_random(budget: int, row: pd.Series, random: object, largest: int) -> str:
+    if numbers.is_missing(random):
+        more = f": more than {numbers.count(largest - budget)} labels saved against it" if largest > budget else ""
+        return f"Random choice suffices at no tested budget up to {numbers.count(largest)}{more}."
+    needs = int(str(random))
+    if needs > budget:
+        saved = numbers.count(row["labels_saved_vs_random"])
+        return (
+            f"Random choice needs {numbers.count(needs)}: {saved} labels, "
+            f"{numbers.hours(row['hours_saved_vs_random'])} of labelling, saved against it."
+        )
+    if needs == budget:
+        return "Random choice needs as many: nothing is saved against it."
+    return f"Random choice needs only {numbers.count(needs)}: {numbers.count(budget - needs)} labels fewer."
+
+
+def _none_suffices(arm: str, against_all: pd.DataFrame, rows: pd.DataFrame, metric: str) -> tuple[str, list[str]]:
+    last = against_all.sort_values("budget").iloc[-1]
+    head = (
+        f"No tested budget of {numbers.arm_name(arm)} was shown to be as good as labelling everything; the largest was "
+        f"{numbers.count(last['budget'])} labels."
+    )
+    details = [
+        f"There {metric} is {numbers.score(last['mean'])} against {numbers.score(last['mean_reference'])}: "
+        f"{numbers.signed(last['difference'])}, 95 % interval {numbers.signed(last['ci_low'])} to "
+        f"{numbers.signed(last['ci_high'])}; margin {last['margin']:g}."
+    ]
+    if arm != "random" and "random" in rows.index and not numbers.is_missing(rows.loc["random", "budget"]):
+        details.append(f"Random choice suffices with {numbers.count(rows.loc['random', 'budget'])} labels.")
+    return head, details
+
+
+def _best_guess(arm: str, budgets: list[int], summary: pd.DataFrame, metric: str) -> str:
+    best = budgets[-1]
+    mean = numbers.score(summary["mean"].get((arm, best)))
+    return f"With {numbers.count(best)} labels chosen by {numbers.arm_name(arm)}, {metric} is {mean}."
+
+
+def _where_random_leads(arm: str, against_random: pd.DataFrame, metric: str) -> list[str]:
+    behind = against_random[against_random["difference"] < 0].sort_values("budget")
+    if behind.empty:
+        return []
+    said = [
+        f"at {numbers.count(r.budget)} labels by {numbers.score(-r.difference)} ({_verdict(r)})"
+        for r in behind.itertuples()
+    ]
+    return [f"Random choice was ahead of {numbers.arm_name(arm)} in {metric} {', '.join(said)}."]
+
+
+def _verdict(row: object) -> str:
+    p, alpha = row.p_holm, row.alpha  # type: ignore[attr-defined]
+    if numbers.is_missing(p):
+        return "not tested"
+    if not row.can_reach_alpha:  # type: ignore[attr-defined]
+        return "too few runs to tell"
+    return f"p = {numbers.p_value(p)}" + ("" if p <= alpha else ", not significant")
+
+
+def _too_few_runs(comparisons: pd.DataFrame) -> list[str]:
+    if comparisons["can_reach_alpha"].fillna(False).all():
+        return []
+    short = comparisons[~comparisons["can_reach_alpha"].fillna(False)]
+    fewest = numbers.count(min(short["n"].min(), short["n_reference"].min()))
+    whole = "no difference" if len(short) == len(comparisons) else "some differences cannot"
+    can = "can" if len(short) == len(comparisons) else "and"
+    return [
+        f"With {fewest} run{'s' if fewest != '1' else ''} an arm {whole} {can} reach significance after correction, "
+        "whatever the values: missing stars mean nothing there (table 3 says how many runs would do)."
+    ]
+
+
+def _large(arm: str, rows: pd.DataFrame, seconds_per_label: float | None) -> tuple[tuple[str, str], ...]:
+    row = rows.loc[arm]
+    shown = [(numbers.count(row["budget"]), "labels suffice")]
+    if not numbers.is_missing(row["labels_saved_vs_all"]):
+        each = f" at {seconds_per_label:g} s a frame" if seconds_per_label else ""
+        shown.append((numbers.count(row["labels_saved_vs_all"]), "fewer than everything"))
+        shown.append((numbers.hours(row["hours_saved_vs_all"]), f"of labelling saved{each}"))
+    if not numbers.is_missing(row["labels_saved_vs_random"]):
+        shown.append((numbers.count(row["labels_saved_vs_random"]), "fewer than random choice needs"))
+    return tuple(shown)

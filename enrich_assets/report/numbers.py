@@ -1,0 +1,159 @@
+"""Each kind of number is written in one way, here, for the page and the terminal alike.
+
+Here: text of scores, p-values, counts, shares, similarities, times; the anchors that numbers link to; the
+summary of evaluations by arm and budget. A number in the page is the published value passed once through
+one of these, so that it can be compared letter by letter with what SQL returns. Not here: sentences
+(`findings.py`), layout.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pandas as pd
+
+MISSING = "–"
+METRIC_NAMES = {"auc": "AUC", "jaccard": "Jaccard"}
+
+
+def is_missing(value: Any) -> bool:
+    """None, NaN, NaT and pandas' NA alike."""
+    return value is None or bool(pd.isna(value))
+
+
+def score(value: Any) -> str:
+    """An AUC or Jaccard, a mean or standard deviation of such: four decimals."""
+    return MISSING if is_missing(value) else f"{float(value):.4f}"
+
+
+def signed(value: Any) -> str:
+    """A difference of scores: four decimals and always its sign."""
+    return MISSING if is_missing(value) else f"{float(value):+.4f}".replace("-", "−")
+
+
+def p_value(value: Any) -> str:
+    """Two significant digits; 1 for one."""
+    if is_missing(value):
+        return MISSING
+    p = float(value)
+    return "1" if p > 0.995 else f"{p:.2g}" if p < 0.001 else f"{p:.3f}"
+
+
+def count(value: Any) -> str:
+    """A whole number, thousands apart."""
+    return MISSING if is_missing(value) else f"{round(float(value)):,}"
+
+
+def mean_count(value: Any) -> str:
+    """A mean of whole numbers: one decimal, none where it is whole."""
+    if is_missing(value):
+        return MISSING
+    return count(value) if float(value).is_integer() else f"{float(value):,.1f}"
+
+
+def share(value: Any) -> str:
+    """A share as per cent: one decimal, or two significant digits below 0.1 %."""
+    if is_missing(value):
+        return MISSING
+    per_cent = 100 * float(value)
+    if per_cent != 0 and abs(per_cent) < 0.1:
+        return f"{per_cent:.2g} %"
+    return f"{per_cent:.1f} %"
+
+
+def similarity(value: Any) -> str:
+    """A cosine: three decimals (its own error is 1e-4)."""
+    return MISSING if is_missing(value) else f"{float(value):.3f}".replace("-", "−")
+
+
+def seconds(value: Any) -> str:
+    """A duration: 0.4 s, 34 s, 5 min 12 s, 2 h 05 min, 140 h."""
+    if is_missing(value):
+        return MISSING
+    s = float(value)
+    if s < 0:
+        return "−" + seconds(-s)
+    if s < 10:
+        return f"{s:.1f} s"
+    if round(s) < 60:
+        return f"{round(s)} s"
+    if round(s) < 3600:
+        return f"{round(s) // 60} min {round(s) % 60:02d} s" if s < 600 else f"{round(s / 60)} min"
+    minutes = round(s / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes < 6000 else f"{round(s / 3600):,} h"
+
+
+def hours(value: Any) -> str:
+    """A duration given in hours."""
+    return MISSING if is_missing(value) else seconds(float(value) * 3600)
+
+
+def metric_name(metric: Any) -> str:
+    """How a metric is called in text."""
+    return MISSING if is_missing(metric) else METRIC_NAMES.get(str(metric), str(metric))
+
+
+def anchor(evaluation_id: Any) -> str:
+    """The place of an evaluation in the page's appendix."""
+    return "e-" + re.sub(r"[^A-Za-z0-9_.-]", "-", str(evaluation_id))
+
+
+def group_anchor(task: Any, arm: Any, budget: Any) -> str:
+    """The place of all evaluations of a task, arm and budget: what a mean links to."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", f"g-{task}-{arm}-{budget}")
+
+
+def arm_name(arm: Any) -> str:
+    """How an arm is called in text."""
+    return {"enrich": "ENRICH", "random": "random", "all": "everything"}.get(str(arm), str(arm))
+
+
+def current(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows in force: those marked current, or all where nothing is marked."""
+    return table[table["current"].fillna(True).astype(bool)] if "current" in table else table
+
+
+def results_table(evaluations: pd.DataFrame) -> pd.DataFrame:
+    """The current evaluations summed up: task, metric, budget, arm, n, mean, sd (n - 1; one run: NaN),
+    unrounded.
+
+    The same as the view `curves` in SQL. Values that are missing are not counted.
+    """
+    columns = ["task", "metric", "budget", "arm", "n", "mean", "sd"]
+    rows = current(evaluations)
+    if rows.empty:
+        return pd.DataFrame(columns=columns)
+    grouped = rows.groupby(["task", "metric", "budget", "arm"], sort=True)["value"]
+    table = grouped.agg(n="count", mean="mean", sd="std").reset_index()
+    return table[columns]
+
+
+def results_text(evaluations: pd.DataFrame) -> str:
+    """The same as lines for a terminal: a block a task, a row a budget, a column an arm."""
+    table = results_table(evaluations)
+    if table.empty:
+        return "no evaluations yet"
+    blocks = []
+    for (task, metric), rows in table.groupby(["task", "metric"], sort=True):
+        arms = sorted(rows["arm"].unique(), key=arm_order)
+        cells = {
+            (r.budget, r.arm): f"{score(r.mean)} ± {score(r.sd)} (n={r.n})" if r.n else MISSING
+            for r in rows.itertuples()
+        }
+        head = ["labels", *(arm_name(arm) for arm in arms)]
+        lines = [head] + [
+            [count(budget), *(cells.get((budget, arm), "") for arm in arms)]
+            for budget in sorted(rows["budget"].unique())
+        ]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+        text = "\n".join(
+            "  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines
+        )
+        blocks.append(f"{task}: {metric_name(metric)}, mean ± sd over seeds\n{text}")
+    return "\n\n".join(blocks)
+
+
+def arm_order(arm: Any) -> tuple[int, str]:
+    """ENRICH first, then random, then the others by name, everything last."""
+    return ({"enrich": 0, "random": 1, "all": 3}.get(str(arm), 2), str(arm))

@@ -1,0 +1,256 @@
+"""The one page: self-contained, well-formed, every number traced to its evaluations and equal to what SQL returns."""
+
+import html
+import re
+from html.parser import HTMLParser
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+
+from enrich_assets.report import numbers
+from enrich_assets.report.page import NEEDED, render
+from enrich_assets.store.views import VIEWS, create_view
+from enrich_assets_tests.report import archive
+
+VOID = {"meta", "img", "br", "link", "hr", "input"}
+
+
+class Reader(HTMLParser):
+    """Checks that elements nest, and gathers ids, links and addresses."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.ids, self.links, self.addresses, self.text = [], [], [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        assert len(given) == len(attributes), f"an attribute twice in <{tag}>"
+        if "id" in given:
+            self.ids.append(given["id"])
+        for name in ("href", "xlink:href"):
+            if given.get(name, "").startswith("#"):
+                self.links.append(given[name][1:])
+        self.addresses += [given[n] for n in ("href", "src", "xlink:href", "srcset", "action") if n in given]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag, f"</{tag}> out of place"
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def read(page):
+    reader = Reader()
+    reader.feed(page)
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+def made(tables, **more):
+    about = {"profile_name": "demo", "generated_at": archive.NOON, "meta": archive.meta()} | more
+    return render(tables, archive.image, **about)
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return archive.tables()
+
+
+@pytest.fixture(scope="module")
+def small():
+    """One task, two seeds, eight patients."""
+    return archive.tables(tasks=("view",), seeds=2, patients=8)
+
+
+@pytest.fixture(scope="module")
+def page(tables):
+    return made(tables)
+
+
+@pytest.fixture(scope="module")
+def reader(page):
+    return read(page)
+
+
+@pytest.fixture(scope="module")
+def database(tables):
+    """The tables in DuckDB, with the views that the page's SQL names."""
+    connection = duckdb.connect()
+    for name, table in tables.items():
+        connection.register(f"given_{name}", table)
+        connection.execute(f"CREATE TABLE {name} AS SELECT * FROM given_{name}")
+    for view in VIEWS:
+        if view.name in ("curves", "representation"):
+            connection.execute(create_view(view))
+    return connection
+
+
+def test_the_page_refers_to_nothing_outside_itself(page, reader):
+    outside = {a for a in reader.addresses if not a.startswith(("#", "data:image/"))}
+    assert outside == {"https://doi.org/10.1093/jamia/ocad055"}
+    assert "@import" not in page
+    assert not re.search(r"url\((?!#)", page)
+    assert not re.search(r"<script[^>]+src", page)
+
+
+def test_no_id_stands_twice_and_every_inner_link_arrives(reader):
+    assert len(reader.ids) == len(set(reader.ids))
+    assert set(reader.links) <= set(reader.ids)
+
+
+def test_every_evaluation_has_its_place_and_its_value(tables, page, reader):
+    for row in tables["evaluations"].itertuples():
+        anchor = numbers.anchor(row.evaluation_id)
+        assert anchor in reader.ids
+        line = re.search(rf'<tr id="{re.escape(anchor)}">.*?</tr>', page, flags=re.S).group()
+        assert f"{numbers.metric_name(row.metric)} {numbers.score(row.value)}" in line
+        assert row.evaluation_id in line
+        assert f'<a xlink:href="#{anchor}">' in page or row.arm == "all"
+
+
+def test_each_mean_links_to_its_runs_and_equals_sql_and_the_terminal(tables, page, database):
+    terminal = numbers.results_text(tables["evaluations"])
+    rows = database.sql("SELECT task, arm, budget, n, mean, sd FROM curves").fetchall()
+    assert len(rows) == 16
+    for task, arm, budget, n, mean, sd in rows:
+        link = f'<a href="#{numbers.group_anchor(task, arm, budget)}" class="strong">{numbers.score(mean)}</a>'
+        assert f"<td>{n}</td><td>{link}</td><td>{numbers.score(sd)}</td>" in page
+        assert f"{numbers.score(mean)} ± {numbers.score(sd)} (n={n})" in terminal
+
+
+def test_every_sql_of_the_page_runs_and_returns_what_the_page_shows(page, database):
+    queries = {html.unescape(q) for q in re.findall(r'<pre>enrich sql "(.*?)"</pre>', page)}
+    assert len(queries) >= 12
+    for query in queries:
+        assert len(database.sql(query).fetchall()) > 0, query
+    (shares,) = [q for q in queries if "FROM redundancy" in q and "'view'" in q]
+    for _, pairs, *over in database.sql(shares).fetchall():
+        cells = "".join(f"<td>{numbers.share(value)}</td>" for value in over)
+        assert f"<td>{numbers.count(pairs)}</td>{cells}" in page
+
+
+def test_comparisons_are_shown_as_they_stand(tables, page):
+    for row in tables["comparisons"].itertuples():
+        assert f'<span class="strong">{numbers.signed(row.difference)}</span>' in page
+        assert f">{numbers.p_value(row.p_holm)}" in page
+    assert "3 against 3 cannot give p below 0.3" in page
+
+
+def test_the_headline_says_what_suffices_and_what_is_saved(page):
+    assert "200 labels chosen by ENRICH, 17.0 % of 1,178, train as good a model as labelling everything." in page
+    assert "Random choice suffices at no tested budget up to 400" in page
+
+
+def test_where_random_beats_enrich_the_page_says_so(page):
+    assert "Random choice was ahead of ENRICH in Jaccard at 20 labels by" in page
+    assert "too few runs to tell" in page
+
+
+def test_refused_files_stand_with_their_reasons_and_are_escaped(page):
+    assert "export the file again &lt;or leave it out&gt;" in page
+    assert "not an image, video or DICOM file" in page
+
+
+def test_estimates_are_called_estimates(tables, page):
+    assert "Estimated from sampled pairs" not in page
+    sampled = tables | {"redundancy": tables["redundancy"].assign(is_estimate=True)}
+    again = made(sampled)
+    assert "Estimated from sampled pairs" in again
+    assert "estimated from sampled pairs" in again  # the axis of the figure itself
+    assert ">about 442,000 pairs<" in again
+    assert "Estimate: the next 100 labels" in page
+
+
+def test_left_out_frames_stand_beside_their_nearest_chosen_one(page):
+    assert "nearest chosen" in page
+    pairs = re.findall(r'<figure class="pair">.*?</figure>', page, flags=re.S)
+    assert len(pairs) >= 12
+    assert all(pair.count("data:image/webp") == 2 for pair in pairs)
+
+
+def test_conflicting_near_duplicates_are_shown_with_both_labels(tables, page):
+    n = int(tables["near_duplicates"].labels_conflict.sum())
+    assert n > 0
+    assert f"{n} pairs of almost the same picture carry different labels" in page
+
+
+def test_the_page_stays_small(page):
+    assert len(page) < 6_000_000
+
+
+def test_the_same_tables_make_the_same_page(small):
+    assert made(small) == made(small)
+
+
+@pytest.mark.parametrize("first", range(4))
+def test_any_table_may_be_absent(small, first):
+    """Every table is left out once, a quarter of them at a time."""
+    left_out = sorted(NEEDED)[first::4]
+    few = {n: t for n, t in small.items() if n not in left_out}
+    read(made(few, meta={}))
+
+
+def test_nothing_at_all_still_makes_a_page():
+    page = render({}, archive.image, profile_name="empty", generated_at="now")
+    read(page)
+    assert "Nothing has been measured yet" in page
+
+
+def test_one_task_without_comparisons():
+    page = made(archive.tables(tasks=("view",), compared=False, patients=12))
+    read(page)
+    assert "nothing to compare them with yet" in page
+
+
+def test_one_seed_makes_no_claim():
+    page = made(archive.tables(tasks=("view",), seeds=1, patients=12))
+    read(page)
+    assert "No tested budget of ENRICH was shown to be as good as labelling everything" in page
+    assert "equivalence needs at least 2 runs on either side" in page
+    assert "★" not in re.sub(r"<b>★</b>", "", page)
+
+
+def test_superseded_evaluations_keep_their_place_but_not_their_weight(small):
+    tables = small
+    old = tables["evaluations"].head(3).assign(current=False, value=0.1)
+    old["evaluation_id"] = ["old-1", "old-2", "old-3"]
+    page = made(tables | {"evaluations": pd.concat([tables["evaluations"], old], ignore_index=True)})
+    ids = read(page).ids
+    assert {"e-old-1", "e-old-2", "e-old-3"} <= set(ids)
+    assert "superseded" in page
+    assert page.count("AUC 0.1000") == 3
+
+
+def test_frames_whose_pixels_are_gone_leave_a_gap_not_an_error(small):
+    def gone(frame_id):
+        raise KeyError(frame_id)
+
+    page = render(small, gone, profile_name="demo", generated_at="now")
+    assert "no picture" in page
+    assert "data:image/webp" not in page
+
+
+def test_pictures_of_any_kind_are_taken_and_bounded():
+    from enrich_assets.report.figures import reconstructions_png
+    from enrich_assets.report.gallery import Pictures
+
+    frame = archive.image("s000/c0/1")
+    png = reconstructions_png(frame[None], frame[None])
+    assert Pictures(lambda _: png).uri("a").startswith("data:image/webp;base64,")
+    assert Pictures(lambda _: np.zeros((50, 60, 3), np.uint8)).uri("a") is not None
+    few = Pictures(lambda _: frame, limit=6_000)
+    shown = [few.uri(str(i)) for i in range(10)]
+    assert shown[0] is not None
+    assert shown[-1] is None
+    assert sum(len(s) for s in shown if s) <= 6_000
