@@ -42,8 +42,7 @@ def parent(url: str) -> str:
 
 
 def join(folder: str, name: str) -> str:
-    """`name` as an absolute address, resolved against `folder` where it is relative; backslashes become
-    slashes."""
+    """`name` as an absolute address, resolved against `folder` where it is relative; backslashes become slashes."""
     if "://" not in name:
         name = name.replace("\\", "/")
     if _ABSOLUTE.match(name):
@@ -59,8 +58,7 @@ def member_of_zip(archive: str, member: str) -> str:
 
 
 def flat(url: str) -> str:
-    """One slash-separated path for any address: the member of a zip stands below its archive, as below a
-    folder."""
+    """One slash-separated path for any address: the member of a zip stands below its archive, as below a folder."""
     if url.startswith("zip://") and "::" in url:
         member, _, archive = url.removeprefix("zip://").partition("::")
         return f"{archive}/{member}"

@@ -1,5 +1,4 @@
-"""What reading a file gives: the frames of one clip and what was learnt on the way. No reading happens
-here."""
+"""What reading a file gives: the frames of one clip and what was learnt on the way. No reading happens here."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""A folder of DICOM files without a manifest: who, which study, which clip, in which order, read from the
-headers."""
+"""A folder of DICOM files without a manifest: who, which study, which clip, in which order, read from the headers."""
 
 from __future__ import annotations
 
@@ -30,8 +29,8 @@ def scan_dicom(folder_url: str, pseudonyms: Pseudonyms) -> tuple[pd.DataFrame, p
     """Rows like a manifest's for every DICOM image below a folder (with or without suffix, in zips too).
 
     Patients and studies are keyed hashes, clips a keyed hash of the instance, or of the series where its
-    single images make one stack (MR, CT; `frame_index` then counts them by InstanceNumber and time). Ordered
-    by patient, time, number.
+    single images make one stack (MR, CT; `frame_index` then counts them by InstanceNumber). Ordered by patient,
+    time of the series, number in it.
     Returns (rows, refused): rows with the columns of `read_manifest` and `series_time` (shifted date, ISO; NA
     where unknown); refused with `path` and `reason`. DICOMDIR, hidden files and the `_READY` mark are passed
     over.

@@ -28,8 +28,7 @@ _VALUE_REPRESENTATIONS = frozenset(b"AE AS CS DA DT IS LO LT OB PN SH ST TM UI U
 
 
 def keep_quiet() -> None:
-    """Shut off what pydicom would say about values. Called by each reader, since others may reset the
-    filters."""
+    """Shut off what pydicom would say about values. Called by each reader, since others may reset the filters."""
     for name in ("pydicom", "pylibjpeg", "libjpeg", "openjpeg"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
@@ -40,8 +39,7 @@ def keep_quiet() -> None:
 
 
 def looks_like_dicom(head: bytes) -> bool:
-    """Whether the first 132 bytes or more are those of a DICOM file, with its preamble or (old files)
-    without."""
+    """Whether the first 132 bytes or more are those of a DICOM file, with its preamble or (old files) without."""
     if head[128:132] == b"DICM":
         return True
     if len(head) < 16:

@@ -222,8 +222,7 @@ def _first_number(dataset: Dataset, keyword: str) -> float | None:
 
 
 def _true_values(dataset: Dataset, stored: NDArray[Any], bits: int) -> NDArray[np.int64]:
-    """Stored words without what lies outside their BitsStored (old files put overlays there), with their
-    sign."""
+    """Stored words without what lies outside their BitsStored (old files put overlays there), with their sign."""
     bits_stored = min(max(1, _whole_number(dataset, "BitsStored", default=bits)), bits)
     high_bit = _whole_number(dataset, "HighBit", default=bits_stored - 1)
     shift = min(max(0, high_bit + 1 - bits_stored), bits - bits_stored)

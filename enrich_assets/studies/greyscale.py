@@ -1,5 +1,4 @@
-"""From whatever a decoder yields to greyscale of 8 bits. Arrays in, arrays out; files are opened
-elsewhere."""
+"""From whatever a decoder yields to greyscale of 8 bits. Arrays in, arrays out; files are opened elsewhere."""
 
 from __future__ import annotations
 

@@ -183,8 +183,7 @@ def _refuse_doubled_columns(header: Sequence[str], url: str) -> None:
 
 
 class _Checked:
-    """One manifest on its way from cells (all text, '' where empty) to rows, with the line of each for
-    messages."""
+    """One manifest on its way from cells (all text, '' where empty) to rows, with the line of each for messages."""
 
     def __init__(self, table: pd.DataFrame, lines: list[int], url: str) -> None:
         self.table = table

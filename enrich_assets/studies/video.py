@@ -52,8 +52,7 @@ def read_video(path: str, source: str | BinaryIO) -> Clip:
 
 
 class _Frames:
-    """Frames as they come, in one array that doubles: a list and a stack at the end would need twice the
-    memory."""
+    """Frames as they come, in one array that doubles: a list and a stack at the end would need twice the memory."""
 
     def __init__(self, path: str, expected: int) -> None:
         self.path = path
