@@ -15,8 +15,9 @@ CPU = torch.device("cpu")
 
 def discs(n, height, width):
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    disc = ((y - 0.4 * height) ** 2 + (x - 0.6 * width) ** 2 < (0.25 * min(height, width)) **
-    2).to(torch.uint8) return disc.expand(n, height, width).clone()
+    radius = 0.25 * min(height, width)
+    disc = ((y - 0.4 * height) ** 2 + (x - 0.6 * width) ** 2 < radius**2).to(torch.uint8)
+    return disc.expand(n, height, width).clone()
 
 
 @pytest.mark.parametrize(("height", "width"), [(48, 48), (40, 64)])
@@ -82,8 +83,9 @@ def test_every_draw_keeps_to_its_range():
 def test_a_rotation_on_an_oblong_image_keeps_right_angles():
     torch.manual_seed(0)
     height, width = 40, 80
-    pixels = random_maps(50, height, width, Augmentation(**{**STILL, "rotation": 25.0}), CPU)[:, :,
-    :2].clone() pixels[:, 0, 1] *= width / height  # back from grid_sample's units into pixels
+    maps = random_maps(50, height, width, Augmentation(**{**STILL, "rotation": 25.0}), CPU)
+    pixels = maps[:, :, :2].clone()
+    pixels[:, 0, 1] *= width / height  # back from grid_sample's units into pixels
     pixels[:, 1, 0] *= height / width
     for matrix in pixels:
         torch.testing.assert_close(matrix @ matrix.T, torch.eye(2), atol=1e-5, rtol=0)

@@ -94,9 +94,8 @@ def test_jaccard_counts_equal_set_operations(seed):
         ([[1, 2]], [[2, 4]], 0.5),
         ([[3, 0]], [[3, 0]], 1.0),  # absent from both: left out of the frame's mean
         ([[3, 0]], [[3, 5]], 0.5),  # missed or invented: counts 0
-        ([[2, 2], [0, 0]], [[4, 4], [0, 0]], 0.5),  # a frame with nothing to find and nothing claimed:
-        left out ([[1, 0], [1, 1]], [[1, 0], [2, 4]], (1 + (0.5 + 0.25) / 2) / 2),  # structures first,
-        then frames
+        ([[2, 2], [0, 0]], [[4, 4], [0, 0]], 0.5),  # a frame with no structure at all: left out
+        ([[1, 0], [1, 1]], [[1, 0], [2, 4]], (1 + (0.5 + 0.25) / 2) / 2),  # structures first, then frames
     ],
 )
 def test_jaccard_by_hand(intersections, unions, value):

@@ -49,8 +49,7 @@ def test_a_small_subset_is_passed_over_more_often_and_its_rate_drops_at_the_same
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"epochs": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"drops": ((5, 1e-3), (5, 1e-4))},
-    {"min_steps": -1}],
+    [{"epochs": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"drops": ((5, 1e-3), (5, 1e-4))}, {"min_steps": -1}],
 )
 def test_an_impossible_schedule_is_refused(wrong):
     with pytest.raises(ValueError, match="must"):
@@ -58,8 +57,9 @@ def test_an_impossible_schedule_is_refused(wrong):
 
 
 def test_seeds_of_different_purposes_differ_and_are_stable():
-    seeds = {derived_seed(seed, purpose, epoch) for seed in range(5) for purpose in range(3) for epoch in
-    range(20)} assert len(seeds) == 300
+    cells = [(seed, purpose, epoch) for seed in range(5) for purpose in range(3) for epoch in range(20)]
+    seeds = {derived_seed(*cell) for cell in cells}
+    assert len(seeds) == 300
     assert derived_seed(7, 1, 2) == derived_seed(7, 1, 2)
 
 
