@@ -162,9 +162,9 @@ def test_refused_files_stand_with_their_reasons_and_are_escaped(page):
     assert "not an image, video or DICOM file" in page
 
 
-def test_estimates_are_called_estimates(tables, page):
+def test_estimates_are_called_estimates(small, page):
     assert "Estimated from sampled pairs" not in page
-    sampled = tables | {"redundancy": tables["redundancy"].assign(is_estimate=True)}
+    sampled = small | {"redundancy": small["redundancy"].assign(is_estimate=True)}
     again = made(sampled)
     assert "Estimated from sampled pairs" in again
     assert "estimated from sampled pairs" in again  # the axis of the figure itself
