@@ -83,7 +83,8 @@ def redundancy_grid(task: str, redundancy: pd.DataFrame) -> Grid:
 def score_grid(task: str, evaluations: pd.DataFrame) -> Grid:
     runs = numbers.current(evaluations)
     rows: list[list[Cell | list[Cell]]] = []
-    for row in numbers.results_table(evaluations).itertuples():
+    summary = numbers.results_table(evaluations)
+    for row in summary.sort_values(["arm", "budget"], key=_by_arm).itertuples():
         of_cell = runs[(runs["arm"] == row.arm) & (runs["budget"] == row.budget)].sort_values("seed")
         link = "#" + numbers.group_anchor(task, row.arm, row.budget)
         each: list[Cell] = [
@@ -96,8 +97,8 @@ def score_grid(task: str, evaluations: pd.DataFrame) -> Grid:
         ]
         rows.append(
             [
-                Cell(numbers.count(row.budget)),
                 Cell(numbers.arm_name(row.arm)),
+                Cell(numbers.count(row.budget)),
                 Cell(numbers.count(row.n)),
                 Cell(numbers.score(row.mean), link, strong=True),
                 Cell(numbers.score(row.sd)),
@@ -105,10 +106,15 @@ def score_grid(task: str, evaluations: pd.DataFrame) -> Grid:
             ]
         )
     sql = (
-        "SELECT budget, arm, count(value) AS n, avg(value) AS mean, stddev_samp(value) AS sd FROM evaluations "
-        f"WHERE task = {_quoted(task)} AND current GROUP BY budget, arm ORDER BY budget, arm"
+        "SELECT arm, budget, count(value) AS n, avg(value) AS mean, stddev_samp(value) AS sd FROM evaluations "
+        f"WHERE task = {_quoted(task)} AND current GROUP BY arm, budget ORDER BY arm, budget"
     )
-    return Grid(("labels", "arm", "runs", "mean", "sd", "each run"), rows, sql, text=0)
+    return Grid(("arm", "labels", "runs", "mean", "sd", "each run"), rows, sql)
+
+
+def _by_arm(column: pd.Series) -> pd.Series:
+    """Sort key: arms in the order of the page, other columns as they are."""
+    return column.map(numbers.arm_order) if column.name == "arm" else column
 
 
 def comparison_grid(task: str, comparisons: pd.DataFrame) -> Grid:
@@ -166,21 +172,22 @@ def comparison_grid(task: str, comparisons: pd.DataFrame) -> Grid:
 def representation_grid(task: str, subsets: pd.DataFrame) -> Grid:
     rows: list[list[Cell | list[Cell]]] = []
     current = numbers.current(subsets)
-    for (budget, arm), group in current.groupby(["budget", "arm"], sort=True):
+    of_cell = [(str(arm), budget, group) for (arm, budget), group in current.groupby(["arm", "budget"])]
+    for arm, budget, group in sorted(of_cell, key=lambda c: (numbers.arm_order(c[0]), c[1])):
         least = group["coverage_min"].min()
         rows.append(
             [
-                Cell(numbers.count(budget)),
                 Cell(numbers.arm_name(arm)),
+                Cell(numbers.count(budget)),
                 Cell(numbers.count(len(group))),
                 *(Cell(numbers.mean_count(group[c].mean())) for c in ("n_patients", "n_clips")),
                 *(Cell(numbers.similarity(group[c].mean())) for c in ("coverage_p50", "coverage_p05")),
                 Cell(numbers.similarity(least)),
             ]
         )
-    heads = ("labels", "arm", "subsets", "patients", "clips", "coverage: median", "5th percentile", "worst")
-    sql = f"SELECT * FROM representation WHERE task = {_quoted(task)} ORDER BY budget, arm"
-    return Grid(heads, rows, sql, text=0)
+    heads = ("arm", "labels", "subsets", "patients", "clips", "coverage: median", "5th percentile", "worst")
+    sql = f"SELECT * FROM representation WHERE task = {_quoted(task)} ORDER BY arm, budget"
+    return Grid(heads, rows, sql)
 
 
 def sufficient_grid(known: dict[str, pd.DataFrame]) -> Grid:

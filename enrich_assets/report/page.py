@@ -138,6 +138,7 @@ def render(
         time=_labelling_time(known, each),
         sufficient=sufficient_grid(known),
         archive=archive_grid(known),
+        on_both_sides=_on_both_sides(known["frames"]),
         refused=refused_grid(known["files"]),
         vae=_vae(about),
         checks=check_grid(known["checks"]),
@@ -271,3 +272,9 @@ def _vae(given: Mapping[str, Any]) -> Vae:
         facts.append((numbers.share(f["retrieval_rank1"]), f"nearest frame is of the same clip (chance {chance})"))
     curves = None if history is None or history.empty else _svg(figures.vae_curves_svg(history))
     return Vae(curves, png_uri(strip) if strip else "", facts)
+
+
+def _on_both_sides(frames: pd.DataFrame) -> list[str]:
+    """Patients who stand in more than one split: there should be none."""
+    splits = frames.dropna(subset=["split"]).groupby("patient_id")["split"].nunique()
+    return [str(patient) for patient in splits.index[splits > 1]]
