@@ -199,6 +199,87 @@ def lineage(evaluation_id: str | None, everything: bool) -> None:
 
 
 @main.command()
+def plan() -> None:
+    """What `enrich run` would do, and what it would cost: cells, pairs, bytes, seconds."""
+    from enrich_assets.defs.plan import plan_text
+
+    click.echo(plan_text(_archive()))
+
+
+@main.command()
+@click.argument("task")
+@click.option("--budget", type=click.IntRange(1), required=True, help="How many frames to label.")
+@click.option("--format", "form", type=click.Choice(["csv", "coco", "label-studio", "cvat"]), default="csv")
+@click.option("--out", type=click.Path(dir_okay=False), required=True)
+@click.option("--test-set", is_flag=True, help="From the test patients: which test frames to label.")
+def worklist(task: str, budget: int, form: str, out: str, test_set: bool) -> None:
+    """Which unlabelled frames of TASK to label next; writes FILE and the frames' pictures beside it."""
+    from enrich_assets.defs.annotation import Pictures
+    from enrich_assets.defs.conclusions import advice, next_frames
+    from enrich_assets.store.receipts import MissingArtefact
+    from enrich_assets.studies.worklist_export import export_worklist
+
+    archive = _archive()
+    _require_task(archive, task)
+    try:
+        rows = next_frames(archive, task, budget, side="test" if test_set else "train")
+        if rows.empty:
+            raise Refusal(f"{task}: every {'test' if test_set else 'train'} frame has a label already")
+        classes = list(archive.classes(task))
+        kind = archive.profile.tasks[task].kind
+        export_worklist(rows, Pictures(archive, task, rows), form, out, classes, task_kind=kind)
+    except MissingArtefact as error:
+        raise Refusal(str(error)) from error
+    click.echo(f"{len(rows)} frames to label: {out}")
+    click.echo(advice(archive, task, budget))
+
+
+def _require_task(archive: Archive, task: str) -> None:
+    if task not in archive.profile.tasks:
+        raise Refusal(f"{task!r} is no task of the profile; there are: {', '.join(archive.profile.tasks)}")
+
+
+@main.group()
+def labels() -> None:
+    """Labels that came after the studies did."""
+
+
+@labels.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.option("--task", required=True)
+def import_labels(file: str, task: str) -> None:
+    """Take in labels from a CSV, COCO, Label Studio or CVAT export. Nothing is overwritten; the latest label counts."""
+    from enrich_assets.defs.annotation import take_in_labels
+
+    archive = _archive()
+    _require_task(archive, task)
+    try:
+        found = take_in_labels(archive, file, task)
+    except (ValueError, LookupError) as error:
+        raise Refusal(str(error)) from error
+    click.echo(f"{found.n_imported} labels imported, {found.n_unchanged} as they were, {len(found.problems)} not used")
+    for item, reason in found.problems.head(20).itertuples(index=False):
+        click.echo(f"  {item}: {reason}")
+    if found.n_imported:
+        click.echo("next: `enrich run`")
+
+
+@main.command()
+@click.option("--port", default=3000, show_default=True, help="Dagster's; MLflow takes the next but one thousand (5000).")
+@click.option("--mlflow-port", default=5000, show_default=True)
+def ui(port: int, mlflow_port: int) -> None:
+    """Dagster and MLflow on localhost, until interrupted."""
+    from enrich_assets.defs.instance import open_instance
+    from enrich_assets.servers import serve
+
+    archive = _archive()
+    archive.home.mkdir(parents=True, exist_ok=True)
+    with open_instance(archive):
+        pass
+    sys.exit(serve(archive, port, mlflow_port, _say))
+
+
+@main.command()
 def status() -> None:
     """What home holds: batches, frames, labels, evaluations."""
     archive = _archive()

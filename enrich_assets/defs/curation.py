@@ -223,7 +223,8 @@ def _whole(vectors: np.ndarray, n_pairs: int, panel: Any) -> dg.AssetCheckResult
 
 
 def _redundancy(work: Work, name: str) -> Made:
-    from enrich_assets.method.similarity import sum_panels
+    from enrich_assets.method.cost import estimate_redundancy
+    from enrich_assets.method.panel import sum_panels
     from enrich_assets.report.figures import redundancy_png
     from enrich_assets.store.panels import (
         estimated_table,
@@ -241,7 +242,9 @@ def _redundancy(work: Work, name: str) -> Made:
         )
     clips, patients = _codes(pool)
     if any(receipt.figures["is_estimate"] for receipt in receipts):
-        table = estimated_table(archive, name, receipts)
+        settings = archive.profile.similarity
+        sampled = estimate_redundancy(archive.vectors(pool), clips, patients, n_samples=settings.sampled_pairs, seed=0)
+        table = estimated_table(sampled)
         neighbours = near = pd.DataFrame()
         left_out = 0
     else:

@@ -49,6 +49,7 @@ class Driver:
         self.graph = g.Graph(archive.profile)
         self.only_task, self.only_arm = task, arm
         self.outcome = Outcome()
+        self._waiting = 0
         resource = ArchiveResource.of(archive)
         definitions = build_definitions(archive.profile, resource)
         self._job = definitions.resolve_implicit_global_asset_job_def()

@@ -106,7 +106,7 @@ def _vae(work: Work) -> Made:
     history = pd.DataFrame(trained.history)
     work.draft.table("history", history, note=True)
     shown = frames[:: max(1, len(frames) // 10)][:10]
-    rebuilt = reconstruct(trained.weights, shown, settings)
+    rebuilt = np.rint(255 * reconstruct(trained.weights, shown, settings)).astype(np.uint8)
     work.draft.bytes("reconstructions.png", reconstructions_png(shown, rebuilt), note=True)
     work.draft.bytes("curves.png", vae_curves_png(history), note=True)
     means = embed(trained.weights, frames, settings)

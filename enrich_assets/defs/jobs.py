@@ -1,6 +1,7 @@
 """Jobs: one per partitions definition, for the UI's launchpad and for schedules and sensors to request."""
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from enrich_assets.defs import graph as g
 from enrich_assets.defs.partitions import batches, grid, seeds
@@ -10,7 +11,7 @@ from enrich_assets.settings import ALL
 TAKE_IN, TRAIN_VAE, MEASURE, PUBLISH = "take_in", "train_vae", "measure_similarity", "publish"
 
 
-def jobs(graph: g.Graph) -> list[dg.UnresolvedAssetJobDefinition]:
+def jobs(graph: g.Graph) -> list[UnresolvedAssetJobDefinition]:
     found = [
         _job(TAKE_IN, g.arrival_groups(graph, [""])[0].steps, "Read, de-identify, crop and label one batch.", batches),
         _job(
@@ -56,7 +57,7 @@ def jobs(graph: g.Graph) -> list[dg.UnresolvedAssetJobDefinition]:
 
 def _job(
     name: str, steps: list[Step] | tuple[Step, ...], description: str, partitions: dg.PartitionsDefinition | None = None
-) -> dg.UnresolvedAssetJobDefinition:
+) -> UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         name,
         selection=dg.AssetSelection.assets(*(step.asset_key for step in steps)),

@@ -96,13 +96,12 @@ def _masks(
         except UnreadableFile as refusal:
             problems.append((frame_id, str(refusal)))
             continue
-        box = Box(*map(int, clip[f"box_{name}"]))
-        masks.append(resize_mask(crop(mask[None], box), task.size)[0])
+        masks.append(_to_view(mask, clip, name, task))
         rows.append((frame_id, mask_path, "manifest", "", received))
     position = {row[0]: i for i, row in enumerate(rows)}
     log = Annotations(archive.store.folder)
     for entry in _imported_for(archive, batch, name).itertuples():
-        mask = resize_mask(log.mask(entry.entry, int(entry.mask_row))[None], task.size)[0]
+        mask = _to_view(log.mask(entry.entry, int(entry.mask_row)), clips.loc[paths[entry.frame_id]], name, task)
         row = (entry.frame_id, "", entry.source, entry.author, entry.recorded_at)
         if entry.frame_id in position:
             rows[position[entry.frame_id]], masks[position[entry.frame_id]] = row, mask
@@ -114,6 +113,13 @@ def _masks(
     table = _ordered(archive, batch, table.assign(mask_row=np.arange(len(table)), label=None, mask_digest=digests))
     stack = np.stack(masks) if masks else np.empty((0, task.size, task.size), np.uint8)
     return table, stack, pd.DataFrame(problems, columns=["item", "reason"])
+
+
+def _to_view(mask: np.ndarray, clip: pd.Series, name: str, task: TaskSettings) -> np.ndarray:
+    """A mask drawn on the source frame, cut as the task's picture is; one drawn on that picture stays as it is."""
+    if mask.shape == (int(clip.height), int(clip.width)):
+        mask = crop(mask[None], Box(*map(int, clip[f"box_{name}"])))[0]
+    return resize_mask(mask[None], task.size)[0]
 
 
 def _ordered(archive: Archive, batch: str, table: pd.DataFrame) -> pd.DataFrame:

@@ -107,9 +107,8 @@ def _report(work: Work) -> Made:
 
 def frame_picture(archive: Archive, frame_id: str) -> np.ndarray:
     """The largest picture of a frame the store holds: (side, side) uint8. Raises LookupError for an unknown frame."""
-    row = archive.frame_row(frame_id)
     task = max(archive.profile.tasks, key=lambda name: archive.profile.tasks[name].size)
-    return archive.frames.pixels(task, row)[0]
+    return archive.frames.pixels(task, archive.frame_row(frame_id))[0]
 
 
 def _meta(archive: Archive) -> dict[str, object]:

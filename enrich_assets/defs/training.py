@@ -311,7 +311,7 @@ def _score_masks(
     from enrich_assets.method.intervals import jaccard_interval
     from enrich_assets.method.metrics import frame_jaccard, jaccard, jaccard_counts
     from enrich_assets.method.segmentation import predict_masks
-    from enrich_assets.report.figures import masks_png
+    from enrich_assets.report.overlays import masks_png
 
     classes = archive.classes(name)
     truth = archive.masks(name, table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,22 +15,24 @@ COLUMNS = ("frame_id", "task", "label", "mask_row", "entry", "source", "author",
 
 
 class Annotations:
-    """Entries `annotations/<time>-<digest>.parquet`, with their masks beside as `.npy`."""
+    """Entries `annotations/<time>-<digest>.parquet`, with their masks beside as `.npz`."""
 
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
 
-    def add(self, task: str, table: pd.DataFrame, masks: np.ndarray | None = None) -> str:
-        """Append labels: columns frame_id, label (or mask_row into `masks`, (m, h, w) uint8), source, author, recorded_at."""
+    def add(self, task: str, table: pd.DataFrame, masks: Sequence[np.ndarray] | None = None) -> str:
+        """Append labels: columns frame_id, label, source, author, recorded_at.
+
+        masks: one (h, w) uint8 per row, of any sizes, or None for classes.
+        """
         imported_at = now()
         entry = f"{imported_at.replace(':', '')}-{digest_of(table.to_json())[:8]}"
         table = table.assign(task=task, entry=entry, imported_at=imported_at)
-        if "mask_row" not in table:
-            table = table.assign(mask_row=-1)
+        table = table.assign(mask_row=np.arange(len(table)) if masks is not None else -1)
         if masks is not None:
             buffer = io.BytesIO()
-            np.save(buffer, masks, allow_pickle=False)
-            self.folder.write(f"annotations/{entry}.npy", buffer.getvalue())
+            np.savez_compressed(buffer, *masks)
+            self.folder.write(f"annotations/{entry}.npz", buffer.getvalue())
         buffer = io.BytesIO()
         table[list(COLUMNS)].to_parquet(buffer, index=False)
         self.folder.write(f"annotations/{entry}.parquet", buffer.getvalue())
@@ -44,4 +47,6 @@ class Annotations:
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))
 
     def mask(self, entry: str, row: int) -> np.ndarray:
-        return np.load(io.BytesIO(self.folder.read(f"annotations/{entry}.npy")), allow_pickle=False)[row]  # type: ignore[no-any-return]
+        """The mask of a row of an entry: (h, w) uint8 class indices."""
+        with np.load(io.BytesIO(self.folder.read(f"annotations/{entry}.npz")), allow_pickle=False) as masks:
+            return masks[f"arr_{row}"]  # type: ignore[no-any-return]

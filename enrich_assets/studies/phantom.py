@@ -128,11 +128,11 @@ def _draw_views(rng: np.random.Generator) -> list[tuple[str, ...]]:
     """At least one target and one other clip a study; now and then a sweep through the planes."""
     names, shares = list(_OTHER_VIEWS), np.array(list(_OTHER_VIEWS.values()))
     clips: list[tuple[str, ...]] = [(TARGET,), (str(rng.choice(names, p=shares)),)]
-    for _ in range(int(rng.choice([0, 1, 2, 3], p=[0.3, 0.35, 0.25, 0.1]))):
+    for _ in range(int(rng.choice([0, 1, 2, 3], p=[0.35, 0.35, 0.22, 0.08]))):
         chance = rng.random()
-        if chance < 0.38:
+        if chance < 0.3:
             clips.append((TARGET,))
-        elif chance < 0.56:
+        elif chance < 0.5:
             start = int(rng.integers(0, len(SWEEP) - 2))
             planes = SWEEP[start : start + int(rng.integers(2, 4))]
             clips.append(planes if rng.random() < 0.5 else planes[::-1])
@@ -146,9 +146,9 @@ def _draw_length(rng: np.random.Generator, sweep: bool) -> int:
     kind = rng.random()
     if kind < 0.5 and not sweep:
         return int(rng.integers(1, 9))
-    if kind < 0.91:
+    if kind < 0.92:
         return int(rng.integers(10, 21))
-    return int(rng.integers(40, 101))
+    return int(rng.integers(40, 105))
 
 
 def _plan_clip(
@@ -185,7 +185,7 @@ def _plan_clip(
 def _draw_setting(rng: np.random.Generator) -> Setting:
     return Setting(
         gain=float(rng.normal(0, 2.5)),
-        dynamic_range=float(rng.uniform(44, 60)),
+        dynamic_range=float(rng.uniform(40, 56)),
         attenuation=float(rng.uniform(3, 14)),
         haze=float(np.exp(rng.uniform(np.log(0.02), np.log(0.3)))),
         noise=float(rng.uniform(-52, -32)),

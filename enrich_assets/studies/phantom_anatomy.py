@@ -11,8 +11,10 @@ Heart frame: apex at (0, -1), atria at (0, 1), right ventricle at negative x.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -92,30 +94,37 @@ def curve(controls: Line, closed: bool = True, steps: int = 6) -> Points:
     """A smooth line through the control points (Catmull-Rom): (k, 2) -> (k * steps, 2)."""
     p = np.asarray(controls, float)
     if closed:
-        before, after, beyond = np.roll(p, 1, 0), np.roll(p, -1, 0), np.roll(p, -2, 0)
+        i = np.arange(len(p))
+        before, after, beyond = p[i - 1], p[i + 1 - len(p)], p[i + 2 - len(p)]
     else:
         before, after = np.vstack([p[:1], p[:-1]]), np.vstack([p[1:], p[-1:]])
         beyond = np.vstack([p[2:], p[-1:], p[-1:]])
     t = (np.arange(steps) / steps)[None, :, None]
     a, b, c, d = (x[:, None, :] for x in (before, p, after, beyond))
-    smooth = b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
+    smooth: Points = b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
     return smooth.reshape(-1, 2)
 
 
+@lru_cache(maxsize=8)
+def _circle(n: int) -> Points:
+    t = np.arange(n) * (2 * np.pi / n)
+    return np.column_stack([np.cos(t), np.sin(t)])
+
+
 def ellipse(x: float, y: float, rx: float, ry: float, turn: float = 0.0, n: int = 28) -> Points:
-    t = np.linspace(0, 2 * np.pi, n, endpoint=False)
-    p = np.column_stack([rx * np.cos(t), ry * np.sin(t)])
-    c, s = np.cos(turn), np.sin(turn)
-    return p @ np.array([[c, s], [-s, c]]) + (x, y)
+    c, s = math.cos(turn), math.sin(turn)
+    return _circle(n) @ np.array([[rx * c, rx * s], [-ry * s, ry * c]]) + (x, y)
 
 
 def ribbon(line: Line, width: float, end: float | None = None) -> Points:
     """A line with a width (tapering to `end`) as an outline."""
     p = np.asarray(line, float)
-    along = np.gradient(p, axis=0)
-    across = np.column_stack([-along[:, 1], along[:, 0]]) / (np.linalg.norm(along, axis=1, keepdims=True) + 1e-9)
-    half = np.linspace(width, width if end is None else end, len(p))[:, None] / 2
-    return np.vstack([p + half * across, (p - half * across)[::-1]])
+    along = np.empty_like(p)
+    along[1:-1] = p[2:] - p[:-2]
+    along[0], along[-1] = p[1] - p[0], p[-1] - p[-2]
+    across = along[:, ::-1] * (-1, 1) / (np.hypot(along[:, 0], along[:, 1])[:, None] + 1e-9)
+    half = width / 2 if end is None else np.linspace(width / 2, end / 2, len(p))[:, None]
+    return np.concatenate([p + half * across, (p - half * across)[::-1]])
 
 
 def _arc(angle: float, half: float, radius: float, flatness: float, n: int = 9) -> Points:
@@ -128,19 +137,24 @@ def _arc(angle: float, half: float, radius: float, flatness: float, n: int = 9) 
 
 def _trunk(build: Build, inside: float) -> list[Shape]:
     """Skin, chest or belly wall, ribs, spine with its three ossification centres; `inside` fills it."""
-    flat = build.flatness
+    return list(_resting(build.ribs, build.flatness, inside))
+
+
+@lru_cache(maxsize=64)
+def _resting(ribs: tuple[tuple[float, float], ...], flat: float, inside: float) -> tuple[Shape, ...]:
+    """The trunk does not beat: it is outlined once for all frames of a clip."""
     shapes = [
         Shape(ellipse(0, 0, 1.13, 1.13 * flat, n=48), SKIN),
         Shape(ellipse(0, 0, 1.06, 1.06 * flat, n=48), MUSCLE + 6),
         Shape(ellipse(0, 0, 0.97, 0.97 * flat, n=48), inside),
         Shape(ellipse(0, 0.9 * flat, 0.24, 0.2), MUSCLE + 4),
     ]
-    shapes += [Shape(ribbon(_arc(a, half, 1.01, flat), 0.07), BONE) for a, half in build.ribs]
+    shapes += [Shape(ribbon(_arc(a, half, 1.01, flat), 0.07), BONE) for a, half in ribs]
     y = 0.8 * flat
     centres = ((0.0, y, 0.085, 0.06), (-0.12, y + 0.17, 0.05, 0.04), (0.12, y + 0.17, 0.05, 0.04))
     shapes += [Shape(ellipse(*centre, n=16), BONE) for centre in centres]
     shapes.append(Shape(ellipse(0, y + 0.13, 0.05, 0.045, n=16), FLUID + 60))  # spinal canal
-    return shapes
+    return tuple(shapes)
 
 
 def _vessel(x: float, y: float, rx: float, ry: float | None = None, turn: float = 0.0) -> list[Shape]:
@@ -400,4 +414,6 @@ def section(view: str, build: Build, phase: float) -> list[Shape]:
     view: a key of VIEWS. phase: share of the cycle since end-diastole. Raises KeyError for another view.
     """
     shapes = VIEWS[view](build, beat_at(phase))
-    return [shape._replace(points=_warp(shape.points, build.waves)) for shape in shapes]
+    ends = np.cumsum([len(shape.points) for shape in shapes])
+    warped = np.split(_warp(np.concatenate([shape.points for shape in shapes]), build.waves), ends[:-1])
+    return [shape._replace(points=points) for shape, points in zip(shapes, warped, strict=True)]

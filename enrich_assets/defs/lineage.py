@@ -1,0 +1,83 @@
+"""`enrich lineage`: the chain behind evaluations, in words, each digest computed again."""
+
+from collections.abc import Callable, Iterator
+
+from enrich_assets.archive import Archive
+from enrich_assets.defs.curation import arms
+from enrich_assets.store.lineage import Lineage, Link
+from enrich_assets.store.receipts import Receipt
+
+MOST_SOURCES = 5  # source files named one by one, per batch and state
+
+
+def evaluations(archive: Archive) -> Iterator[Receipt]:
+    """Every evaluation ever made, current or not, each id once."""
+    seen: set[str] = set()
+    for name, task in archive.profile.tasks.items():
+        for arm in arms(task):
+            for receipt in archive.store.receipts.history(f"{name}/{arm}/evaluation"):
+                if receipt.figures["evaluation_id"] not in seen:
+                    seen.add(receipt.figures["evaluation_id"])
+                    yield receipt
+
+
+def report_lineage(archive: Archive, evaluation_id: str | None, say: Callable[[str], None]) -> bool:
+    """Say the chain of one evaluation, or of all; False if a link is broken. Raises LookupError for an unknown id.
+
+    Source files that are gone are told but break nothing (archives move away after they were taken in); one that
+    changed does.
+    """
+    lineage = Lineage(archive.store)
+    chosen = [r for r in evaluations(archive) if evaluation_id in (None, r.figures["evaluation_id"])]
+    if not chosen:
+        what = f"no evaluation {evaluation_id}" if evaluation_id else "nothing has been evaluated"
+        raise LookupError(f"{what} in {archive.home}")
+    broken: dict[str, Link] = {}
+    for receipt in chosen:
+        links = lineage.verify(receipt)
+        bad = [link for link in links if _breaks(link)]
+        broken |= {link.what: link for link in bad}
+        say(_headline(receipt, links, bad))
+        if evaluation_id is not None:
+            for line in _lines(links):
+                say(line)
+    if evaluation_id is None:
+        for link in broken.values():
+            say(f"  {link.state}: {link.what}: {link.detail}")
+        say(f"{len(chosen)} evaluations, " + ("every link holds" if not broken else f"{len(broken)} broken links"))
+    return not broken
+
+
+def _breaks(link: Link) -> bool:
+    return link.state == "changed" or (link.state == "gone" and not _is_source(link))
+
+
+def _is_source(link: Link) -> bool:
+    return link.detail.startswith("the source file")
+
+
+def _headline(receipt: Receipt, links: list[Link], bad: list[Link]) -> str:
+    figures = receipt.figures
+    task, arm, _ = receipt.asset.split("/")
+    state = "holds" if not bad else f"BROKEN at {', '.join(link.what for link in bad[:3])}"
+    number = f"{'AUC' if figures['metric'] == 'auc' else 'Jaccard'} {figures['value']:.4f}"
+    return (
+        f"{figures['evaluation_id']}  {task} {arm} {figures['n_train']} frames, seed {receipt.partition.rpartition('|')[2]}: "
+        f"{number}, {len(links)} links: {state}"
+    )
+
+
+def _lines(links: list[Link]) -> Iterator[str]:
+    told: dict[str, int] = {}
+    for link in links:
+        source = link.state == "holds" and "/" in link.what and not link.what.endswith("]") and link.detail == ""
+        key = f"source {link.state}" if source or _is_source(link) else ""
+        if key:
+            told[key] = told.get(key, 0) + 1
+            if told[key] > MOST_SOURCES:
+                continue
+        note = f"  ({link.detail})" if link.detail else ""
+        yield f"  {link.state:8} {link.digest[:16]}  {link.what}{note}"
+    for key, count in told.items():
+        if count > MOST_SOURCES:
+            yield f"  ... and {count - MOST_SOURCES} more: {key}"

@@ -1,0 +1,144 @@
+"""Panels as they are kept, and the tables that follow from them: redundancy, neighbours, near-duplicates.
+
+What a panel is: `method/panel.py`. Positions in a panel are rows of the task's pool, batch after batch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from enrich_assets.method.embedding import SCALE
+from enrich_assets.method.panel import BIN_EDGES, NO_NEIGHBOUR, RELATIONS, Panel
+from enrich_assets.store.artefacts import Draft, Store
+from enrich_assets.store.receipts import Receipt
+
+ALL_PAIRS = "all"
+REDUNDANCY_COLUMNS = ["relation", "lower", "upper", "pairs", "share", "is_estimate", "ci_low", "ci_high"]
+MATRIX_CHUNK = 1024
+MATRIX = "matrix.zarr"
+
+
+def write_panel(draft: Draft, panel: Panel) -> None:
+    for name, array in panel.arrays().items():
+        draft.array(f"panel/{name}", array)
+
+
+def read_panel(store: Store, receipt: Receipt) -> Panel:
+    names = [name.removeprefix("panel/").removesuffix(".npy") for name in receipt.files if name.startswith("panel/")]
+    return Panel.from_arrays({name: np.asarray(store.array(receipt, f"panel/{name}")) for name in names})
+
+
+def redundancy_table(panel: Panel) -> pd.DataFrame:
+    """Pairs and share per bin, for all pairs and for each relation; every pair was counted."""
+    rows = []
+    for name, counts in ((ALL_PAIRS, panel.histograms.sum(axis=0)), *zip(RELATIONS, panel.histograms, strict=True)):
+        share = counts / max(int(counts.sum()), 1)
+        bins = {"relation": name, "lower": BIN_EDGES[:-1], "upper": BIN_EDGES[1:], "pairs": counts, "share": share}
+        rows.append(pd.DataFrame({**bins, "is_estimate": False, "ci_low": np.nan, "ci_high": np.nan}))
+    return pd.concat(rows, ignore_index=True)[REDUNDANCY_COLUMNS]
+
+
+def estimated_table(estimate: pd.DataFrame) -> pd.DataFrame:
+    """The same from sampled pairs (`method.cost.estimate_redundancy`): pairs rounded, intervals kept."""
+    return estimate.assign(pairs=estimate["pairs"].round().astype("int64"))[REDUNDANCY_COLUMNS]
+
+
+def panel_redundancy(store: Store, receipt: Receipt) -> pd.DataFrame:
+    """The table of one batch's panel, counted or estimated."""
+    if receipt.figures["is_estimate"]:
+        return estimated_table(store.table(receipt, "estimate"))
+    return redundancy_table(read_panel(store, receipt))
+
+
+def relation_of(
+    one: NDArray[np.int64], other: NDArray[np.int64], clips: NDArray[np.int64], patients: NDArray[np.int64]
+) -> NDArray[np.object_]:
+    """How each pair of frames is related, in words."""
+    names = np.array(RELATIONS, dtype=object)
+    same_patient = np.where(patients[one] == patients[other], 1, 2)
+    return names[np.where(clips[one] == clips[other], 0, same_patient)]  # type: ignore[no-any-return]
+
+
+def neighbour_table(
+    panel: Panel, pool: pd.DataFrame, clips: NDArray[np.int64], patients: NDArray[np.int64]
+) -> pd.DataFrame:
+    """Each frame's nearest frames, over all and, where those are all of its own clip, outside it.
+
+    Columns frame_id, rank (from 1 within the relation), neighbour_id, similarity, relation.
+    """
+    ids = pool["frame_id"].to_numpy()
+    found = []
+    for index, name in ((panel.neighbours, "neighbour_similarity"), (panel.outside_neighbours, "outside_similarity")):
+        frame, slot = np.nonzero(index != NO_NEIGHBOUR)
+        other = index[frame, slot].astype(np.int64)
+        found.append(
+            pd.DataFrame(
+                {
+                    "frame_id": ids[frame],
+                    "neighbour_id": ids[other],
+                    "similarity": panel.cosines(name)[frame, slot],
+                    "relation": relation_of(frame, other, clips, patients),
+                    "at": frame,
+                    "other": other,
+                }
+            )
+        )
+    table = pd.concat(found, ignore_index=True).drop_duplicates(["at", "other"])
+    table = table.sort_values(["at", "relation", "similarity", "other"], ascending=[True, True, False, True], kind="stable")
+    table["rank"] = table.groupby(["at", "relation"], sort=False).cumcount() + 1
+    return table[["frame_id", "rank", "neighbour_id", "similarity", "relation"]].reset_index(drop=True)
+
+
+def near_duplicate_table(
+    panel: Panel, pool: pd.DataFrame, clips: NDArray[np.int64], patients: NDArray[np.int64]
+) -> pd.DataFrame:
+    """Listed near-duplicate pairs: frame_id, other_id, similarity, relation."""
+    ids = pool["frame_id"].to_numpy()
+    one, other = (panel.near_duplicates[:, k].astype(np.int64) for k in (0, 1))
+    return pd.DataFrame(
+        {
+            "frame_id": ids[one],
+            "other_id": ids[other],
+            "similarity": panel.cosines("near_duplicate_similarity"),
+            "relation": relation_of(one, other, clips, patients),
+        }
+    )
+
+
+def write_matrix(draft: Draft, embeddings: NDArray[np.int16], n_earlier: int, dtype: str) -> None:
+    """The panel's matrix as a chunked Zarr array (rows: the batch; columns: it and all before), written chunk by chunk.
+
+    dtype: 'int32' for exact products, 'float16' for cosines.
+    """
+    import zarr
+    from zarr.storage import MemoryStore
+
+    from enrich_assets.method.similarity import matrix_blocks
+
+    memory = MemoryStore()
+    shape = (len(embeddings) - n_earlier, len(embeddings))
+    array = zarr.create_array(memory, shape=shape, chunks=(MATRIX_CHUNK, MATRIX_CHUNK), dtype=dtype)
+    written: set[str] = set()
+
+    def flush() -> None:
+        for name in sorted(set(memory._store_dict) - written):
+            draft.bytes(f"{MATRIX}/{name}", memory._store_dict[name].to_bytes())
+            written.add(name)
+            if name != "zarr.json":
+                del memory._store_dict[name]
+
+    for rows, columns, block in matrix_blocks(embeddings, n_earlier=n_earlier, block=MATRIX_CHUNK):
+        array[rows, columns] = block if dtype == "int32" else (block / SCALE**2).astype(dtype)
+        flush()
+
+
+def open_matrix(store: Store, receipt: Receipt) -> object:
+    """The panel's matrix, opened lazily: a Zarr array. Raises FileNotFoundError where it was not kept (`store_matrix`)."""
+    import zarr
+
+    path = store.path(receipt, MATRIX)
+    if f"{MATRIX}/zarr.json" not in receipt.files:
+        raise FileNotFoundError(f"{receipt.cell} kept no matrix: set similarity.store_matrix in the profile, and run again")
+    return zarr.open_array(store.folder.fs.unstrip_protocol(store.folder.path(path)), mode="r")
