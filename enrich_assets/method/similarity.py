@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["BIN_EDGES", "RELATIONS", "Panel", "all_pairs", "matrix_blocks", "pair_matrix", "similarity_histogram", "sum_panels"]
 
 Progress = Callable[[int, int, dict[str, float]], None]
+SMALL = 4000  # frames up to which the plain pass is quicker than loading the compiled one
 
 
 def similarity_histogram(
@@ -42,7 +43,11 @@ def similarity_histogram(
     if e.ndim != 1 or len(e) < 2 or np.isnan(e).any() or (np.diff(e) < 0).any():
         raise ValueError("edges must be a vector of at least two cosines that never decrease, without NaN")
     thresholds = np.array([least_product(x) for x in e[:-1]] + [least_product(e[-1], above=True)], np.int64)
-    return plain_pairs.histogram(q, thresholds, progress)
+    if len(q) <= SMALL:
+        return plain_pairs.histogram(q, thresholds, progress)
+    from enrich_assets.method import pair_sweep
+
+    return pair_sweep.histogram(q, thresholds, progress)
 
 
 def all_pairs(
@@ -70,9 +75,12 @@ def all_pairs(
         raise ValueError(f"n_earlier must lie in 0..{len(q)}, not {n_earlier}")
     if neighbours < 0 or max_near_duplicates < 0:
         raise ValueError("neighbours and max_near_duplicates must not be negative")
-    return plain_pairs.panel(
-        q, clip, patient, n_earlier, neighbours, least_product(near_duplicate), max_near_duplicates, progress
-    )
+    given = q, clip, patient, n_earlier, neighbours, least_product(near_duplicate), max_near_duplicates, progress
+    if len(q) <= SMALL:
+        return plain_pairs.panel(*given)
+    from enrich_assets.method import pair_sweep
+
+    return pair_sweep.panel(*given)
 
 
 def pair_matrix(a: NDArray[np.int16], b: NDArray[np.int16] | None = None) -> NDArray[np.int32]:
