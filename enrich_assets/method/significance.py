@@ -67,7 +67,7 @@ def bootstrap_difference(
     """Interval of mean(a) - mean(b) by resampling both: the *expanded* percentile bootstrap.
 
     The plain percentile interval is far too narrow for 3 or 10 runs (it misses the factor n / (n - 1) and
-    the tails of t). Hesterberg 2015 (doi 10.1080/00031305.2015.1089789, section 5) asks for the percentiles
+    the tails of t). Hesterberg 2015 (doi 10.1080/00031305.2015.1089789) asks for the percentiles
     that correct both; for two samples we take Welch's degrees of freedom. With 3 against 3 that is the
     whole range of the resampled differences. Fewer than 2 on either side: (nan, nan).
     """

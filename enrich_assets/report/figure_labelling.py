@@ -31,11 +31,11 @@ def labelling_time_figure(
 ) -> Figure:
     """Hours of labelling until the model is as good as with everything: a bar an arm, a panel a task.
 
-    sufficient: the table; pools: frames of each task's pool; largest_tested: greatest budget trained. An
-    arm that sufficed nowhere gets an open bar from the largest budget to everything: the answer lies in
-    there.
+    sufficient: the table; pools: frames of each task's pool, in the order to draw; largest_tested: greatest
+    budget trained. An arm that sufficed nowhere gets an open bar from the largest budget to everything: the
+    answer lies in there.
     """
-    tasks = [t for t in sorted(pools) if t in set(sufficient["task"]) and t in seconds_per_label]
+    tasks = [t for t in pools if t in set(sufficient["task"]) and t in seconds_per_label]
     if not tasks:
         return nothing("no sufficient budgets yet")
     counts = [int((sufficient["task"] == t).sum()) + 1 for t in tasks]

@@ -192,22 +192,26 @@ def representation_grid(task: str, subsets: pd.DataFrame) -> Grid:
 
 def sufficient_grid(known: dict[str, pd.DataFrame]) -> Grid:
     rows: list[list[Cell | list[Cell]]] = []
+    notes: list[str] = []
     for r in known["sufficient"].sort_values(["task", "arm"]).itertuples():
         found = not numbers.is_missing(r.budget)
-        high = numbers.MISSING if numbers.is_missing(r.budget_high) else numbers.count(r.budget_high)
+        note = "" if numbers.is_missing(r.note) else str(r.note)
+        if note and note not in notes:
+            notes.append(note)
+        high = " or more" if numbers.is_missing(r.budget_high) else f" to {numbers.count(r.budget_high)}"
         link = "#" + numbers.group_anchor(r.task, r.arm, int(r.budget)) if found else ""
         rows.append(
             [
                 Cell(str(r.task)),
                 Cell(numbers.arm_name(r.arm)),
                 Cell(numbers.count(r.budget), link, strong=True),
-                Cell(f"{numbers.count(r.budget_low)} to {high}" if found else numbers.MISSING),
+                Cell(numbers.count(r.budget_low) + high if found else numbers.MISSING),
                 Cell(numbers.share(r.share_of_pool)),
                 Cell(numbers.count(r.labels_saved_vs_all)),
                 Cell(numbers.hours(r.hours_saved_vs_all)),
                 Cell(numbers.count(r.labels_saved_vs_random)),
                 Cell(numbers.hours(r.hours_saved_vs_random)),
-                Cell("" if numbers.is_missing(r.note) else str(r.note)),
+                Cell(f"({notes.index(note) + 1})" if note else "", title=note),
             ]
         )
     heads = (
@@ -222,7 +226,7 @@ def sufficient_grid(known: dict[str, pd.DataFrame]) -> Grid:
         "time",
         "note",
     )
-    return Grid(heads, rows, "SELECT * FROM sufficient ORDER BY task, arm", text=2)
+    return Grid(heads, rows, "SELECT * FROM sufficient ORDER BY task, arm", text=2, notes=tuple(notes))
 
 
 def archive_grid(known: dict[str, pd.DataFrame]) -> Grid:

@@ -135,7 +135,7 @@ def render(
         generated_at=moment(generated_at),
         facts=_facts(known),
         tasks=parts,
-        time=_labelling_time(known, each),
+        time=_labelling_time(known, each, tasks),
         sufficient=sufficient_grid(known),
         archive=archive_grid(known),
         on_both_sides=_on_both_sides(known["frames"]),
@@ -238,12 +238,12 @@ def _pools(known: dict[str, pd.DataFrame]) -> tuple[dict[str, int], dict[str, in
     return pools, largest
 
 
-def _labelling_time(known: dict[str, pd.DataFrame], each: dict[str, float]) -> Markup | None:
+def _labelling_time(known: dict[str, pd.DataFrame], each: dict[str, float], tasks: list[str]) -> Markup | None:
     pools, largest = _pools(known)
-    drawn = set(pools) & set(each) & set(known["sufficient"]["task"])
+    drawn = {t: pools[t] for t in tasks if t in pools and t in each and t in set(known["sufficient"]["task"])}
     if not drawn:
         return None
-    return _svg(figures.labelling_time_svg(known["sufficient"], pools, each, largest, "f3"))
+    return _svg(figures.labelling_time_svg(known["sufficient"], drawn, each, largest, "f3"))
 
 
 def _facts(known: dict[str, pd.DataFrame]) -> list[tuple[str, str]]:
