@@ -157,14 +157,14 @@ class Archive:
         return table.merge(sides.drop_duplicates("patient_id")[["patient_id", "split"]], on="patient_id", how="left")
 
     def frame_row(self, frame_id: str) -> pd.DataFrame:
-        """The one row of the frame table. Raises LookupError."""
+        """The one row of the frame table. Raises KeyError."""
         clip_id = frame_id.rpartition("/")[0]
         for batch in self.batches:
             table = self.frames.table([batch])
             found = table[(table["clip_id"] == clip_id) & (table["frame_id"] == frame_id)]
             if len(found):
                 return found
-        raise LookupError(f"no frame {frame_id!r} in this archive")
+        raise KeyError(f"no frame {frame_id!r} in this archive")
 
     def split(self, batch: str) -> pd.DataFrame:
         """Columns patient_id, split."""

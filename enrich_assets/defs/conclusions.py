@@ -91,6 +91,7 @@ def _evaluation_digests(archive: Archive, name: str) -> dict[str, str]:
 def _comparison(work: Work, name: str) -> Made:
     from enrich_assets.method.comparison import compare, smallest_sufficient_budget
     from enrich_assets.report.figures import curves_png
+    from enrich_assets.report.numbers import results_table
 
     task = work.archive.profile.tasks[name]
     found = evaluations(work.archive, name)
@@ -102,7 +103,7 @@ def _comparison(work: Work, name: str) -> Made:
     work.draft.table("sufficient", sufficient)
     png = curves_png(found.assign(task=name, metric=task.metric), compared.assign(task=name))
     work.draft.bytes("curves.png", png, note=True)
-    means = found.groupby(["arm", "budget"])["value"].agg(["mean", "std", "count"]).round(4).reset_index()
+    means = results_table(found.assign(task=name, metric=task.metric)).round(4)
     figures = {"evaluations": len(found), "n_test": int(found["n_test"].iloc[0])}
     metadata = {
         "figure_2": picture(png, "figure 2"),

@@ -1,5 +1,7 @@
 """What is published: one DuckDB file of everything, and the report drawn from it. The tables themselves: `tables.py` beside."""
 
+from importlib.metadata import version
+
 import dagster as dg
 import numpy as np
 import pandas as pd
@@ -65,6 +67,7 @@ def _everything(archive: Archive, profile: Profile) -> str:
 
 
 def _results(work: Work) -> Made:
+    from enrich_assets.report.numbers import results_table
     from enrich_assets.store.published import publish
 
     tables = all_tables(work.archive)
@@ -72,17 +75,10 @@ def _results(work: Work) -> Made:
     figures = {f"rows_{name}": count for name, count in counts.items() if count}
     metadata = {
         "file": dg.MetadataValue.path(str(work.archive.published)),
-        "by_budget": markdown(headline(tables["evaluations"])),
+        "by_budget": markdown(results_table(tables["evaluations"]).round(4)),
         "tables": markdown(pd.DataFrame(sorted(counts.items()), columns=["table", "rows"])),
     }
     return Made(figures, metadata, digest=digest_of(work.draft.inputs))
-
-
-def headline(evaluations: pd.DataFrame) -> pd.DataFrame:
-    """Mean, sd and number of the current evaluations by task, budget and arm."""
-    current = evaluations[evaluations["current"]] if len(evaluations) else evaluations
-    grouped = current.groupby(["task", "metric", "budget", "arm"])["value"].agg(["mean", "std", "count"])
-    return grouped.rename(columns={"std": "sd", "count": "n"}).reset_index().round(4)
 
 
 def _report(work: Work) -> Made:
@@ -92,6 +88,7 @@ def _report(work: Work) -> Made:
 
     archive = work.archive
     tables = read_tables(str(archive.published))
+    tables["nearest_chosen"] = _nearest_chosen(archive)
     page = render(
         tables,
         lambda frame_id: frame_picture(archive, frame_id),
@@ -106,7 +103,7 @@ def _report(work: Work) -> Made:
 
 
 def frame_picture(archive: Archive, frame_id: str) -> np.ndarray:
-    """The largest picture of a frame the store holds: (side, side) uint8. Raises LookupError for an unknown frame."""
+    """The largest picture of a frame the store holds: (side, side) uint8. Raises KeyError for an unknown frame."""
     task = max(archive.profile.tasks, key=lambda name: archive.profile.tasks[name].size)
     return archive.frames.pixels(task, archive.frame_row(frame_id))[0]
 
@@ -138,8 +135,47 @@ def _meta(archive: Archive) -> dict[str, object]:
         meta["vae_health"] = {k: v for k, v in vae.figures.items() if k not in ("mean_embedding", "checks")}
         meta["vae_history"] = archive.store.table(vae, "history")
         meta["vae_reconstructions"] = archive.store.bytes(vae, "reconstructions.png")
-    meta["tasks"] = {
-        name: {"seconds_per_label": task.label_seconds, "margin": task.equivalence_margin, "alpha": task.alpha}
-        for name, task in archive.profile.tasks.items()
+    tasks = archive.profile.tasks
+    meta["tasks"] = list(tasks)
+    meta["seconds_per_label"] = {name: task.label_seconds for name, task in tasks.items()}
+    worklists = {name: receipts.current(Cell(f"{name}/worklist")) for name in tasks}
+    meta["advice"] = {name: held.figures["advice"] for name, held in worklists.items() if held is not None}
+    sums = {name: receipts.current(Cell(f"{name}/redundancy")) for name in tasks}
+    meta["near_duplicates_left_out"] = {
+        name: held.figures["near_duplicates"] - held.figures["near_duplicates_listed"]
+        for name, held in sums.items()
+        if held is not None
     }
+    meta["versions"] = {name: version(name) for name in ("enrich-assets", "torch", "dagster", "duckdb", "mlflow")}
+    links = {"Dagster": archive.profile.tracking.dagster_url, "MLflow": archive.profile.tracking.ui_url}
+    meta["links"] = {name: url for name, url in links.items() if url}
     return meta
+
+
+def _nearest_chosen(archive: Archive) -> pd.DataFrame:
+    """For the gallery: each left-out frame's nearest chosen one, for the first arm's least affordable subset.
+
+    Columns task, frame_id, chosen_id, similarity.
+    """
+    from enrich_assets.method.coverage import coverage
+
+    found = []
+    for name, task in archive.profile.tasks.items():
+        arm, seed = next(iter(task.arms)), task.seed_list[0]
+        held = archive.store.receipts.of(f"{name}/{arm}/subset")
+        mine = [held[key] for key in held if key.endswith(f"|{seed}")]
+        if not mine:
+            continue
+        smallest = min(mine, key=lambda receipt: receipt.figures["budget"])
+        subset = archive.store.table(smallest, "subset")
+        pool = archive.pool(name)
+        position = pd.Series(np.arange(len(pool)), index=pool["frame_id"])
+        if len(subset) >= len(pool) or not subset["frame_id"].isin(position.index).all():
+            continue
+        covered = coverage(archive.vectors(pool), position.loc[subset["frame_id"]].to_numpy())
+        ids = pool["frame_id"].to_numpy()
+        similarity = covered.cosines()
+        found.append(
+            pd.DataFrame({"frame_id": ids[covered.left_out], "chosen_id": ids[covered.nearest], "similarity": similarity, "task": name})
+        )
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()

@@ -1,0 +1,61 @@
+"""What many tests stand on: where the real clips lie, and one small archive, run once from files to report."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Small arrays on shared cores: more threads only wait for one another. Set before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("DO_NOT_TRACK", "true")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+REALDATA = Path(__file__).resolve().parents[2] / "shared" / "realdata"
+
+
+@pytest.fixture(scope="session")
+def realdata() -> Path:
+    """The folder of real clips beside the checkout; the test is skipped where it is absent."""
+    if not REALDATA.is_dir():
+        pytest.skip(f"no real clips at {REALDATA}")
+    return REALDATA
+
+
+SMALL = Path(__file__).with_name("small.yaml")
+
+
+@pytest.fixture(scope="session")
+def small_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which a small phantom archive went through everything once. Tests read it; whoever writes takes a copy."""
+    from enrich_assets.archive import Archive
+    from enrich_assets.defs.driver import Driver
+    from enrich_assets.defs.instance import open_instance
+    from enrich_assets.settings import load_profile
+    from enrich_assets.studies.phantom import write_phantom
+
+    home = tmp_path_factory.mktemp("small") / "home"
+    home.mkdir()
+    write_phantom(str(home / "phantom"), patients=8, scale=0.15)
+    (home / "enrich.yaml").write_text(SMALL.read_text(encoding="utf-8"), encoding="utf-8")
+    archive = Archive(home, load_profile(str(SMALL)))
+    archive.ingest(str(home / "phantom"), "first")
+    with open_instance(archive) as instance:
+        outcome = Driver(archive, instance, print).run()
+    assert not outcome.failed, outcome.failed
+    assert not outcome.blocked, outcome.blocked
+    return home
+
+
+@pytest.fixture
+def small(small_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it to do with as one likes; ENRICH_HOME names it."""
+    import shutil
+
+    home = tmp_path / "home"
+    shutil.copytree(small_home, home)
+    monkeypatch.setenv("ENRICH_HOME", str(home))
+    monkeypatch.delenv("ENRICH_PROFILE", raising=False)
+    monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
+    return home
