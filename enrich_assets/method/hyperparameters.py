@@ -18,7 +18,7 @@ class VaeSettings:
     latent: int = 128  # units of the bottleneck
     channels: int = 32  # of each convolution
     hidden: int = 256  # units of each dense layer
-    beta: float = 4.0
+    beta: float = 1.0  # 4, as in the beta-VAE papers, blurs clips together at short budgets: the health check says so
     loss: Literal["plain", "capacity"] = "plain"  # reconstruction + beta KL, or Burgess' gamma |KL - C|
     gamma: float = 1000.0  # capacity loss only
     capacity: float = 25.0  # nats, reached linearly

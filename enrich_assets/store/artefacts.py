@@ -34,7 +34,7 @@ class Draft:
 
     def array(self, name: str, array: np.ndarray, *, note: bool = False) -> None:
         buffer = io.BytesIO()
-        np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
+        np.save(buffer, np.asarray(array, order="C"), allow_pickle=False)
         self.bytes(f"{name}.npy", buffer.getvalue(), note=note)
 
     def table(self, name: str, table: pd.DataFrame, *, note: bool = False) -> None:
