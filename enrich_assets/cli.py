@@ -117,6 +117,8 @@ def _run(archive: Archive, task: str | None = None, arm: str | None = None, retr
         _say(f"{outcome.made} assets made in {outcome.runs} runs, {outcome.seconds:.0f} s")
     for cell, why in {**outcome.blocked, **outcome.failed}.items():
         _say(f"  not made: {cell}: {why}")
+    if outcome.waiting:
+        _say(f"  and {outcome.waiting} cells that wait for these; `enrich run` continues once they are mended")
     if outcome.failed or outcome.blocked:
         sys.exit(1)
 
@@ -265,7 +267,9 @@ def import_labels(file: str, task: str) -> None:
 
 
 @main.command()
-@click.option("--port", default=3000, show_default=True, help="Dagster's; MLflow takes the next but one thousand (5000).")
+@click.option(
+    "--port", default=3000, show_default=True, help="Dagster's; MLflow takes the next but one thousand (5000)."
+)
 @click.option("--mlflow-port", default=5000, show_default=True)
 def ui(port: int, mlflow_port: int) -> None:
     """Dagster and MLflow on localhost, until interrupted."""

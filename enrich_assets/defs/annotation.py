@@ -33,9 +33,15 @@ def take_in_labels(archive: Archive, file: str, task: str) -> TakenIn:
     labels, problems = found.labels, found.problems
     if settings.kind == "segmentation" and len(labels):
         sizes = _source_sizes(archive, frames)
-        fits = [mask.shape in ((settings.size, settings.size), sizes[f]) for f, mask in labels[["frame_id", "mask"]].itertuples(index=False)]
+        fits = [
+            mask.shape in ((settings.size, settings.size), sizes[f])
+            for f, mask in labels[["frame_id", "mask"]].itertuples(index=False)
+        ]
         wrong = labels[~np.array(fits, bool)]
-        said = [f"mask of {m.shape[0]}x{m.shape[1]}; it must have the size of the frame, {sizes[f][0]}x{sizes[f][1]}" for f, m in wrong[["frame_id", "mask"]].itertuples(index=False)]
+        said = [
+            f"mask of {m.shape[0]}x{m.shape[1]}; it must have the size of the frame, {sizes[f][0]}x{sizes[f][1]}"
+            for f, m in wrong[["frame_id", "mask"]].itertuples(index=False)
+        ]
         problems = pd.concat([problems, pd.DataFrame({"item": wrong["frame_id"], "reason": said})], ignore_index=True)
         labels = labels[np.array(fits, bool)]
     same = _as_they_were(archive, task, labels)

@@ -16,7 +16,7 @@ from enrich_assets.defs.instance import know_batches
 from enrich_assets.defs.resources import ArchiveResource
 from enrich_assets.defs.steps import ONLY_STALE, Step
 from enrich_assets.settings import ALL, budget_frames
-from enrich_assets.store.receipts import Cell, DamagedStore, MissingArtefact
+from enrich_assets.store.receipts import NOT_MADE_YET, Cell, DamagedStore, MissingArtefact
 
 Say = Callable[[str], None]
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -29,6 +29,7 @@ class Outcome:
     made: int = 0
     runs: int = 0
     seconds: float = 0.0
+    waiting: int = 0  # cells that could not be made because something before them failed
     failed: dict[str, str] = field(default_factory=dict)
     blocked: dict[str, str] = field(default_factory=dict)
 
@@ -49,7 +50,6 @@ class Driver:
         self.graph = g.Graph(archive.profile)
         self.only_task, self.only_arm = task, arm
         self.outcome = Outcome()
-        self._waiting = 0
         resource = ArchiveResource.of(archive)
         definitions = build_definitions(archive.profile, resource)
         self._job = definitions.resolve_implicit_global_asset_job_def()
@@ -127,11 +127,16 @@ class Driver:
     # ------------------------------------------------------------------------------------------------------- doing it
 
     def run(self) -> Outcome:
-        """Make what is stale. Failures of one cell do not stop the others."""
+        """Make what is stale. Failures of one cell do not stop the others; cells that wait for a failed one are counted."""
         start = time.perf_counter()
         know_batches(self.archive, self.instance)
         for groups in self.stages():
             self._run_stage(groups)
+        waiting = [cell for cell, why in self.outcome.blocked.items() if why.endswith(NOT_MADE_YET)]
+        if self.outcome.failed:
+            for cell in waiting:
+                del self.outcome.blocked[cell]
+            self.outcome.waiting = len(waiting)
         self.outcome.seconds = time.perf_counter() - start
         return self.outcome
 

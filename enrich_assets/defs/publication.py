@@ -176,6 +176,13 @@ def _nearest_chosen(archive: Archive) -> pd.DataFrame:
         ids = pool["frame_id"].to_numpy()
         similarity = covered.cosines()
         found.append(
-            pd.DataFrame({"frame_id": ids[covered.left_out], "chosen_id": ids[covered.nearest], "similarity": similarity, "task": name})
+            pd.DataFrame(
+                {
+                    "frame_id": ids[covered.left_out],
+                    "chosen_id": ids[covered.nearest],
+                    "similarity": similarity,
+                    "task": name,
+                }
+            )
         )
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()

@@ -86,7 +86,9 @@ def neighbour_table(
             )
         )
     table = pd.concat(found, ignore_index=True).drop_duplicates(["at", "other"])
-    table = table.sort_values(["at", "relation", "similarity", "other"], ascending=[True, True, False, True], kind="stable")
+    table = table.sort_values(
+        ["at", "relation", "similarity", "other"], ascending=[True, True, False, True], kind="stable"
+    )
     table["rank"] = table.groupby(["at", "relation"], sort=False).cumcount() + 1
     return table[["frame_id", "rank", "neighbour_id", "similarity", "relation"]].reset_index(drop=True)
 
@@ -140,5 +142,7 @@ def open_matrix(store: Store, receipt: Receipt) -> object:
 
     path = store.path(receipt, MATRIX)
     if f"{MATRIX}/zarr.json" not in receipt.files:
-        raise FileNotFoundError(f"{receipt.cell} kept no matrix: set similarity.store_matrix in the profile, and run again")
+        raise FileNotFoundError(
+            f"{receipt.cell} kept no matrix: set similarity.store_matrix in the profile, and run again"
+        )
     return zarr.open_array(store.folder.fs.unstrip_protocol(store.folder.path(path)), mode="r")

@@ -16,6 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from enrich_assets.store.folder import Folder
 
 
+NOT_MADE_YET = "has not been materialised yet: run `enrich run`, or materialise it in the UI"
+
+
 class Cell(NamedTuple):
     """One asset, or one partition of it. `partition` is "" for an asset without partitions."""
 
@@ -89,9 +92,7 @@ class Receipts:
         """The current receipt. Raises MissingArtefact, with what to do, when the cell was never materialised."""
         receipt = self.current(cell)
         if receipt is None:
-            raise MissingArtefact(
-                f"{cell} has not been materialised yet: run `enrich run`, or materialise it in the UI"
-            )
+            raise MissingArtefact(f"{cell} {NOT_MADE_YET}")
         return receipt
 
     def of(self, asset: str) -> dict[str, Receipt]:

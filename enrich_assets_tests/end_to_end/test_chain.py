@@ -1,0 +1,151 @@
+"""The whole chain on a small archive: what holds of the store and the published tables after `enrich run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from enrich_assets.archive import Archive
+from enrich_assets.defs.curation import arms
+from enrich_assets.defs.driver import Driver
+from enrich_assets.defs.instance import open_instance
+from enrich_assets.method.embedding import SCALE
+from enrich_assets.settings import load_profile
+from enrich_assets.store.published import query
+from enrich_assets.store.receipts import Cell
+from enrich_assets.studies.phantom import write_phantom
+
+
+def opened(home: Path) -> Archive:
+    return Archive(home, load_profile(str(home / "enrich.yaml")))
+
+
+def run(archive: Archive) -> Driver:
+    with open_instance(archive) as instance:
+        driver = Driver(archive, instance, print)
+        driver.run()
+    return driver
+
+
+@pytest.fixture(scope="module")
+def archive(small_home: Path) -> Archive:
+    return opened(small_home)
+
+
+def sql(archive: Archive, statement: str) -> pd.DataFrame:
+    return query(str(archive.published), statement)
+
+
+def test_every_cell_of_the_grid_is_evaluated_once(archive: Archive) -> None:
+    found = sql(archive, "SELECT task, arm, budget, seed FROM evaluations WHERE current")
+    assert not found.duplicated().any()
+    assert len(found) == 2 * (2 * 2 + 1) + 1 * (2 * 1 + 1)
+
+
+def test_no_patient_stands_on_both_sides(archive: Archive) -> None:
+    frames = archive.frame_table()
+    assert frames.groupby("patient_id")["split"].nunique().max() == 1
+    assert set(frames["split"]) == {"train", "test"}
+
+
+def test_subsets_of_a_seed_are_nested(archive: Archive) -> None:
+    subsets = archive.store.receipts
+    for arm in ("enrich", "random"):
+        small, large = (
+            list(archive.store.table(subsets.require(Cell(f"view/{arm}/subset", f"{budget}|1")), "subset")["frame_id"])
+            for budget in (10, 20)
+        )
+        assert large[:10] == small
+
+
+def test_both_arms_start_from_the_same_random_frames(archive: Archive) -> None:
+    first = [
+        list(archive.store.table(archive.store.receipts.require(Cell(f"view/{arm}/ranking", "0")), "ranking")["frame_id"])[:6]
+        for arm in ("enrich", "random")
+    ]
+    assert first[0] == first[1]
+
+
+def test_subsets_hold_train_frames_only(archive: Archive) -> None:
+    wrong = sql(archive, "SELECT count(*) n FROM subset_frames JOIN frames USING (frame_id) WHERE split <> 'train'")
+    assert wrong["n"].item() == 0
+
+
+def test_embeddings_are_unit_vectors_in_fixed_point(archive: Archive) -> None:
+    vectors = archive.vectors(archive.frame_table())
+    assert vectors.dtype == np.int16
+    lengths = np.sqrt((vectors.astype(np.int64) ** 2).sum(axis=1)) / SCALE
+    assert np.abs(lengths - 1).max() < 2e-3
+
+
+def test_scores_follow_from_predictions_in_sql(archive: Archive) -> None:
+    found = sql(archive, "SELECT value, value_by_sql FROM recomputed")
+    assert len(found) == sql(archive, "SELECT count(*) n FROM evaluations")["n"].item()
+    assert (found["value"] == found["value_by_sql"]).all()
+
+
+def test_lineage_has_a_row_with_every_digest_for_each_evaluation(archive: Archive) -> None:
+    lineage = sql(archive, "SELECT * FROM lineage")
+    assert len(lineage) == sql(archive, "SELECT count(*) n FROM evaluations")["n"].item()
+    assert lineage.drop(columns=[c for c in lineage if lineage[c].isna().all()]).notna().all().all()
+    for column in ("mlflow_run_id", "mlflow_model_id", "dagster_run_id", "subset_id"):
+        assert lineage[column].notna().all(), column
+
+
+def test_an_auc_leads_to_its_source_files(archive: Archive) -> None:
+    one = sql(archive, "SELECT evaluation_id FROM evaluations WHERE task = 'view' LIMIT 1")["evaluation_id"].item()
+    files = sql(archive, f"SELECT * FROM source_files WHERE evaluation_id = '{one}'")
+    assert len(files)
+    assert files["sha256"].str.len().eq(64).all()
+
+
+def test_mlflow_and_the_database_name_each_other(archive: Archive) -> None:
+    found = sql(archive, "SELECT evaluation_id, mlflow_run_id, value FROM evaluations WHERE task = 'view'")
+    tracking = archive.tracking("view")
+    for row in found.itertuples():
+        assert tracking.find_run(row.evaluation_id).run_id == row.mlflow_run_id
+
+
+def test_a_second_run_does_nothing(small: Path) -> None:
+    archive = opened(small)
+    before = len(list(small.rglob("*")))
+    driver = run(archive)
+    assert driver.outcome.runs == 0
+    assert len(list((small / "store").rglob("*.tmp"))) == 0
+    assert len(list(small.rglob("*"))) <= before + 5  # locks and sqlite journals
+
+
+def test_the_same_files_again_make_no_batch(small: Path) -> None:
+    archive = opened(small)
+    assert not archive.ingest(str(small / "phantom")).is_new
+    assert archive.batches == ["first"]
+
+
+def test_a_second_batch_touches_only_its_own_partitions(small: Path) -> None:
+    archive = opened(small)
+    batch_assets = ("studies", "frames", "split", "labels", "labelled", "embeddings", "view/pool", "view/similarity")
+    before = {a: archive.store.receipts.of(a)["first"] for a in (*batch_assets, "chambers/similarity")}
+    vae = archive.store.receipts.require(Cell("vae_weights"))
+    bought = archive.store.table(archive.store.receipts.require(Cell("view/enrich/ranking", "0")), "ranking")
+    models = archive.store.receipts.of("view/enrich/model")
+    write_phantom(str(small / "later"), patients=2, first_patient=8, scale=0.15)
+    archive.ingest(str(small / "later"), "second")
+    driver = run(archive)
+    assert not driver.outcome.failed
+    for asset, receipt in before.items():
+        assert archive.store.receipts.of(asset)["first"] == receipt, asset
+        assert "second" in archive.store.receipts.of(asset)
+    assert archive.store.receipts.require(Cell("vae_weights")) == vae
+    again = archive.store.table(archive.store.receipts.require(Cell("view/enrich/ranking", "0")), "ranking")
+    assert list(again["frame_id"][:20]) == list(bought["frame_id"][:20]), "labels already bought stay"
+    assert archive.store.receipts.of("view/enrich/model") == models, "no model of a bought subset is trained again"
+    assert len(again) > len(bought)
+    history = sql(archive, "SELECT current, count(*) n FROM evaluations GROUP BY 1 ORDER BY 1")
+    assert set(history["current"]) == {False, True}, "earlier evaluations stay, marked not current"
+
+
+def test_arms_of_a_task_include_the_whole_pool(archive: Archive) -> None:
+    assert list(arms(archive.profile.tasks["view"])) == ["enrich", "random", "all"]
