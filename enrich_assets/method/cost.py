@@ -32,10 +32,11 @@ def estimate_redundancy(
 ) -> pd.DataFrame:
     """The panel's histograms from pairs drawn at random, one row per relation and bin, with confidence intervals.
 
-    embeddings: (n, d) int16.   clips, patients: (n,) codes.   n_samples: pairs drawn with replacement from the panel's.
-    Columns: relation ('all' and the panel's RELATIONS), lower, upper (cosine), pairs (estimated, float), share (of the
-    relation's pairs), is_estimate (True), ci_low, ci_high (of the share; Wilson 1927), sampled (pairs drawn in the bin),
-    sampled_relation, total_pairs (of the panel). The shares over a threshold with their intervals: `estimated_share`.
+    embeddings: (n, d) int16.   clips, patients: (n,) codes.   n_samples: pairs drawn with replacement from the
+    panel's. Columns: relation ('all' and the panel's RELATIONS), lower, upper (cosine), pairs (estimated, float),
+    share (of the relation's pairs), is_estimate (True), ci_low, ci_high (of the share; Wilson 1927), sampled (pairs
+    drawn in the bin), sampled_relation, total_pairs (of the panel). The shares over a threshold with their intervals:
+    `estimated_share`.
     """
     q = checked(embeddings)
     clip, patient = np.asarray(clips), np.asarray(patients)
@@ -49,8 +50,8 @@ def estimate_redundancy(
         size = min(left, 1 << 16)
         j = rng.integers(n_earlier, n, size)
         i = rng.integers(0, n, size)
-        # Uniform over pairs of the panel: each unordered pair of new frames can be drawn in two ways, one with an earlier
-        # frame in one; drop half of the former, and the pairs of a frame with itself.
+        # Uniform over pairs of the panel: each unordered pair of new frames can be drawn in two ways, one with an
+        # earlier frame in one; drop half of the former, and the pairs of a frame with itself.
         keep = (i != j) & ((i < n_earlier) | (i < j))
         i, j = i[keep], j[keep]
         products = np.einsum("ij,ij->i", q[i].astype(np.int32), q[j].astype(np.int32))

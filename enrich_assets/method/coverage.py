@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from enrich_assets.method.embedding import checked, to_cosine
+from enrich_assets.method.embedding import EXACT, checked, to_cosine
 from enrich_assets.method.ranking import checked_start
 
 if TYPE_CHECKING:
     import torch
 
 BLOCK = 2048
+WORTH_COMPILING = 50_000_000  # products from which the compiled tiles are quicker, their loading included
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,7 @@ class Coverage:
         return {q: float(np.quantile(cosines, q)) if len(cosines) else float("nan") for q in at}
 
 
-def coverage(
-    embeddings: NDArray[np.int16], chosen: ArrayLike, *, device: str | torch.device | None = None
-) -> Coverage:
+def coverage(embeddings: NDArray[np.int16], chosen: ArrayLike, *, device: str | torch.device | None = None) -> Coverage:
     """The nearest chosen frame of every left-out one.
 
     embeddings: (n, d) int16 of `to_fixed_point`.   chosen: (k,) distinct indices, at least one.
@@ -69,24 +68,42 @@ def coverage_at(
 ) -> dict[int, NDArray[np.float64]]:
     """For each budget the left-out frames' greatest cosine to a frame of the order's prefix of that length.
 
-    embeddings: (n, d) int16.   order: (m,) distinct indices.   budgets: between 1 and m. Returns (n - budget,) float64 per
-    budget, in ascending order of frame. All budgets together cost what the greatest of them costs.
+    embeddings: (n, d) int16.   order: (m,) distinct indices.   budgets: between 1 and m. Returns (n - budget,)
+    float64 per budget, in ascending order of frame. All budgets together cost what the greatest of them costs.
     """
     q = checked(embeddings)
     ranked = checked_start(order, len(q), len(q))
     sizes = sorted({int(b) for b in budgets})
     if sizes and not (sizes[0] >= 1 and sizes[-1] <= len(ranked)):
         raise ValueError(f"budgets must lie between 1 and the {len(ranked)} frames of the order: {sizes}")
-    x = q.astype(np.float32)
-    greatest = np.full(len(q), -(1 << 25), np.float32)
+    greatest = np.full(len(q), -2 * EXACT, np.int32)
     left = np.ones(len(q), bool)
-    found, before = {}, 0
-    for size in sizes:
-        for at in range(before, size, BLOCK):
-            fresh = x[ranked[at : min(at + BLOCK, size)]]
-            for row in range(0, len(x), BLOCK):
-                np.maximum(greatest[row : row + BLOCK], (x[row : row + BLOCK] @ fresh.T).max(axis=1), out=greatest[row : row + BLOCK])
+    found: dict[int, NDArray[np.float64]] = {}
+    for before, size in zip([0, *sizes], sizes, strict=False):
         left[ranked[before:size]] = False
+        _raise(greatest, q, ranked, before, size, left)
         found[size] = to_cosine(greatest[left])
-        before = size
     return found
+
+
+def _raise(
+    greatest: NDArray[np.int32], q: NDArray[np.int16], ranked: NDArray[np.int64], before: int, size: int,
+    left: NDArray[np.bool_],
+) -> None:  # fmt: skip
+    """Raise the left-out frames' greatest products by those with ranked[before:size]."""
+    frames = np.flatnonzero(left)
+    if len(frames) * (size - before) > WORTH_COMPILING:
+        from enrich_assets.method.lazy_ranking import TAKEN, Catching
+        from enrich_assets.method.threads import n_threads
+        from enrich_assets.method.tiles import as_rows
+
+        chosen = as_rows(q[ranked[before:size]])
+        with Catching(as_rows(q), greatest, np.zeros(len(q), np.int64), chosen, n_threads()) as catching:
+            catching.up(frames, size - before, TAKEN)
+        return
+    for row in range(0, len(frames), BLOCK):
+        mine = frames[row : row + BLOCK]
+        x = q[mine].astype(np.float32)
+        for at in range(before, size, BLOCK):
+            fresh = q[ranked[at : min(at + BLOCK, size)]].astype(np.float32)
+            greatest[mine] = np.maximum(greatest[mine], (x @ fresh.T).max(axis=1).astype(np.int32))

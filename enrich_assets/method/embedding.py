@@ -41,7 +41,9 @@ def to_fixed_point(vectors: ArrayLike) -> NDArray[np.int16]:
         row = int(bad[0])
         what = "is zero" if greatest[row, 0] == 0 else "is not finite"
         more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-        raise ValueError(f"the vector of row {row} {what}{more}: it has no direction; leave the frame out or embed it anew")
+        raise ValueError(
+            f"the vector of row {row} {what}{more}: it has no direction; leave the frame out or embed it anew"
+        )
     x = x / greatest
     return np.rint(x * (SCALE / np.sqrt(np.einsum("ij,ij->i", x, x))[:, None])).astype(np.int16)
 
@@ -66,7 +68,7 @@ def checked(embeddings: ArrayLike) -> NDArray[np.int16]:
 
 
 def to_cosine(products: ArrayLike) -> NDArray[np.float64]:
-    """Integer dot products as cosines, clipped to [-1, 1]: rounding makes a self-product differ from 4000^2 a little."""
+    """Integer dot products as cosines, clipped to [-1, 1] (rounding makes self-products differ from 1)."""
     return np.clip(np.asarray(products, dtype=np.float64) / SCALE**2, -1.0, 1.0)
 
 

@@ -1,4 +1,5 @@
-"""Similarity of pictures without a network: SSIM and plain pixels, for arms that are compared with the embedding's cosine."""
+"""Similarity of pictures without a network: SSIM and plain pixels, for arms that are compared with the embedding's
+cosine."""
 
 from __future__ import annotations
 
@@ -17,8 +18,9 @@ MAX_SSIM_FRAMES = 3000  # n^2 pictures of work and an n^2 matrix
 def pixel_embeddings(frames: NDArray[np.uint8]) -> NDArray[np.int16]:
     """Plain pixels as fixed-point vectors: (n, h, w) uint8 -> (n, h * w) int16; their cosine is Pearson's correlation.
 
-    Each picture minus its own mean, then `to_fixed_point` with the usual scale: 64 x 64 = 4,096 dimensions lie within the
-    bound of exactness (|q| <= 4000 + 32, |q|^2 < 2^24). A picture of one brightness has no direction and is refused.
+    Each picture minus its own mean, then `to_fixed_point` with the usual scale: 64 x 64 = 4,096 dimensions lie within
+    the bound of exactness (|q| <= 4000 + 32, |q|^2 < 2^24). A picture of one brightness has no direction and is
+    refused.
     """
     pixels = np.asarray(frames)
     if pixels.ndim != 3:
@@ -27,15 +29,17 @@ def pixel_embeddings(frames: NDArray[np.uint8]) -> NDArray[np.int16]:
     centred = flat - flat.mean(axis=1, keepdims=True)
     blank = np.flatnonzero(np.ptp(flat, axis=1) == 0) if flat.size else np.empty(0, int)
     if len(blank):
-        raise ValueError(f"frame {int(blank[0])} (and {len(blank) - 1} more) is of one brightness: no correlation exists")
+        raise ValueError(
+            f"frame {int(blank[0])} (and {len(blank) - 1} more) is of one brightness: no correlation exists"
+        )
     return to_fixed_point(centred)
 
 
 def ssim_matrix(frames: NDArray[np.uint8], *, progress: Progress | None = None) -> NDArray[np.int32]:
     """Structural similarity of every pair: (n, h, w) uint8 -> (n, n) int32 in millionths.
 
-    scikit-image's `structural_similarity` at its defaults (Wang et al. 2004: 7 x 7 uniform window, sample covariance, K1
-    0.01, K2 0.03, data range 255, border of 3 left out), in float64, rounded to 1e-6.   At most 3,000 frames.
+    scikit-image's `structural_similarity` at its defaults (Wang et al. 2004: 7 x 7 uniform window, sample covariance,
+    K1 0.01, K2 0.03, data range 255, border of 3 left out), in float64, rounded to 1e-6.   At most 3,000 frames.
     """
     from scipy.ndimage import uniform_filter
 

@@ -3,9 +3,9 @@
 The products of a tile (`tiles`) stay in cache: they are counted into fine bins, and only a tile that holds something
 remarkable (a nearer neighbour, a near-duplicate) is looked at pair by pair. The n x n matrix never exists.
 
-What makes it the same for any number of threads and any block size: counts are integers, and neighbours and near-duplicates
-are the first of a total order (similarity, then index), whatever the order of arrival. What the results mean stands in
-`panel`; `plain_pairs` is the slow definition.
+What makes it the same for any number of threads and any block size: counts are integers, and neighbours and
+near-duplicates are the first of a total order (similarity, then index), whatever the order of arrival. What the
+results mean stands in `panel`; `plain_pairs` is the slow definition.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _OFFSET = EXACT  # makes products positive
 class Cells:
     """A table that turns a product into the number of thresholds it reaches, without searching.
 
-    Products, made positive, are cut into cells of 2^shift. With at most one threshold in a cell that number is
-    ((w mod 2^shift) + table[w >> shift]) >> shift: the table holds the thresholds below the cell, and what the remainder
+    Products, made positive, are cut into cells of 2^shift. With at most one threshold in a cell that number is ((w
+    mod 2^shift) + table[w >> shift]) >> shift: the table holds the thresholds below the cell, and what the remainder
     lacks for a carry at the cell's own.
     """
 
@@ -70,25 +70,29 @@ def _cells(at: NDArray[np.int64], places: NDArray[np.int64], shift: int) -> Cell
 
 
 @compiled
-def _take_neighbour(index, similarity, gate, frame, mine, value):  # type: ignore[no-untyped-def]
-    """Insert the frame named `mine` into the list of `frame`, sorted by similarity and then by name."""
+def _take_neighbours(index, similarity, gate, a, b, name, value):
+    """Insert each of two frames into the other's list, sorted by similarity and then by name, if it belongs there."""
     last = index.shape[1] - 1
-    if last < 0 or (value == similarity[frame, last] and index[frame, last] < mine):
+    if last < 0:
         return
-    at = last
-    while at > 0 and (
-        similarity[frame, at - 1] < value or (similarity[frame, at - 1] == value and index[frame, at - 1] > mine)
-    ):
-        similarity[frame, at] = similarity[frame, at - 1]
-        index[frame, at] = index[frame, at - 1]
-        at -= 1
-    similarity[frame, at] = value
-    index[frame, at] = mine
-    gate[frame] = similarity[frame, last]
+    for _ in range(2):
+        mine = name[b]
+        if value > similarity[a, last] or (value == similarity[a, last] and index[a, last] > mine):
+            at = last
+            while at > 0 and (
+                similarity[a, at - 1] < value or (similarity[a, at - 1] == value and index[a, at - 1] > mine)
+            ):
+                similarity[a, at] = similarity[a, at - 1]
+                index[a, at] = index[a, at - 1]
+                at -= 1
+            similarity[a, at] = value
+            index[a, at] = mine
+            gate[a] = similarity[a, last]
+        a, b = b, a
 
 
 @compiled
-def _further(heap, a, value, i, j):  # type: ignore[no-untyped-def]
+def _further(heap, a, value, i, j):
     """Does pair a of the heap come after the pair (value, i, j): less similar, or later?"""
     if heap[a, 2] != value:
         return heap[a, 2] < value
@@ -98,7 +102,7 @@ def _further(heap, a, value, i, j):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _take_near(heap, state, i, j, value):  # type: ignore[no-untyped-def]
+def _take_near(heap, state, i, j, value):
     """Keep the pair if it is among the nearest that fit: a heap with the furthest on top.
 
     state: how many lie in the heap, and the similarity that a pair must have to get in.
@@ -110,7 +114,8 @@ def _take_near(heap, state, i, j, value):  # type: ignore[no-untyped-def]
             parent = (at - 1) // 2
             if _further(heap, parent, value, i, j):
                 break
-            heap[at] = heap[parent]
+            for part in range(3):
+                heap[at, part] = heap[parent, part]
             at = parent
         state[0] = size + 1
     else:
@@ -125,22 +130,25 @@ def _take_near(heap, state, i, j, value):  # type: ignore[no-untyped-def]
                 child += 1
             if not _further(heap, child, value, i, j):
                 break
-            heap[at] = heap[child]
+            for part in range(3):
+                heap[at, part] = heap[child, part]
             at = child
-    heap[at, 0], heap[at, 1], heap[at, 2] = i, j, value
+    heap[at, 0] = i
+    heap[at, 1] = j
+    heap[at, 2] = value
     if state[0] == heap.shape[0]:
         state[1] = heap[0, 2]
 
 
 @compiled
-def _sweep(  # type: ignore[no-untyped-def]
+def _sweep(
     rows, panels, block, begin, n_earlier, n, table, shift, counts, out, clip, patient, name,
     index, similarity, gate, outside_index, outside_similarity, outside_gate, heap, state,
 ):  # fmt: skip
     """Count and gather the pairs i < j, j >= n_earlier of one block (top, bottom, left, right).
 
-    rows: from frame 0 on.   panels: from frame `begin` on.   counts: (3, thresholds + 1, COPIES) by relation.   gate, outside_gate: (n',) a frame's k-th similarity so far, over all
-    and outside its clip.
+    rows: from frame 0 on.   panels: from frame `begin` on.   counts: (3, thresholds + 1, COPIES) by relation.   gate,
+    outside_gate: (n',) a frame's k-th similarity so far, over all and outside its clip.
     """
     top, bottom, left, right = block[0], block[1], block[2], block[3]
     n_pairs = rows.shape[1]
@@ -190,15 +198,10 @@ def _sweep(  # type: ignore[no-untyped-def]
                         counts[kind, ((w & rest) + table[w >> wide]) >> wide, 0] += one
                     if value >= state[1]:
                         _take_near(heap, state, min(name[a], name[b]), max(name[a], name[b]), value)
-                    if value >= gate[a]:
-                        _take_neighbour(index, similarity, gate, a, name[b], value)
-                    if value >= gate[b]:
-                        _take_neighbour(index, similarity, gate, b, name[a], value)
-                    if clip[a] != clip[b]:
-                        if value >= outside_gate[a]:
-                            _take_neighbour(outside_index, outside_similarity, outside_gate, a, name[b], value)
-                        if value >= outside_gate[b]:
-                            _take_neighbour(outside_index, outside_similarity, outside_gate, b, name[a], value)
+                    if value >= gate[a] or value >= gate[b]:
+                        _take_neighbours(index, similarity, gate, a, b, name, value)
+                    if clip[a] != clip[b] and (value >= outside_gate[a] or value >= outside_gate[b]):
+                        _take_neighbours(outside_index, outside_similarity, outside_gate, a, b, name, value)
 
 
 # ------------------------------------------------------------------------------------------------------------ the pass
@@ -233,7 +236,16 @@ def panel(
     counted = np.unique(np.append(thresholds, near)) if reachable else thresholds
     lists = _Lists(n, k, near, most, workers)
     reached = _pass(
-        q if in_order else q[sort], clips[sort], patients[sort], sort, n_earlier, counted, lists, progress, workers, block
+        q if in_order else q[sort],
+        clips[sort],
+        patients[sort],
+        sort,
+        n_earlier,
+        counted,
+        lists,
+        progress,
+        workers,
+        block,
     )
     ends = reached[:, 0], reached[:, 1 + np.searchsorted(counted, thresholds)], np.zeros((3, 1), np.int64)
     histograms = -np.diff(np.concatenate([ends[0][:, None], *ends[1:]], axis=1), axis=1)
@@ -242,7 +254,8 @@ def panel(
     pairs, similarity, _ = first_near_duplicates(found[:, :2], found[:, 2], most)
     back = slice(0, n) if in_order else np.argsort(sort)
     return Panel(
-        n_earlier, n, k, near, most, histograms, *(part[back] for part in (*lists.nearest, *lists.outside)),
+        n_earlier, n, k, near, most, histograms,
+        lists.nearest[0][back], lists.nearest[1][back], lists.outside[0][back], lists.outside[1][back],
         pairs, similarity, n_near - len(pairs),
     )  # fmt: skip
 
@@ -256,7 +269,16 @@ def histogram(
     counted = np.unique(thresholds[(thresholds > -EXACT) & (thresholds < EXACT)])
     alike = np.zeros(n, np.int32)
     reached = _pass(
-        q, alike, alike, np.arange(n, dtype=np.int32), 0, counted, _Lists(n, 0, NEVER, 0, workers), progress, workers, block
+        q,
+        alike,
+        alike,
+        np.arange(n, dtype=np.int32),
+        0,
+        counted,
+        _Lists(n, 0, NEVER, 0, workers),
+        progress,
+        workers,
+        block,
     ).sum(axis=0)
     at = 1 + np.searchsorted(counted, thresholds)
     at[thresholds <= -EXACT] = 0
@@ -280,7 +302,8 @@ def _pass(
     blocks = [(a, min(a + block, begin)) for a in range(0, begin, block)]
     first_new = len(blocks)
     blocks += [(a, min(a + side, n)) for a in range(begin, n, side)]
-    # Blocks on the diagonal first: frames of one clip are near each other, and near neighbours early spare many a look later.
+    # Blocks on the diagonal first: frames of one clip are near each other, and near neighbours early spare many a
+    # look later.
     tasks = sorted(
         ((i, j) for j in range(first_new, len(blocks)) for i in range(j + 1)), key=lambda t: (t[1] - t[0], t[0])
     )

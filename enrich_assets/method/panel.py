@@ -1,11 +1,12 @@
 """The panel: what one pass over the pairs of a batch with itself and every earlier batch found, and how panels add up.
 
-Here: the record, its sum, and the fine bins. How the pass is made stands in `similarity` and what it calls; how a panel is
-kept on disk, in `store`. numpy only.
+Here: the record, its sum, and the fine bins. How the pass is made stands in `similarity` and what it calls; how a
+panel is kept on disk, in `store`. numpy only.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 
@@ -51,7 +52,7 @@ class Panel:
         return self.n_earlier * m + m * (m - 1) // 2
 
     def share_over(self, edge: float, relation: str | None = None) -> float:
-        """Share of pairs of cosine at least `edge`, one of BIN_EDGES; NaN without pairs. relation: None for all pairs."""
+        """Share of pairs of cosine at least `edge`, one of BIN_EDGES; NaN without pairs. relation None: all."""
         where = np.flatnonzero(edge == BIN_EDGES)
         if not len(where):
             raise ValueError(f"{edge} is not among BIN_EDGES, the multiples of {1 / (N_BINS // 2)} from -1 to 1")
@@ -75,7 +76,7 @@ class Panel:
     @staticmethod
     def from_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> Panel:
         return Panel(**{
-            field.name: arrays[field.name] if arrays[field.name].ndim else int(arrays[field.name])  # type: ignore[call-overload, arg-type]
+            field.name: arrays[field.name] if arrays[field.name].ndim else int(arrays[field.name])  # type: ignore[arg-type]
             for field in fields(Panel)
         })  # fmt: skip
 
@@ -83,19 +84,23 @@ class Panel:
 def sum_panels(panels: Iterable[Panel]) -> Panel:
     """The sum: exactly the panel of one pass over all their batches.
 
-    Panels may come in any order but must follow on one another without gap or overlap (an empty batch's panel is fine) and
-    have been made with the same settings; ValueError says which do not.
+    Panels may come in any order but must follow on one another without gap or overlap (an empty batch's panel is
+    fine) and have been made with the same settings; ValueError says which do not.
     """
     parts = sorted(panels, key=lambda p: (p.n_earlier, p.n))
     if not parts:
         raise ValueError("no panels to add up")
     first, n = parts[0], parts[-1].n
-    for before, after in zip(parts, parts[1:], strict=False):
+    for before, after in itertools.pairwise(parts):
         if before.n != after.n_earlier:
-            raise ValueError(f"a panel ends with frame {before.n}, the next one begins with {after.n_earlier}: not adjacent")
+            raise ValueError(
+                f"a panel ends with frame {before.n}, the next one begins with {after.n_earlier}: not adjacent"
+            )
         for name in ("n_neighbours", "near_duplicate", "max_near_duplicates"):
             if getattr(before, name) != getattr(after, name):
-                raise ValueError(f"panels were made with different {name}: {getattr(before, name)}, {getattr(after, name)}")
+                raise ValueError(
+                    f"panels were made with different {name}: {getattr(before, name)}, {getattr(after, name)}"
+                )
     if len(parts) == 1:
         return first
     nearest = nothing(n, first.n_neighbours)

@@ -1,4 +1,5 @@
-"""All pairs by plain numpy, block by block: for small pools, where compiling a faster pass would cost more than it saves.
+"""All pairs by plain numpy, block by block: for small pools, where compiling a faster pass would cost more than it
+saves.
 
 Also the definition in code of what the fast passes must return.
 """
@@ -30,16 +31,15 @@ def _blocks(
 ) -> Iterator[tuple[int, int, NDArray[np.int32], NDArray[np.bool_]]]:
     """(top, left, products, which of them are pairs i < j) of columns j >= n_earlier; rows are the lower index i."""
     n, x = len(q), q.astype(np.float32)
-    done, total = 0, len(range(n_earlier, n, BLOCK))
-    for left in range(n_earlier, n, BLOCK):
+    lefts = range(n_earlier, n, BLOCK)
+    for done, left in enumerate(lefts, start=1):
         columns = x[left : left + BLOCK]
         for top in range(0, left + len(columns), BLOCK):
             rows = x[top : top + BLOCK]
             i, j = np.arange(top, top + len(rows)), np.arange(left, left + len(columns))
             yield top, left, (rows @ columns.T).astype(np.int32), i[:, None] < j[None, :]
-        done += 1
         if progress:
-            progress(done, total, {})
+            progress(done, len(lefts), {})
 
 
 def histogram(

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from enrich_assets.method.embedding import EXACT, checked, to_cosine
+from enrich_assets.method.embedding import EXACT, SCALE, checked, to_cosine
 
 if TYPE_CHECKING:
     import torch
 
 Progress = Callable[[int, int, dict[str, float]], None]
 NOT_COMPARED = -2 * EXACT  # `Ranking.similarity_to_chosen` of frames that nothing was compared with
+SMALL = 2000  # frames up to which the plain rule is quicker than loading the compiled one
 _TAKEN = 2 * EXACT  # greater than any product: a chosen frame is never the least similar
 
 
@@ -27,12 +28,15 @@ class Ranking:
     """An order of frames and how similar each was to those before it."""
 
     order: NDArray[np.int64]  # (budget,) frames, the start set first
-    similarity_to_chosen: NDArray[np.int64]  # (budget,) greatest product with a frame before it; NOT_COMPARED for the start
-    unit: int = 4000**2  # what a product is divided by to make a similarity
+    similarity_to_chosen: NDArray[np.int64]  # (budget,) greatest product with a frame before it; else NOT_COMPARED
+    unit: int = SCALE**2  # what a product is divided by to make a similarity
 
     def cosine_to_chosen(self) -> NDArray[np.float64]:
-        """(budget,) the greatest similarity to a frame before it; NaN for the start set."""
-        value = np.asarray(to_cosine(self.similarity_to_chosen.astype(np.float64) * (4000**2 / self.unit)))
+        """(budget,) the greatest similarity to a frame before it; NaN for the start set and where none was measured."""
+        if self.unit == SCALE**2:
+            value = to_cosine(self.similarity_to_chosen)
+        else:
+            value = self.similarity_to_chosen / self.unit
         return np.where(self.similarity_to_chosen == NOT_COMPARED, np.nan, value)
 
 
@@ -46,10 +50,10 @@ def rank_by_max_similarity(
 ) -> NDArray[np.int64]:
     """Order frames so that each next one is the least similar to all chosen before it.
 
-    embeddings: (n, d) int16, fixed-point unit vectors.   start: (m,) indices chosen beforehand.
-    Returns (budget,) int64; the first m are `start`. A frame's similarity to the chosen is its greatest product with any
-    of them; ties go to the lower index.
-    Raises ValueError if budget < m or budget > n.   Chinn et al. 2023, algorithm 1 (greedy k-centre).
+    embeddings: (n, d) int16, fixed-point unit vectors.   start: (m,) indices chosen beforehand. Returns (budget,)
+    int64; the first m are `start`. A frame's similarity to the chosen is its greatest product with any of them; ties
+    go to the lower index. Raises ValueError if budget < m or budget > n.   Chinn et al. 2023, algorithm 1 (greedy
+    k-centre).
     """
     return rank(embeddings, start, budget, device=device, progress=progress).order
 
@@ -65,18 +69,35 @@ def rank(
 ) -> Ranking:
     """`rank_by_max_similarity` with each frame's similarity to those chosen before it.
 
-    greatest: (n_old,) int32, of the first n_old frames the greatest product with any of `start` where it is already known
-    (an earlier ranking that this one extends): then only the other frames are compared with `start`.
+    greatest: (n_old,) int32, of the first n_old frames the greatest product with any of `start` where it is already
+    known (an earlier ranking that this one extends): then only the other frames are compared with `start`.
     """
     q = checked(embeddings)
     chosen = checked_start(start, budget, len(q))
+    known = _checked_known(greatest, len(q))
+    if len(q) <= SMALL:
+        return Ranking(*_plainly(q, chosen, budget, known, progress))
+    from enrich_assets.method import lazy_ranking
+
+    return Ranking(*lazy_ranking.rank(q, chosen, budget, known, progress)[:2])
+
+
+def _checked_known(greatest: NDArray[np.int32] | None, n: int) -> NDArray[np.int32]:
+    known = np.empty(0, np.int32) if greatest is None else np.asarray(greatest)
+    if known.ndim != 1 or len(known) > n or known.dtype.kind not in "iu":
+        raise ValueError(f"greatest must hold an integer product for each of the first frames of {n}: {known.shape}")
+    return known.astype(np.int32)
+
+
+def _plainly(
+    q: NDArray[np.int16], chosen: NDArray[np.int64], budget: int, known: NDArray[np.int32], progress: Progress | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rule as it reads: one product of the pool with each pick."""
     x = q.astype(np.float32)
     best = np.full(len(q), NOT_COMPARED, np.int64)
-    known = 0 if greatest is None else len(greatest)
-    if greatest is not None:
-        best[:known] = greatest
-    for c in chosen:
-        best[known:] = np.maximum(best[known:], (x[known:] @ x[c]).astype(np.int64))
+    best[: len(known)] = known
+    for c in chosen if len(known) < len(q) else ():
+        best[len(known) :] = np.maximum(best[len(known) :], (x[len(known) :] @ x[c]).astype(np.int64))
     best[chosen] = _TAKEN
     order = np.concatenate([chosen, np.empty(budget - len(chosen), np.int64)])
     similarity = np.full(budget, NOT_COMPARED, np.int64)
@@ -85,11 +106,11 @@ def rank(
         order[at], similarity[at] = pick, best[pick]
         np.maximum(best, (x @ x[pick]).astype(np.int64), out=best)
         best[pick] = _TAKEN
-        if progress and at % 1024 == 0:
+        if progress and at % 256 == 0:
             progress(at, budget, {})
     if progress:
         progress(budget, budget, {})
-    return Ranking(order, similarity)
+    return order, similarity
 
 
 def rank_by_max_similarity_matrix(similarity: ArrayLike, start: ArrayLike, budget: int) -> NDArray[np.int64]:

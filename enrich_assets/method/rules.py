@@ -52,9 +52,9 @@ def rank_frames(
 ) -> Ranking:
     """The order by any rule on any measure.
 
-    embeddings: (n, d) int16, for the measure cosine.   frames: (n, h, w) uint8, for ssim and pixels.   frame_ids: (n,), for
-    the rule random, which needs nothing else.   start: (m,) chosen beforehand, comes first whatever the rule.
-    Raises ValueError when an input that the rule or the measure needs is missing.
+    embeddings: (n, d) int16, for the measure cosine.   frames: (n, h, w) uint8, for ssim and pixels.   frame_ids:
+    (n,), for the rule random, which needs nothing else.   start: (m,) chosen beforehand, comes first whatever the
+    rule. Raises ValueError when an input that the rule or the measure needs is missing.
     """
     if rule == "random":
         if frame_ids is None:

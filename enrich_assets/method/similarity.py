@@ -19,7 +19,16 @@ from enrich_assets.method.panel import BIN_EDGES, RELATIONS, Panel, sum_panels
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["BIN_EDGES", "RELATIONS", "Panel", "all_pairs", "matrix_blocks", "pair_matrix", "similarity_histogram", "sum_panels"]
+__all__ = [
+    "BIN_EDGES",
+    "RELATIONS",
+    "Panel",
+    "all_pairs",
+    "matrix_blocks",
+    "pair_matrix",
+    "similarity_histogram",
+    "sum_panels",
+]
 
 Progress = Callable[[int, int, dict[str, float]], None]
 SMALL = 4000  # frames up to which the plain pass is quicker than loading the compiled one

@@ -30,8 +30,8 @@ def work_off(
 ) -> None:
     """Call `work(worker, a, b)` for each task (a, b); no two at a time that share an a or b, whichever way round.
 
-    Tasks are begun in the order given as far as that allows. The first exception stops everything and is raised here, as is
-    an interrupt. Progress is reported from the calling thread.
+    Tasks are begun in the order given as far as that allows. The first exception stops everything and is raised here,
+    as is an interrupt. Progress is reported from the calling thread.
     """
     pending, busy, failures = list(tasks), set[int](), list[BaseException]()
     done = 0

@@ -1,8 +1,9 @@
 """The innermost loop: exact dot products of 6 frames with 16 others, in integers, at about twice the rate of float32.
 
-A product of int16 pairs is one instruction (x86 `vpmaddwd`: multiply 16, add neighbours, 8 results) where float32 needs two,
-so whole pools are compared faster than a BLAS could. numba's own loops do not vectorise that far; the tile is therefore
-written as LLVM vectors, which every processor numba knows can run, and it keeps its 96 sums in registers.
+A product of int16 pairs is one instruction (x86 `vpmaddwd`: multiply 16, add neighbours, 8 results) where float32
+needs two, so whole pools are compared faster than a BLAS could. numba's own loops do not vectorise that far; the tile
+is therefore written as LLVM vectors, which every processor numba knows can run, and it keeps its 96 sums in
+registers.
 
 Here: the layout and the two tiles. What is done with their results stands in `pair_sweep` and `lazy_ranking`.
 """
@@ -32,8 +33,12 @@ _pairs = ir.VectorType(ir.IntType(16), 2 * _LANES)
 _wide = ir.VectorType(_i32, 2 * _LANES)
 
 
+# What an intrinsic takes when called is not what its definition says: no types for it.
+_intrinsic: Callable[[Callable[..., Any]], Any] = intrinsic
+
+
 def compiled(function: Callable[..., Any]) -> Any:
-    """`numba.njit` without the GIL, cached on disk where there is a place to (beside the module, else the user's cache)."""
+    """`numba.njit` without the GIL, cached on disk where it can be (beside the module, else in the user's cache)."""
     try:
         return njit(nogil=True, cache=True)(function)
     except RuntimeError:  # numba found nowhere to write: a read-only installation without a home
@@ -67,16 +72,16 @@ def _splat(builder: Any, value: Any) -> Any:
     return builder.shuffle_vector(one, ir.Constant(_sums, ir.Undefined), ir.Constant(_sums, [0] * _LANES))
 
 
-def _products(builder: Any, rows: Any, panel: Any, n_pairs: Any) -> list[Any]:
-    """The 6 x 16 dot products, as 12 vectors: rows (6, n_pairs) and panel (n_pairs, 16) are pointers to int32."""
+def _products(builder: Any, rows: Any, panel: Any, n_pairs: Any, n_rows: int = ROWS) -> list[Any]:
+    """n_rows x 16 dot products, two vectors a row: of int32 pointers to rows (n_rows, n_pairs), panel (n_pairs, 16)."""
     entry = builder.block
     loop, done = builder.append_basic_block("products"), builder.append_basic_block("summed")
-    row = [builder.gep(rows, [builder.mul(n_pairs, _i64(r))]) for r in range(ROWS)]
+    row = [builder.gep(rows, [builder.mul(n_pairs, _i64(r))]) for r in range(n_rows)]
     builder.branch(loop)
     builder.position_at_end(loop)
     at = builder.phi(_i64)
     at.add_incoming(_i64(0), entry)
-    begin = [builder.phi(_sums) for _ in range(ROWS * _VECTORS)]
+    begin = [builder.phi(_sums) for _ in range(n_rows * _VECTORS)]
     for phi in begin:
         phi.add_incoming(ir.Constant(_sums, [0] * _LANES), entry)
     undefined = ir.Constant(_wide, ir.Undefined)
@@ -86,7 +91,7 @@ def _products(builder: Any, rows: Any, panel: Any, n_pairs: Any) -> list[Any]:
         k = builder.add(at, _i64(step))
         column = builder.gep(panel, [builder.mul(k, _i64(COLUMNS))])
         right = [builder.bitcast(_vector(builder, column, _LANES * v), _pairs) for v in range(_VECTORS)]
-        for r in range(ROWS):
+        for r in range(n_rows):
             left = builder.bitcast(_splat(builder, builder.load(builder.gep(row[r], [k]), align=4)), _pairs)
             for v in range(_VECTORS):
                 # Multiplied in 32 bits and neighbours added: LLVM makes one vpmaddwd (or its like) of these lines.
@@ -104,14 +109,15 @@ def _products(builder: Any, rows: Any, panel: Any, n_pairs: Any) -> list[Any]:
     return sums
 
 
-@intrinsic
+@_intrinsic
 def products_tile(
-    typingctx: Any, rows: Any, row: Any, panels: Any, panel: Any, n_pairs: Any, out: Any, gates: Any, column: Any, gate: Any
+    typingctx: Any, rows: Any, row: Any, panels: Any, panel: Any, n_pairs: Any, out: Any, gates: Any, column: Any,
+    gate: Any
 ) -> Any:  # fmt: skip
     """Fill out (96,) int32 with the products of frames row..row+5 and the 16 of a panel; is any of them remarkable?
 
-    Remarkable is a product at least min(gates[its row], gates[its column], gate); gates is (n',) int32, where the panel's
-    frames stand from `column` on.
+    Remarkable is a product at least min(gates[its row], gates[its column], gate); gates is (n',) int32, where the
+    panel's frames stand from `column` on.
     """
     signature = types.boolean(rows, types.intp, panels, types.intp, types.intp, out, gates, types.intp, types.int32)
 
@@ -134,36 +140,39 @@ def products_tile(
                 value = sums[r * _VECTORS + v]
                 least = builder.select(builder.icmp_signed("<", mine, columns[v]), mine, columns[v])
                 remarkable = builder.or_(remarkable, builder.icmp_signed(">=", value, least))
-                place = builder.bitcast(
-                    builder.gep(target, [_i64(r * COLUMNS + v * _LANES)]), _sums.as_pointer()
-                )
+                place = builder.bitcast(builder.gep(target, [_i64(r * COLUMNS + v * _LANES)]), _sums.as_pointer())
                 builder.store(value, place, align=4)
         return builder.icmp_unsigned("!=", builder.bitcast(remarkable, ir.IntType(8)), ir.IntType(8)(0))
 
     return signature, codegen
 
 
-@intrinsic
-def greatest_tile(typingctx: Any, rows: Any, row: Any, panels: Any, first: Any, last: Any, n_pairs: Any, best: Any) -> Any:
-    """Raise best (6, 8) int32 to the products of frames row..row+5 and the panels first..last-1, folded to 8 lanes."""
-    signature = types.void(rows, types.intp, panels, types.intp, types.intp, types.intp, best)
+def _raise(n_rows: int) -> Callable[..., Any]:
+    def tile(typingctx: Any, rows: Any, row: Any, panels: Any, panel: Any, n_pairs: Any, best: Any, at: Any) -> Any:
+        signature = types.void(rows, types.intp, panels, types.intp, types.intp, best, types.intp)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        rows, row, panels, first, last, n_pairs, best = args
-        kinds = signature.args
-        left = builder.gep(_pointer(context, builder, kinds[0], rows), [builder.mul(row, n_pairs)])
-        size = builder.mul(n_pairs, _i64(COLUMNS))
-        right = _pointer(context, builder, kinds[2], panels)
-        target = _pointer(context, builder, kinds[6], best)
-        with cgutils.for_range_slice(builder, first, last, _i64(1)) as (panel, _):
-            sums = _products(builder, left, builder.gep(right, [builder.mul(panel, size)]), n_pairs)
-            for r in range(ROWS):
-                place = builder.bitcast(builder.gep(target, [_i64(r * _LANES)]), _sums.as_pointer())
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            rows, row, panels, panel, n_pairs, best, at = args
+            kinds = signature.args
+            left = builder.gep(_pointer(context, builder, kinds[0], rows), [builder.mul(row, n_pairs)])
+            size = builder.mul(n_pairs, _i64(COLUMNS))
+            right = builder.gep(_pointer(context, builder, kinds[2], panels), [builder.mul(panel, size)])
+            target = builder.gep(_pointer(context, builder, kinds[5], best), [at])
+            sums = _products(builder, left, right, n_pairs, n_rows)
+            for v in range(_VECTORS):
+                place = builder.bitcast(builder.gep(target, [_i64(v * _LANES)]), _sums.as_pointer())
                 held = builder.load(place, align=4)
-                for v in range(_VECTORS):
-                    value = sums[r * _VECTORS + v]
+                for value in sums[v::_VECTORS]:
                     held = builder.select(builder.icmp_signed(">", value, held), value, held)
                 builder.store(held, place, align=4)
-        return context.get_dummy_value()
+            return context.get_dummy_value()
 
-    return signature, codegen
+        return signature, codegen
+
+    return tile
+
+
+raise_by_six = _intrinsic(_raise(ROWS))
+"""Raise best[at : at + 16] to the products of a panel's 16 frames with frames row..row+5."""
+raise_by_one = _intrinsic(_raise(1))
+"""Raise best[at : at + 16] to the products of a panel's 16 frames with frame `row`."""
