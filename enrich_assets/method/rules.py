@@ -81,7 +81,7 @@ def rank_frames(
     return rank_by_facility_location(vectors, start, budget, device=device, progress=progress)
 
 
-def _given(value: NDArray[np.generic] | None, name: str, measure: str) -> NDArray:  # type: ignore[type-arg]
+def _given(value: NDArray[np.generic] | None, name: str, measure: str) -> NDArray:
     if value is None:
         raise ValueError(f"the measure {measure} needs {name}")
     return value

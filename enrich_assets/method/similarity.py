@@ -80,6 +80,11 @@ def all_pairs(
     """
     q = checked(embeddings)
     clip, patient = _codes(clips, len(q), "clips"), _codes(patients, len(q), "patients")
+    patient_of = np.zeros(clip.max(initial=-1) + 1, np.int32)
+    patient_of[clip] = patient
+    torn = np.flatnonzero(patient_of[clip] != patient)
+    if len(torn):
+        raise ValueError(f"clip {np.asarray(clips)[torn[0]]} holds frames of two patients")
     if not 0 <= n_earlier <= len(q):
         raise ValueError(f"n_earlier must lie in 0..{len(q)}, not {n_earlier}")
     if neighbours < 0 or max_near_duplicates < 0:

@@ -68,12 +68,12 @@ def work_off(
         thread.start()
     try:
         reported = 0
-        with change:
-            while done < len(tasks) and not failures:
-                change.wait()
-                if progress and done > reported:
-                    reported = done
-                    progress(done, len(tasks), {})
+        while reported < len(tasks) and not failures:
+            with change:
+                change.wait_for(lambda: done > reported or failures)  # noqa: B023
+                reported = done
+            if progress:
+                progress(reported, len(tasks), {})
     except BaseException as stopped:
         failures.append(stopped)
         with change:
