@@ -80,8 +80,8 @@ class Pictures:
         self._whole: dict[str, np.ndarray] = {}
         for path, group in self.rows.groupby("path"):
             try:
-                clip = read_clip(str(path), pseudonyms=archive.pseudonyms)
-            except (UnreadableFile, OSError):
+                clip = read_clip(archive.address(str(path)), pseudonyms=archive.pseudonyms)
+            except (UnreadableFile, OSError, LookupError):
                 continue
             for frame_id, index in group["frame_index"].items():
                 position = 0 if len(clip.frames) == 1 else int(index)

@@ -15,7 +15,7 @@ from enrich_assets.defs.partitions import batches
 from enrich_assets.defs.steps import Made, Step, Work, dep, digests
 from enrich_assets.method.split import side_of
 from enrich_assets.settings import Profile, TaskSettings, settings_dict
-from enrich_assets.store.frames import SIMILARITY, digest_column, frame_ids
+from enrich_assets.store.frames import FRAME_COLUMNS, SIMILARITY, digest_column, frame_ids
 from enrich_assets.store.receipts import digest_of
 from enrich_assets.studies.errors import UnreadableFile
 from enrich_assets.studies.reading import Clip, read_clip
@@ -176,7 +176,7 @@ def _parts(files: list[tuple[str, pd.DataFrame]]) -> Iterator[list[tuple[str, pd
 def _decode_part(
     work: Work, number: int, part: list[tuple[str, pd.DataFrame]], views: dict[str, Any], threads: ThreadPoolExecutor
 ) -> None:
-    decoded = [found for found in _in_order(threads, work.archive, part, views)]
+    decoded = list(_in_order(threads, work.archive, part, views))
     kept = [found for found in decoded if not isinstance(found, UnreadableFile)]
     frames = (
         pd.concat([found["frames"] for found in kept], ignore_index=True)
@@ -233,10 +233,10 @@ def _decode(archive: Archive, path: str, rows: pd.DataFrame, views: dict[str, An
 
     settings = archive.profile.frames
     try:
-        clip = read_clip(path, pseudonyms=archive.pseudonyms)
+        clip = read_clip(archive.address(path), pseudonyms=archive.pseudonyms)
         positions, indices = _chosen(path, clip, rows, settings.every, settings.max_per_clip)
     except UnreadableFile as refusal:
-        return refusal
+        return UnreadableFile(path, refusal.reason, refusal.remedy)  # under the name it is known by, sealed or not
     first = rows.iloc[0]
     clip_id = f"{first.study_id}/{first.clip_id}"
     table: dict[str, Any] = {

@@ -6,6 +6,7 @@ import pandas as pd
 
 from enrich_assets.archive import Archive
 from enrich_assets.defs.arrival import markdown
+from enrich_assets.defs.automation import publication, summary
 from enrich_assets.defs.curation import arms
 from enrich_assets.defs.embedding import picture
 from enrich_assets.defs.partitions import cell_keys, every_partition
@@ -30,6 +31,7 @@ def _task_steps(profile: Profile, name: str, task: TaskSettings) -> list[Step]:
             kinds=("scipy",),
             description="Enrich against random, each against the full set: exact tests, equivalence, smallest sufficient budget. Figure 2.",
             deps=tuple(dep(f"{name}/{arm}/evaluation", every_partition) for arm in arms(task)),
+            automation=publication(),
         ),
         Step(
             key=f"{name}/worklist",
@@ -52,6 +54,7 @@ def _task_steps(profile: Profile, name: str, task: TaskSettings) -> list[Step]:
                 dep("labelled", every_partition),
                 dep("labels", every_partition),
             ),
+            automation=summary(),
         ),
     ]
 

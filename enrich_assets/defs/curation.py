@@ -8,6 +8,7 @@ import pandas as pd
 
 from enrich_assets.archive import Archive
 from enrich_assets.defs.arrival import markdown
+from enrich_assets.defs.automation import by_batch, summary
 from enrich_assets.defs.embedding import picture
 from enrich_assets.defs.partitions import batches, budget_and_seed, every_partition, grid, seed_of_cell, seeds
 from enrich_assets.defs.steps import Made, Step, Work, dep, digests, per_batch
@@ -39,6 +40,7 @@ def _task_steps(profile: Profile, name: str, task: TaskSettings) -> list[Step]:
             kinds=("parquet",),
             description="Train frames of the batch that the task may choose from. Where nothing is labelled yet: all train frames.",
             deps=(dep("frames"), dep("split"), dep("labelled")),
+            automation=by_batch(),
         ),
         Step(
             key=f"{name}/similarity",
@@ -58,6 +60,7 @@ def _task_steps(profile: Profile, name: str, task: TaskSettings) -> list[Step]:
                     description="As many pairs as frames allow; the diagonal is 1, the matrix symmetric (sampled).",
                 ),
             ),
+            automation=by_batch(),
             pool="gpu",
         ),
         Step(
@@ -70,6 +73,7 @@ def _task_steps(profile: Profile, name: str, task: TaskSettings) -> list[Step]:
             kinds=("parquet",),
             description="Panels summed: how much of the pool is nearly the same picture. Figure 1.",
             deps=(dep(f"{name}/similarity", every_partition),),
+            automation=summary(),
         ),
     ]
     for arm, settings in arms(task).items():

@@ -6,6 +6,7 @@ import pandas as pd
 
 from enrich_assets.archive import Archive
 from enrich_assets.defs.arrival import markdown
+from enrich_assets.defs.automation import by_batch
 from enrich_assets.defs.partitions import batches, for_lineage_only
 from enrich_assets.defs.steps import Made, Step, Work, dep, digests, per_batch
 from enrich_assets.method.embedding import to_fixed_point
@@ -64,6 +65,7 @@ def steps(profile: Profile) -> list[Step]:
                     description="The batch looks like what the VAE was trained on.",
                 ),
             ),
+            automation=by_batch(healthy=dg.AssetKey("vae_weights")),
             pool="gpu",
         ),
     ]

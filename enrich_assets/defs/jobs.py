@@ -4,7 +4,6 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from enrich_assets.defs import graph as g
-from enrich_assets.defs.partitions import batches, grid, seeds
 from enrich_assets.defs.steps import Step
 from enrich_assets.settings import ALL
 
@@ -13,7 +12,7 @@ TAKE_IN, TRAIN_VAE, MEASURE, PUBLISH = "take_in", "train_vae", "measure_similari
 
 def jobs(graph: g.Graph) -> list[UnresolvedAssetJobDefinition]:
     found = [
-        _job(TAKE_IN, g.arrival_groups(graph, [""])[0].steps, "Read, de-identify, crop and label one batch.", batches),
+        _job(TAKE_IN, g.arrival_groups(graph, [""])[0].steps, "Read, de-identify, crop and label one batch."),
         _job(
             TRAIN_VAE,
             g.vae_groups(graph)[0].steps,
@@ -23,7 +22,6 @@ def jobs(graph: g.Graph) -> list[UnresolvedAssetJobDefinition]:
             MEASURE,
             g.similarity_groups(graph, [""])[0].steps,
             "Embed one batch and compare it with itself and all before.",
-            batches,
         ),
         _job(
             PUBLISH,
@@ -32,14 +30,13 @@ def jobs(graph: g.Graph) -> list[UnresolvedAssetJobDefinition]:
             "Sum up redundancy, compare arms, draw up worklists, publish the database and the report.",
         ),
     ]
-    for name, task in graph.profile.tasks.items():
+    for name in graph.profile.tasks:
         arms = g.arms_of(graph, name)
         found.append(
             _job(
                 f"rank_{name}",
                 g.ranking_groups(graph, name, arms)[0].steps,
                 f"Rank the pool of {name} by every arm.",
-                seeds(task),
             )
         )
         for title, members in (("train", [a for a in arms if a != ALL]), ("train_all", [ALL])):
@@ -49,19 +46,15 @@ def jobs(graph: g.Graph) -> list[UnresolvedAssetJobDefinition]:
                     g.training_groups(graph, name, members)[0].steps,
                     f"Subset, model and score of one budget and seed of {name}"
                     + (": the whole pool." if title == "train_all" else "."),
-                    grid(task, members[0]),
                 )
             )
     return found
 
 
-def _job(
-    name: str, steps: list[Step] | tuple[Step, ...], description: str, partitions: dg.PartitionsDefinition | None = None
-) -> UnresolvedAssetJobDefinition:
+def _job(name: str, steps: list[Step] | tuple[Step, ...], description: str) -> UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         name,
         selection=dg.AssetSelection.assets(*(step.asset_key for step in steps)),
-        partitions_def=partitions,
         description=description,
         executor_def=dg.in_process_executor,
     )

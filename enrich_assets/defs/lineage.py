@@ -27,7 +27,7 @@ def report_lineage(archive: Archive, evaluation_id: str | None, say: Callable[[s
     Source files that are gone are told but break nothing (archives move away after they were taken in); one that
     changed does.
     """
-    lineage = Lineage(archive.store)
+    lineage = Lineage(archive.store, archive.address)
     chosen = [r for r in evaluations(archive) if evaluation_id in (None, r.figures["evaluation_id"])]
     if not chosen:
         what = f"no evaluation {evaluation_id}" if evaluation_id else "nothing has been evaluated"

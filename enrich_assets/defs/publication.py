@@ -8,6 +8,7 @@ import pandas as pd
 
 from enrich_assets.archive import Archive
 from enrich_assets.defs.arrival import markdown
+from enrich_assets.defs.automation import publication
 from enrich_assets.defs.curation import arms
 from enrich_assets.defs.partitions import every_partition
 from enrich_assets.defs.steps import Made, Step, Work, dep
@@ -36,6 +37,7 @@ def steps(profile: Profile) -> list[Step]:
             kinds=("duckdb",),
             description="Everything above as tables and views in one DuckDB file, built beside the old one and swapped in.",
             deps=tuple(published),
+            automation=publication(),
         ),
         Step(
             key="report",
@@ -47,6 +49,7 @@ def steps(profile: Profile) -> list[Step]:
             kinds=("html",),
             description="One self-contained page: figures 1-3, tables 1-3, chosen and left-out frames side by side.",
             deps=(dep("results"),),
+            automation=publication(),
         ),
     ]
 

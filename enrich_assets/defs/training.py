@@ -352,7 +352,7 @@ def _record(work: Work, name: str, arm: str, figures: dict[str, Any], history: p
     with contextlib.ExitStack() as files:
         weights = files.enter_context(archive.store.folder.local_copy(archive.store.path(model, "model.safetensors")))
         pictures = {
-            "predictions": files.enter_context(archive.store.folder.local_copy(f"{work.draft.folder}/{title}"))
+            title.removesuffix(".png"): files.enter_context(archive.store.folder.local_copy(f"{work.draft.folder}/{title}"))
             for title in work.draft.notes
             if title.endswith(".png")
         }

@@ -1,0 +1,72 @@
+"""The repository of definitions: its keys, jobs and partitions are as the design says; no ranking depends on a label."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from enrich_assets.defs.build import build_definitions
+from enrich_assets.settings import load_profile
+
+
+@pytest.fixture(scope="module")
+def definitions() -> dg.Definitions:
+    return build_definitions(load_profile("demo"))
+
+
+def key(text: str) -> dg.AssetKey:
+    return dg.AssetKey(text.split("/"))
+
+
+def test_keys_are_those_of_the_design(definitions: dg.Definitions) -> None:
+    keys = {"/".join(k.path) for k in definitions.resolve_asset_graph().get_all_asset_keys()}
+    whole = {"studies", "frames", "split", "labelled", "labels", "vae_weights", "embeddings", "results", "report"}
+    per_task = {"pool", "similarity", "redundancy", "comparison", "worklist"}
+    per_arm = {"ranking", "subset", "model", "evaluation"}
+    wanted = whole | {f"{t}/{a}" for t in ("view", "chambers") for a in per_task}
+    wanted |= {f"{t}/{arm}/{a}" for t in ("view", "chambers") for arm in ("enrich", "random", "all") for a in per_arm}
+    assert keys == wanted
+
+
+def test_no_ranking_depends_on_a_label(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+
+    def ancestors(of: dg.AssetKey) -> set[dg.AssetKey]:
+        parents = graph.get(of).parent_keys
+        return set(parents).union(*(ancestors(parent) for parent in parents))
+
+    for task in ("view", "chambers"):
+        for arm in ("enrich", "random", "all"):
+            assert key("labels") not in ancestors(key(f"{task}/{arm}/subset"))
+            assert key("labels") in ancestors(key(f"{task}/{arm}/evaluation"))
+
+
+def test_batches_are_dynamic_and_the_grid_has_two_dimensions(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    assert isinstance(graph.get(key("frames")).partitions_def, dg.DynamicPartitionsDefinition)
+    assert isinstance(graph.get(key("view/similarity")).partitions_def, dg.DynamicPartitionsDefinition)
+    grid = graph.get(key("view/enrich/model")).partitions_def
+    assert isinstance(grid, dg.MultiPartitionsDefinition)
+    assert len(grid.get_partition_keys()) == 4 * 5
+    assert graph.get(key("view/all/model")).partitions_def.get_partition_keys() == [f"all|{s}" for s in range(5)]
+
+
+def test_every_asset_says_what_it_is(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    for asset in graph.get_all_asset_keys():
+        node = graph.get(asset)
+        assert node.group_name not in (None, "default"), asset
+        assert node.description, asset
+        assert node.kinds, asset
+        assert node.code_version, asset
+
+
+def test_each_job_has_one_partitions_definition(definitions: dg.Definitions) -> None:
+    names = {job.name for job in definitions.resolve_all_job_defs() if not job.name.startswith("__")}
+    per_task = {f"{what}_{task}" for what in ("rank", "train", "train_all") for task in ("view", "chambers")}
+    assert names == {"take_in", "train_vae", "measure_similarity", "publish"} | per_task
+
+
+@pytest.mark.parametrize("name", ["archive", "paper"])
+def test_other_profiles_load_too(name: str) -> None:
+    assert build_definitions(load_profile(name)).resolve_asset_graph().get_all_asset_keys()

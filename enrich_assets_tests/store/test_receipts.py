@@ -1,0 +1,133 @@
+"""Artefacts and receipts: whole or not at all, named by content, with a history; on any fsspec address."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from enrich_assets.store.artefacts import Store
+from enrich_assets.store.folder import Folder
+from enrich_assets.store.receipts import Cell, DamagedStore, MissingArtefact
+
+CELL = Cell("view/enrich/model", "25%|3")
+
+
+@pytest.fixture(params=["local", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A store in a local folder, and one in memory: nothing may depend on which."""
+    yield Store(str(tmp_path / "store") if request.param == "local" else f"memory://{uuid.uuid4().hex}")
+
+
+def made(store: Store, value: int, **figures: object):  # noqa: ANN201
+    draft = store.draft(CELL, settings="s", inputs={"up": "1"})
+    draft.array("numbers", np.full(5, value))
+    draft.table("rows", pd.DataFrame({"frame_id": ["a/b/0"], "value": [value]}))
+    draft.weights("model", {"w": np.full((2, 2), value, np.float32)})
+    draft.bytes("note.txt", b"seconds differ", note=True)
+    return draft.commit(**figures)
+
+
+def test_what_was_written_is_read_back(store: Store) -> None:
+    receipt = made(store, 7, seconds=1.5)
+    again = Store(store.folder.url)
+    held = again.receipts.require(CELL)
+    assert held == receipt
+    assert again.array(held, "numbers").tolist() == [7] * 5
+    assert again.table(held, "rows")["value"].tolist() == [7]
+    assert again.weights(held, "model")["w"].tolist() == [[7, 7], [7, 7]]
+    assert held.figures == {"seconds": 1.5}
+
+
+def test_a_scalar_stays_a_scalar(store: Store) -> None:
+    draft = store.draft(CELL, settings="s", inputs={})
+    draft.array("one", np.asarray(3))
+    assert store.array(draft.commit(), "one").shape == ()
+
+
+def test_equal_content_has_an_equal_digest(store: Store) -> None:
+    assert made(store, 1).digest == made(store, 1).digest != made(store, 2).digest
+
+
+def test_notes_do_not_count_into_the_digest(store: Store) -> None:
+    first = made(store, 1)
+    draft = store.draft(CELL, settings="s", inputs={"up": "1"})
+    draft.array("numbers", np.full(5, 1))
+    draft.table("rows", pd.DataFrame({"frame_id": ["a/b/0"], "value": [1]}))
+    draft.weights("model", {"w": np.full((2, 2), 1, np.float32)})
+    draft.bytes("note.txt", b"other seconds", note=True)
+    assert draft.commit().digest == first.digest
+
+
+def test_earlier_versions_stay_in_the_history(store: Store) -> None:
+    first, second = made(store, 1), made(store, 2)
+    assert [r.digest for r in store.receipts.history(CELL.asset)] == [first.digest, second.digest]
+    assert store.receipts.earlier(CELL, first.digest) == first
+    assert store.array(first, "numbers").tolist() == [1] * 5
+
+
+def test_a_cell_never_made_says_what_to_do(store: Store) -> None:
+    with pytest.raises(MissingArtefact, match=r"view/enrich/model\[25%\|3\] has not been materialised.*enrich run"):
+        store.receipts.require(CELL)
+
+
+def test_cells_are_named_both_ways() -> None:
+    for cell in (CELL, Cell("vae_weights"), Cell("frames", "batch-0001")):
+        assert Cell.parse(str(cell)) == cell
+
+
+def test_a_flipped_byte_in_weights_is_refused(store: Store) -> None:
+    receipt = made(store, 1)
+    name = store.path(receipt, "model.safetensors")
+    content = bytearray(store.folder.read(name))
+    content[-2] ^= 1
+    store.folder.write(name, bytes(content))
+    assert store.damaged(receipt) == {"model.safetensors": "changed"}
+    with pytest.raises(DamagedStore, match="is not what"):
+        store.weights(receipt, "model")
+
+
+def test_a_file_that_is_gone_is_named(store: Store) -> None:
+    receipt = made(store, 1)
+    store.folder.remove(store.path(receipt, "rows.parquet"))
+    assert store.damaged(receipt) == {"rows.parquet": "gone"}
+    with pytest.raises(DamagedStore, match="rows.parquet is gone"):
+        store.table(receipt, "rows")
+
+
+def test_making_a_damaged_artefact_again_mends_it(store: Store) -> None:
+    receipt = made(store, 1)
+    store.folder.write(store.path(receipt, "numbers.npy"), b"rubbish")
+    assert made(store, 1).digest == receipt.digest
+    assert store.damaged(receipt) == {}
+
+
+def test_an_interrupted_draft_leaves_nothing_current_and_is_continued(store: Store) -> None:
+    draft = store.draft(CELL, settings="s", inputs={"up": "1"})
+    draft.array("part", np.arange(3))
+    assert store.receipts.current(CELL) is None
+    again = Store(store.folder.url).draft(CELL, settings="s", inputs={"up": "1"})
+    assert again.has("part.npy")
+    other = Store(store.folder.url).draft(CELL, settings="s", inputs={"up": "2"})
+    assert not other.has("part.npy"), "a draft from other inputs is another draft"
+
+
+def test_a_receipt_that_is_rubbish_is_named(store: Store) -> None:
+    made(store, 1)
+    store.folder.write(f"receipts/{CELL.folder}.json", b"{")
+    with pytest.raises(DamagedStore, match="is not a receipt any more"):
+        Store(store.folder.url).receipts.require(CELL)
+
+
+def test_a_reader_sees_the_old_or_the_new_file_whole(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    folder.write("a/b.bin", b"old")
+    with open(tmp_path / "a" / "b.bin", "rb") as reader:
+        folder.write("a/b.bin", b"new and longer")
+        assert reader.read() == b"old"
+    assert folder.read("a/b.bin") == b"new and longer"
+    assert list(folder.files()) == ["a/b.bin"]
