@@ -35,6 +35,17 @@ class Ingested:
     n_refused: int
 
 
+@dataclass(frozen=True)
+class Arriving:
+    """What lies at a place, before it is taken in."""
+
+    rows: pd.DataFrame
+    refused: pd.DataFrame  # path, reason
+    digest: str
+    source: str
+    sealed: bool = False  # no manifest: nothing the sender named (folders, files) may be stored or said
+
+
 class Archive:
     """`home` holds the databases and the key; the store may lie at any fsspec URL (`ENRICH_STORE`)."""
 
@@ -97,13 +108,37 @@ class Archive:
         Rows whose file, identity and content are known from earlier batches stay where they are. Raises ManifestError
         for a manifest that makes no sense as a whole; single bad files are refused one by one and listed.
         """
-        from enrich_assets.studies.arrival import arrival_digest, examine
-        from enrich_assets.studies.manifest import label_columns
+        return self.take_in(self.read(path), batch)
 
-        rows, unreadable = self._rows_at(path)
+    def read(self, path: str) -> Arriving:
+        """What lies there, each file examined, nothing kept yet. Raises ManifestError, FileNotFoundError.
+
+        A folder without a manifest may be named after a patient, its files too: their paths are sealed.
+        """
+        from enrich_assets.studies.arrival import arrival_digest, examine
+        from enrich_assets.studies.dicom import scan_dicom
+        from enrich_assets.studies.manifest import find_manifest, read_manifest
+        from enrich_assets.studies.sealed_paths import seal
+
+        if path.endswith((".csv", ".parquet")) or find_manifest(path):
+            rows, refused = examine(read_manifest(path))
+            return Arriving(rows, refused, arrival_digest(rows), path)
+        rows, unreadable = scan_dicom(path, self.pseudonyms)
         rows, refused = examine(rows)
         refused = pd.concat([unreadable, refused], ignore_index=True)
         digest = arrival_digest(rows)
+        sealed = {p: seal(p, self.pseudonyms) for p in {*rows["path"], *refused["path"]}}
+        reasons = [_without_path(reason, path, sealed) for reason in refused["reason"]]
+        refused = refused.assign(path=refused["path"].map(sealed), reason=reasons).astype("string")
+        return Arriving(
+            rows.assign(path=rows["path"].map(sealed)), refused, digest, seal(path, self.pseudonyms), sealed=True
+        )
+
+    def take_in(self, arriving: Arriving, batch: str | None = None) -> Ingested:
+        """Register what was read as one batch, unless it is known."""
+        from enrich_assets.studies.manifest import label_columns
+
+        rows, refused, digest = arriving.rows, arriving.refused, arriving.digest
         for known in self.arrivals.all():
             if known.digest == digest and batch in (None, known.batch):
                 return Ingested(known, False, len(rows), len(rows), len(refused))
@@ -114,17 +149,14 @@ class Archive:
         rows = rows.assign(**{c: rows[c].astype("string") for c in labels})
         if rows.empty and refused.empty and self.batches:
             return Ingested(self.arrivals.all()[-1], False, 0, known_rows, 0)
-        arrival = self.arrivals.register(name, digest, path, rows, refused)
+        arrival = self.arrivals.register(name, digest, arriving.source, rows, refused)
         return Ingested(arrival, True, rows["path"].nunique(), known_rows, len(refused))
 
-    def _rows_at(self, path: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-        from enrich_assets.studies.dicom import scan_dicom
-        from enrich_assets.studies.manifest import find_manifest, read_manifest
+    def address(self, path: str) -> str:
+        """Where a source file lies: a sealed path opened, any other as it is. Raises LookupError without the right key."""
+        from enrich_assets.studies.sealed_paths import is_sealed, unseal
 
-        nothing = pd.DataFrame({"path": pd.Series(dtype="string"), "reason": pd.Series(dtype="string")})
-        if path.endswith((".csv", ".parquet")) or find_manifest(path):
-            return read_manifest(path), nothing
-        return scan_dicom(path, self.pseudonyms)
+        return unseal(path, self.pseudonyms) if is_sealed(path) else path
 
     def _apart(self, rows: pd.DataFrame, *, except_batch: str) -> tuple[pd.DataFrame, int, pd.DataFrame]:
         """Split rows into new ones, a count of known ones, and those that clash with another file of the same identity."""
@@ -234,3 +266,11 @@ class Archive:
         receipt = self.store.receipts.require(Cell("embeddings", batch))
         ids = self.frames.table([batch])["frame_id"]
         return self.store.array(receipt, "vectors"), pd.Series(np.arange(len(ids)), index=ids)
+
+
+def _without_path(reason: str, folder: str, sealed: dict[str, str]) -> str:
+    """A reason that names another file of a sealed folder, with that name sealed too."""
+    head, found, tail = reason.partition(folder)
+    if not found:
+        return reason
+    return head + sealed.get(folder + tail, "another file of the folder")

@@ -197,6 +197,9 @@ class IncomingSettings(_Settings):
     quiet_seconds: float = Field(60, ge=0)
     gather: int = Field(1, ge=1)  # so many complete drops at most become one batch together
     every_seconds: int = Field(30, ge=5)
+    # A drop of DICOM files alone, once read: kept (it is your folder), or removed, so that no raw header stays in home.
+    # Removed files cannot be decoded again with other settings. Drops with a manifest are always kept.
+    after: Literal["keep", "remove"] = "keep"
 
 
 class ScheduleSettings(_Settings):

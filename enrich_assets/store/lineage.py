@@ -5,7 +5,7 @@ Every digest that can be computed again is: stored files, names that follow from
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,10 +30,13 @@ class Link:
 
 
 class Lineage:
-    """Walks and verifies chains. Links shared by many evaluations are verified once."""
+    """Walks and verifies chains. Links shared by many evaluations are verified once.
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    address: where a source file lies, from what the rows call it (paths may be sealed).
+    """
+
+    def __init__(self, store: Store, address: Callable[[str], str] = str) -> None:
+        self.store, self.address = store, address
         self._links: dict[tuple[Cell, str], Link] = {}
         self._sources: dict[tuple[str, str], list[Link]] = {}
         self._found: dict[tuple[Cell, str], Receipt | None] = {}
@@ -135,8 +138,8 @@ class Lineage:
         rows = self.store.table(receipt, "rows").drop_duplicates("path")
         for path, wanted in rows[["path", "sha256"]].itertuples(index=False):
             try:
-                digest = file_digest(path)
-            except (OSError, ValueError):
+                digest = file_digest(self.address(path))
+            except (OSError, ValueError, LookupError):
                 yield Link(path, wanted, "gone", "the source file is no longer there")
                 continue
             yield Link(

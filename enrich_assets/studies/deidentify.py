@@ -111,6 +111,10 @@ class Pseudonyms:
         plain = unicodedata.normalize("NFC", text).strip(" \0")
         return hmac.digest(self.__key, f"{purpose}\0{plain}".encode(), hashlib.sha256)
 
+    def derived_key(self, purpose: str) -> bytes:
+        """32 bytes for another keyed purpose of the same archive; this key itself stays hidden."""
+        return self._digest("derived key", purpose)
+
     def patient(self, identifier: str) -> str:
         return "P" + self._digest("patient", identifier).hex()[:_HEX_DIGITS]
 
