@@ -27,11 +27,16 @@ NON_TARGET = "NT"
 TRANSITION = "transition"
 SWEEP = ("abdomen", "ventricles", "A4C", "LVOT", "3VV", "3VT")  # the order in which a sweep meets the planes
 
-_OTHER_VIEWS = {"LVOT": 0.2, "ventricles": 0.18, "3VV": 0.18, "abdomen": 0.16, "SAX": 0.1, "3VT": 0.1, "head": 0.04,
-                "limb": 0.04}  # fmt: skip
+_OTHER_VIEWS = {"LVOT": 0.15, "ventricles": 0.13, "3VV": 0.2, "abdomen": 0.2, "SAX": 0.1, "3VT": 0.12, "head": 0.05,
+                "limb": 0.05}  # fmt: skip
 _FAMILY = ("MUSTER", "BEISPIEL", "DOE", "ROE", "ROSSI", "NOVAK", "JANSEN", "SILVA", "TANAKA", "OKAFOR", "LARSEN")
 _GIVEN = ("ANNA", "JANE", "MARIE", "LUCIA", "EVA", "YUKI", "INGRID", "AMARA", "SOFIA", "CLARA")
-_SECTORS = (Sector(0.62, 62, 13, 276), Sector(0.55, 95, 12, 278), Sector(0.68, 40, 16, 270), Sector(0.5, 120, 10, 280))
+# The department's machines: sector, beam width, pulse length, speckle reduction, dynamic range, gamma; share of studies.
+_MACHINES = (
+    (Sector(0.62, 62, 13, 276), 1.2, 1.0, 0.75, 48.0, 1.05, 0.5),
+    (Sector(0.55, 95, 12, 278), 1.5, 1.2, 0.85, 52.0, 1.0, 0.3),
+    (Sector(0.68, 40, 16, 270), 1.0, 0.9, 0.65, 45.0, 1.15, 0.2),
+)
 _HOSPITALS = ("ST ELSEWHERE", "GENERAL HOSPITAL", "WOMENS CLINIC")
 
 
@@ -97,15 +102,14 @@ def plan_patient(seed: int, number: int, scale: float = 1.0) -> list[StudyPlan]:
     rng = np.random.default_rng([seed, number])
     patient = f"PH{number + 1:04d}"
     build = draw_build(rng)
-    # Which way the fetus lies: apex to the probe (apical), away from it (basal), or sideways.
-    lie = float(rng.choice([0.0, np.pi, np.pi / 2, -np.pi / 2], p=[0.6, 0.22, 0.09, 0.09]) + rng.normal(0, 0.3))
-    mirrored = bool(rng.random() < 0.5)
-    setting = _draw_setting(rng)
+    # Which way the fetus lies: apex to the probe (apical, what a sonographer waits for), away from it, or sideways.
+    lie = float(rng.choice([0.0, np.pi, np.pi / 2, -np.pi / 2], p=[0.86, 0.08, 0.03, 0.03]) + rng.normal(0, 0.22))
+    mirrored = bool(rng.random() < 0.3)
     identity = _draw_identity(rng, number)
-    sector = _SECTORS[int(rng.choice(len(_SECTORS), p=[0.4, 0.3, 0.2, 0.1]))]
+    sector, setting = _draw_machine(rng)
     studies = []
     for visit in range(1 + int(rng.random() < 0.15)):
-        size = float(rng.uniform(100, 138))
+        size = float(rng.uniform(115, 155))
         clips = [
             _plan_clip(rng, f"v{visit + 1}c{k + 1:02d}", views, build, lie, mirrored, setting, size, scale)
             for k, views in enumerate(_draw_views(rng))
@@ -128,11 +132,11 @@ def _draw_views(rng: np.random.Generator) -> list[tuple[str, ...]]:
     """At least one target and one other clip a study; now and then a sweep through the planes."""
     names, shares = list(_OTHER_VIEWS), np.array(list(_OTHER_VIEWS.values()))
     clips: list[tuple[str, ...]] = [(TARGET,), (str(rng.choice(names, p=shares)),)]
-    for _ in range(int(rng.choice([0, 1, 2, 3], p=[0.35, 0.35, 0.22, 0.08]))):
+    for _ in range(int(rng.integers(3, 8))):
         chance = rng.random()
-        if chance < 0.3:
+        if chance < 0.36:
             clips.append((TARGET,))
-        elif chance < 0.5:
+        elif chance < 0.44:
             start = int(rng.integers(0, len(SWEEP) - 2))
             planes = SWEEP[start : start + int(rng.integers(2, 4))]
             clips.append(planes if rng.random() < 0.5 else planes[::-1])
@@ -144,10 +148,10 @@ def _draw_views(rng: np.random.Generator) -> list[tuple[str, ...]]:
 def _draw_length(rng: np.random.Generator, sweep: bool) -> int:
     """A few frames mostly, a heart beat or two often, a long look now and then."""
     kind = rng.random()
-    if kind < 0.5 and not sweep:
-        return int(rng.integers(1, 9))
-    if kind < 0.92:
-        return int(rng.integers(10, 21))
+    if kind < 0.74 and not sweep:
+        return int(rng.integers(1, 7))
+    if kind < 0.97:
+        return int(rng.integers(8, 17))
     return int(rng.integers(40, 105))
 
 
@@ -158,7 +162,7 @@ def _plan_clip(
     length = _draw_length(rng, len(views) > 1)
     n_frames = max(1 if length < 4 else 3, round(length * scale))
     form = "png" if length < 4 else str(rng.choice(["dcm", "avi", "mp4"], p=[0.5, 0.2, 0.3]))
-    turn = lie - build.heart_axis + float(rng.normal(0, 0.2))
+    turn = lie - build.heart_axis + float(rng.normal(0, 0.12))
     x, y = rng.normal((199.5, 152.0), 9)
     pose = Pose(turn, size * float(rng.uniform(0.9, 1.1)), float(x), float(y), mirrored)
     # Off-centre structures (apex, arches) are brought to the middle of the picture, as a sonographer would.
@@ -173,8 +177,8 @@ def _plan_clip(
         pose=pose,
         setting=replace(
             setting,
-            gain=setting.gain + float(rng.normal(0, 1.5)),
-            depth_gain=tuple(float(g) for g in rng.normal(0, 2.2, 3)),  # type: ignore[arg-type]
+            gain=setting.gain + float(rng.normal(0, 0.8)),
+            depth_gain=tuple(float(g) for g in rng.normal(0, 1.2, 3)),  # type: ignore[arg-type]
             near_wall=float(rng.uniform(14, 42)),
         ),
         drift=float(rng.choice([0.4, 1.0, 3.0], p=[0.5, 0.35, 0.15])),
@@ -182,19 +186,23 @@ def _plan_clip(
     )
 
 
-def _draw_setting(rng: np.random.Generator) -> Setting:
-    return Setting(
-        gain=float(rng.normal(0, 2.5)),
-        dynamic_range=float(rng.uniform(40, 56)),
-        attenuation=float(rng.uniform(3, 14)),
-        haze=float(np.exp(rng.uniform(np.log(0.02), np.log(0.3)))),
-        noise=float(rng.uniform(-52, -32)),
-        lateral=float(rng.uniform(0.9, 1.8)),
-        axial=float(rng.uniform(0.8, 1.5)),
+def _draw_machine(rng: np.random.Generator) -> tuple[Sector, Setting]:
+    """One of the department's machines, and how this mother's tissue and these knobs make it look."""
+    machine = _MACHINES[int(rng.choice(len(_MACHINES), p=[m[-1] for m in _MACHINES]))]
+    sector, lateral, axial, smoothing, dynamic_range, gamma, _ = machine
+    return sector, Setting(
+        gain=float(rng.normal(0, 1.0)),
+        dynamic_range=dynamic_range,
+        attenuation=float(rng.uniform(3, 10)),
+        haze=float(np.exp(rng.uniform(np.log(0.02), np.log(0.12)))),
+        noise=float(rng.uniform(-46, -38)),
+        lateral=lateral,
+        axial=axial,
         specular=float(rng.uniform(0.3, 1.1)),
-        unevenness=float(rng.uniform(1.5, 4.5)),
-        surroundings=float(rng.choice([18.0, 128.0, 146.0], p=[0.35, 0.3, 0.35])),
-        gamma=float(rng.uniform(0.85, 1.3)),
+        smoothing=smoothing,
+        unevenness=float(rng.uniform(1.0, 2.5)),
+        surroundings=float(rng.choice([66.0, 128.0, 146.0], p=[0.35, 0.3, 0.35])),
+        gamma=gamma,
     )
 
 
@@ -264,7 +272,7 @@ def draw_clip(
     position = _sweep(rng, clip)
     views = [_view_at(clip.views, s) for s in position]
     settled = [k for k, s in enumerate(position) if views[k] == TARGET and s == round(s)]
-    masked = set(rng.choice(settled, min(len(settled), int(rng.integers(1, 5))), replace=False)) if settled else set()
+    masked = set(rng.choice(settled, min(len(settled), int(rng.integers(1, 4))), replace=False)) if settled else set()
     phase = rng.random() + np.arange(clip.n_frames) / study.frames_per_second * study.beats_per_second
     text = _text(rng, study)
     frames = np.empty((clip.n_frames, HEIGHT, WIDTH), np.uint8)

@@ -390,7 +390,7 @@ def _limb(build: Build, beat: Beat) -> list[Shape]:
     return [
         Shape(ribbon(line * 1.25, 0.75, 0.6), SKIN - 10),
         Shape(ribbon(line * 1.22, 0.66, 0.5), MUSCLE),
-        Shape(ribbon(line, 0.13), BONE),
+        Shape(ribbon(line * 0.5, 0.1), BONE),
     ]
 
 

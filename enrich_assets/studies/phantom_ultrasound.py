@@ -51,6 +51,7 @@ class Setting:
     lateral: float = 1.2  # width of the beam, in beams
     axial: float = 1.0  # length of the pulse, in samples
     specular: float = 0.7
+    smoothing: float = 0.7  # 0 to 1: speckle reduction, as compounding and the machine's filters do
     unevenness: float = 2.5  # dB, of the acoustic window across the picture
     surroundings: float = 140.0  # echogenicity around the fetus: placenta, uterus, or fluid
     near_wall: float = 26.0  # thickness of the mother's wall in samples
@@ -194,6 +195,7 @@ class Scanner:
         envelope *= cv2.exp((self.gain - loss) * np.float32(np.log(10) / 20))
         envelope += self.floor * np.abs(noise) + np.float32(1e-5)
         grey = cv2.log(envelope) * np.float32(20 / np.log(10) / s.dynamic_range) + np.float32(1 - 7.0 / s.dynamic_range)
+        grey = cv2.addWeighted(grey, 1 - s.smoothing, cv2.GaussianBlur(grey, (0, 0), 1.8), s.smoothing, 0)
         grey = np.clip(grey, 0, 1)
         if s.gamma != 1:
             grey = cv2.pow(grey, s.gamma)
