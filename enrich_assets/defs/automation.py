@@ -12,58 +12,50 @@ import dagster as dg
 Condition = dg.AutomationCondition[dg.AssetKey]
 
 _changed = dg.AutomationCondition.data_version_changed()
+_asked = dg.AutomationCondition.will_be_requested()
 _busy = dg.AutomationCondition.in_progress()
-
-
-def _followed(trigger: Condition) -> Condition:
-    """True from the trigger on, until the cell is asked for or made by anyone."""
-    return trigger.since_last_handled() & ~dg.AutomationCondition.in_progress()
 
 
 def by_batch(*, healthy: dg.AssetKey | None = None) -> Condition:
     """A cell of a batch: when it is missing, or what it is made from changed, and all of that is there.
 
-    What is asked for together goes into one run (`will_be_requested`): starting a run costs more than a panel.
     healthy: an asset upstream whose blocking checks must have passed.
     """
-    trigger = dg.AutomationCondition.newly_missing() | dg.AutomationCondition.any_deps_match(
-        _changed | dg.AutomationCondition.will_be_requested()
-    )
     condition = (
-        _followed(trigger)
+        _once(dg.AutomationCondition.newly_missing() | _upstream_changed())
         & ~dg.AutomationCondition.any_deps_missing()
         & ~dg.AutomationCondition.any_deps_in_progress()
     )
     if healthy is not None:
-        passed = dg.AutomationCondition.all_checks_match(
-            dg.AutomationCondition.check_passed(), blocking_only=True
-        )
+        passed = dg.AutomationCondition.all_checks_match(dg.AutomationCondition.check_passed(), blocking_only=True)
         condition &= dg.AutomationCondition.all_deps_match(passed).allow(dg.AssetSelection.assets(healthy))
     return condition
 
 
 def summary() -> Condition:
-    """A sum over batches: when any of them changed, and every batch that has arrived is there."""
-    return (
-        _followed(dg.AutomationCondition.any_deps_match(_changed))
-        & ~dg.AutomationCondition.any_deps_missing()
-        & ~dg.AutomationCondition.any_deps_in_progress()
-        & ~_deps_will_change()
-    )
+    """A sum over batches: when any of them changed, and every batch that has arrived is there and at rest."""
+    return _once(_upstream_changed()) & ~dg.AutomationCondition.any_deps_missing() & ~_upstream_moves()
 
 
 def publication() -> Condition:
-    """What is published: when anything in it changed and nothing of it is on its way; it waits for nothing that is missing."""
-    return (
-        _followed(dg.AutomationCondition.any_deps_match(_changed))
-        & ~dg.AutomationCondition.any_deps_in_progress()
-        & ~_deps_will_change()
-    )
+    """What is published: when anything in it changed and all of it is at rest. It waits for nothing that is missing.
+
+    While a grid is being trained it rests; what the schedule publishes is not held up.
+    """
+    return _once(_upstream_changed()) & ~_upstream_moves()
 
 
-def _deps_will_change() -> Condition:
-    """Something upstream is asked for in this very moment, or made from what is being made."""
-    soon = dg.AutomationCondition.will_be_requested() | dg.AutomationCondition.any_deps_match(
-        _busy | dg.AutomationCondition.will_be_requested()
-    )
-    return dg.AutomationCondition.any_deps_match(soon)
+def _once(trigger: Condition) -> Condition:
+    """True from the trigger on, until the cell is asked for or made by anyone."""
+    return trigger.since_last_handled() & ~_busy
+
+
+def _upstream_changed() -> Condition:
+    """Other content upstream; or upstream is asked for now: then both go into one run, because starting one costs most."""
+    return dg.AutomationCondition.any_deps_match(_changed | _asked)
+
+
+def _upstream_moves() -> Condition:
+    """Something it is made from is being made; or will be, because what *that* is made from moves or has just changed."""
+    soon = dg.AutomationCondition.any_deps_match(_busy | _changed) & ~_changed & ~_asked
+    return dg.AutomationCondition.any_deps_match(_busy | soon)
