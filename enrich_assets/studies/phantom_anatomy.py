@@ -68,7 +68,7 @@ def draw_build(rng: np.random.Generator) -> Build:
         ribs=tuple((float(a), float(rng.uniform(0.06, 0.2))) for a in angles[: rng.integers(3, 7)]),
         flatness=float(rng.uniform(0.84, 1.0)),
         finding=finding,
-        waves=draw_waves(rng, 3, 0.035),
+        waves=draw_waves(rng, 3, 0.028),
     )
 
 
