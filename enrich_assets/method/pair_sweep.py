@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enrich_assets.method.embedding import EXACT
-from enrich_assets.method.panel import BIN_WIDTH, N_BINS, NO_SIMILARITY, Panel, first_near_duplicates, nothing
+from enrich_assets.method.panel import BIN_WIDTH, N_BINS, NO_SIMILARITY, Panel, first_near_duplicates
 from enrich_assets.method.threads import n_threads, work_off
 from enrich_assets.method.tiles import COLUMNS, GRAIN, ROWS, as_panels, as_rows, compiled, products_tile
 
@@ -27,6 +27,7 @@ ROW_BLOCK = 336  # frames that stay in the second-level cache while the columns 
 COPIES = 4  # of each bin, used in turn: adding twice to one place in a row would stall
 NEVER = 2 * EXACT  # no product is as great
 _OFFSET = EXACT  # makes products positive
+_INDICES = (1 << 32) - 1
 
 
 # ------------------------------------------------------------------------------------------------- bins from thresholds
@@ -70,24 +71,24 @@ def _cells(at: NDArray[np.int64], places: NDArray[np.int64], shift: int) -> Cell
 
 
 @compiled
-def _take_neighbours(index, similarity, gate, a, b, name, value):
-    """Insert each of two frames into the other's list, sorted by similarity and then by name, if it belongs there."""
-    last = index.shape[1] - 1
+def _take_neighbours(keys, gate, a, b, name, value):
+    """Insert each of two frames into the other's list, greatest key first, if it belongs there.
+
+    A key is the similarity above, the index inverted below: greater is nearer, and on ties the lower index.
+    """
+    last = keys.shape[1] - 1
     if last < 0:
         return
+    high = np.int64(value) << 32
     for _ in range(2):
-        mine = name[b]
-        if value > similarity[a, last] or (value == similarity[a, last] and index[a, last] > mine):
-            at = last
-            while at > 0 and (
-                similarity[a, at - 1] < value or (similarity[a, at - 1] == value and index[a, at - 1] > mine)
-            ):
-                similarity[a, at] = similarity[a, at - 1]
-                index[a, at] = index[a, at - 1]
+        key = high | (_INDICES - name[b])
+        at = last
+        if key > keys[a, at]:
+            while at > 0 and keys[a, at - 1] < key:
+                keys[a, at] = keys[a, at - 1]
                 at -= 1
-            similarity[a, at] = value
-            index[a, at] = mine
-            gate[a] = similarity[a, last]
+            keys[a, at] = key
+            gate[a] = max(gate[a], np.int32(keys[a, last] >> 32))
         a, b = b, a
 
 
@@ -143,7 +144,7 @@ def _take_near(heap, state, i, j, value):
 @compiled
 def _sweep(
     rows, panels, block, begin, n_earlier, n, table, shift, counts, out, clip, patient, name,
-    index, similarity, gate, outside_index, outside_similarity, outside_gate, heap, state,
+    keys, gate, outside_keys, outside_gate, heap, state,
 ):  # fmt: skip
     """Count and gather the pairs i < j, j >= n_earlier of one block (top, bottom, left, right).
 
@@ -186,22 +187,27 @@ def _sweep(
                             mine[((w & rest) + table[w >> wide]) >> wide, np.uint64(copy)] += one
                     if not remarkable:
                         continue
-                for at in range(ROWS * COLUMNS):
-                    a = i + at // COLUMNS
-                    b = first + at % COLUMNS
-                    if relation < 0 and (a >= b or b < n_earlier or b >= n):
-                        continue
-                    value = out[at]
-                    if relation < 0:
-                        kind = 0 if clip[a] == clip[b] else 1 if patient[a] == patient[b] else 2
-                        w = np.uint64(value + _OFFSET)
-                        counts[kind, ((w & rest) + table[w >> wide]) >> wide, 0] += one
-                    if value >= state[1]:
-                        _take_near(heap, state, min(name[a], name[b]), max(name[a], name[b]), value)
-                    if value >= gate[a] or value >= gate[b]:
-                        _take_neighbours(index, similarity, gate, a, b, name, value)
-                    if clip[a] != clip[b] and (value >= outside_gate[a] or value >= outside_gate[b]):
-                        _take_neighbours(outside_index, outside_similarity, outside_gate, a, b, name, value)
+                for row in range(ROWS):
+                    a = i + row
+                    for column in range(COLUMNS):
+                        b = first + column
+                        value = out[row * COLUMNS + column]
+                        if relation >= 0:
+                            # Another pair of the tile was remarkable; a frame's k-th outside its clip is its lesser one.
+                            if value < gates[a] and value < gates[b] and value < state[1]:
+                                continue
+                        else:
+                            if a >= b or b < n_earlier or b >= n:
+                                continue
+                            kind = 0 if clip[a] == clip[b] else 1 if patient[a] == patient[b] else 2
+                            w = np.uint64(value + _OFFSET)
+                            counts[kind, ((w & rest) + table[w >> wide]) >> wide, 0] += one
+                        if value >= state[1]:
+                            _take_near(heap, state, min(name[a], name[b]), max(name[a], name[b]), value)
+                        if value >= gate[a] or value >= gate[b]:
+                            _take_neighbours(keys, gate, a, b, name, value)
+                        if clip[a] != clip[b] and (value >= outside_gate[a] or value >= outside_gate[b]):
+                            _take_neighbours(outside_keys, outside_gate, a, b, name, value)
 
 
 # ------------------------------------------------------------------------------------------------------------ the pass
@@ -212,7 +218,7 @@ class _Lists:
 
     def __init__(self, n: int, k: int, near: int, most: int, workers: int) -> None:
         padded = -(-n // GRAIN) * GRAIN
-        self.nearest, self.outside = nothing(padded, k), nothing(padded, k)
+        self.nearest, self.outside = (np.full((padded, k), NO_SIMILARITY << 32, np.int64) for _ in range(2))
         self.gates = np.full((2, padded), NO_SIMILARITY if k else NEVER, np.int32)
         self.heaps = [np.empty((most, 3), np.int32) for _ in range(workers)]
         self.states = [np.array([0, near if most else NEVER], np.int64) for _ in range(workers)]
@@ -224,7 +230,7 @@ class _Lists:
 def panel(
     q: NDArray[np.int16], clips: NDArray[np.int32], patients: NDArray[np.int32],
     n_earlier: int, k: int, near: int, most: int, progress: Progress | None = None,
-    *, threads: int | None = None, block: int = BLOCK,
+    *, so_far: Panel | None = None, threads: int | None = None, block: int = BLOCK,
 ) -> Panel:  # fmt: skip
     """The panel; arguments as `similarity.all_pairs` has checked them, `near` as a product."""
     n, workers = len(q), threads or n_threads()
@@ -235,6 +241,11 @@ def panel(
     reachable = -EXACT < near < EXACT
     counted = np.unique(np.append(thresholds, near)) if reachable else thresholds
     lists = _Lists(n, k, near, most, workers)
+    if so_far and k:
+        # A new frame has a higher index than those known, so it must be nearer than the k-th to matter.
+        earlier = sort[:n_earlier]
+        lists.gates[0, :n_earlier] = so_far.neighbour_similarity[earlier, -1] + 1
+        lists.gates[1, :n_earlier] = so_far.outside_similarity[earlier, -1] + 1
     reached = _pass(
         q if in_order else q[sort],
         clips[sort],
@@ -255,9 +266,14 @@ def panel(
     back = slice(0, n) if in_order else np.argsort(sort)
     return Panel(
         n_earlier, n, k, near, most, histograms,
-        lists.nearest[0][back], lists.nearest[1][back], lists.outside[0][back], lists.outside[1][back],
+        *_of_keys(lists.nearest[back]), *_of_keys(lists.outside[back]),
         pairs, similarity, n_near - len(pairs),
     )  # fmt: skip
+
+
+def _of_keys(keys: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Index and similarity; of an empty place NO_NEIGHBOUR, which its lower half is made to be, and NO_SIMILARITY."""
+    return (_INDICES - (keys & _INDICES)).astype(np.uint32).view(np.int32), (keys >> 32).astype(np.int32)
 
 
 def histogram(
@@ -318,7 +334,7 @@ def _pass(
             _sweep(
                 rows, panels, np.array([*blocks[i], *blocks[j]]), begin, n_earlier, n,
                 cells.table, cells.shift, counts[worker], out[worker], *codes,  # noqa: B023
-                *mine.nearest, mine.gates[0], *mine.outside, mine.gates[1], mine.heaps[worker], mine.states[worker],  # noqa: B023
+                mine.nearest, mine.gates[0], mine.outside, mine.gates[1], mine.heaps[worker], mine.states[worker],  # noqa: B023
             )  # fmt: skip
             total[worker] += counts[worker].sum(axis=-1, dtype=np.int64)  # noqa: B023
             counts[worker] = 0  # noqa: B023

@@ -61,6 +61,8 @@ def panel(
     near: int,
     most: int,
     progress: Progress | None = None,
+    *,
+    so_far: Panel | None = None,
 ) -> Panel:
     """The panel; arguments as `similarity.all_pairs` has checked them, `near` as a product."""
     n = len(q)
@@ -84,6 +86,10 @@ def panel(
             most,
         )
         left_out += more
+    if so_far and k:
+        for mine, known in ((everywhere, so_far.neighbour_similarity), (outside, so_far.outside_similarity)):
+            no_nearer = mine[1][:n_earlier] <= known[:, -1:]
+            mine[0][:n_earlier][no_nearer], mine[1][:n_earlier][no_nearer] = NO_NEIGHBOUR, NO_SIMILARITY
     return Panel(
         n_earlier, n, k, near, most, histograms, *everywhere, *outside, pairs, near_similarity, left_out,
     )  # fmt: skip

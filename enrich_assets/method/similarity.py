@@ -68,6 +68,7 @@ def all_pairs(
     neighbours: int = 10,
     near_duplicate: float = 0.98,
     max_near_duplicates: int = 100_000,
+    so_far: Panel | None = None,
     device: str | torch.device | None = None,
     progress: Progress | None = None,
 ) -> Panel:
@@ -76,6 +77,8 @@ def all_pairs(
     embeddings: (n, d) int16 of `to_fixed_point`.   clips, patients: (n,) integer codes; a clip belongs to one patient.
     neighbours: k per frame, over all and outside the own clip.   near_duplicate: cosine from which a pair is listed, at
     most max_near_duplicates of them (the nearest), the rest counted.
+    so_far: the sum of all earlier panels, where it is at hand: then neighbours of earlier frames are listed only where
+    they come before those known, which is all that a sum needs, and a small batch is quicker and its panel smaller.
     Cost: m (n_earlier + m / 2) products for m new frames; memory O(n (d + k)).
     """
     q = checked(embeddings)
@@ -89,12 +92,17 @@ def all_pairs(
         raise ValueError(f"n_earlier must lie in 0..{len(q)}, not {n_earlier}")
     if neighbours < 0 or max_near_duplicates < 0:
         raise ValueError("neighbours and max_near_duplicates must not be negative")
+    if so_far and (so_far.n_earlier, so_far.n, so_far.n_neighbours) != (0, n_earlier, neighbours):
+        raise ValueError(
+            f"so_far must be the sum of all panels up to frame {n_earlier} with {neighbours} neighbours, not of "
+            f"{so_far.n_earlier}..{so_far.n} with {so_far.n_neighbours}"
+        )
     given = q, clip, patient, n_earlier, neighbours, least_product(near_duplicate), max_near_duplicates, progress
     if len(q) <= SMALL:
-        return plain_pairs.panel(*given)
+        return plain_pairs.panel(*given, so_far=so_far)
     from enrich_assets.method import pair_sweep
 
-    return pair_sweep.panel(*given)
+    return pair_sweep.panel(*given, so_far=so_far)
 
 
 def pair_matrix(a: NDArray[np.int16], b: NDArray[np.int16] | None = None) -> NDArray[np.int32]:

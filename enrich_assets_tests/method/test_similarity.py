@@ -1,5 +1,6 @@
 """All pairs: what one pass finds is what a slow count finds, exactly, for any block and thread count."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,8 @@ def test_a_panel_holds_what_a_slow_count_finds(pass_: Any, kind: str, n_earlier:
 def test_the_compiled_pass_equals_the_plain_one(pool: tuple[np.ndarray, ...], data: st.DataObject) -> None:
     q, clips, patients = pool
     given_ = (
-        q, clips.astype(np.int32), patients.astype(np.int32), data.draw(st.integers(0, len(q))), data.draw(st.integers(0, 6)),
+        q, clips.astype(np.int32), patients.astype(np.int32),
+        data.draw(st.integers(0, len(q))), data.draw(st.integers(0, 6)),
         data.draw(st.integers(-(2**25), 2**25)), data.draw(st.integers(0, 200)),
     )  # fmt: skip
     plain = plain_pairs.panel(*given_)
@@ -100,6 +102,23 @@ def test_panels_add_up_to_one_pass_over_everything(pool: tuple[np.ndarray, ...],
     same(whole, sum_panels(panels[::-1]))
     if len(panels) > 1:
         same(whole, sum_panels([sum_panels(panels[:2]), *panels[2:]]))
+
+
+@few
+@given(pools(), st.lists(st.integers(0, 150), max_size=3), st.sampled_from([0, 10**9]))
+def test_panels_add_up_when_each_knows_those_before_it(
+    pool: tuple[np.ndarray, ...], cuts: list[int], small: int
+) -> None:
+    q, clips, patients = pool
+    so_far, settings_ = None, {"neighbours": 3, "near_duplicate": 0.8, "max_near_duplicates": 20}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("enrich_assets.method.similarity.SMALL", small)
+        for begin, end in itertools.pairwise([0, *sorted(min(c, len(q)) for c in cuts), len(q)]):
+            known = {"clips": clips[:end], "patients": patients[:end], "n_earlier": begin, "so_far": so_far}
+            panel = all_pairs(q[:end], **known, **settings_)
+            so_far = panel if so_far is None else sum_panels([so_far, panel])
+    assert so_far is not None
+    same(so_far, all_pairs(q, clips=clips, patients=patients, **settings_))
 
 
 def test_panels_that_do_not_follow_on_one_another_are_refused() -> None:
