@@ -6,7 +6,7 @@ Estimates say that they are. Exact counts stand in `similarity`. No clock of its
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +14,14 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from enrich_assets.method.embedding import checked
+from enrich_assets.method import plain_pairs
+from enrich_assets.method.embedding import checked, to_fixed_point
 from enrich_assets.method.panel import BIN_EDGES, BIN_WIDTH, N_BINS, RELATIONS
+from enrich_assets.method.ranking import SMALL as SMALL_RANKING
+from enrich_assets.method.ranking import rank
+from enrich_assets.method.similarity import SMALL as SMALL_PAIRS
 
-ALL = "all"
+ALL = "all"  # the relation of all pairs
 
 
 def estimate_redundancy(
@@ -33,10 +37,10 @@ def estimate_redundancy(
     """The panel's histograms from pairs drawn at random, one row per relation and bin, with confidence intervals.
 
     embeddings: (n, d) int16.   clips, patients: (n,) codes.   n_samples: pairs drawn with replacement from the
-    panel's. Columns: relation ('all' and the panel's RELATIONS), lower, upper (cosine), pairs (estimated, float),
-    share (of the relation's pairs), is_estimate (True), ci_low, ci_high (of the share; Wilson 1927), sampled (pairs
-    drawn in the bin), sampled_relation, total_pairs (of the panel). The shares over a threshold with their intervals:
-    `estimated_share`.
+    panel's.
+    Columns: relation ('all' and the panel's RELATIONS), lower, upper (cosine), pairs (estimated), share (of the
+    relation's pairs), is_estimate (True), ci_low, ci_high (of the share; Wilson 1927), sampled and sampled_relation
+    (pairs drawn in the bin, in the relation), total_pairs (of the panel).
     """
     q = checked(embeddings)
     clip, patient = np.asarray(clips), np.asarray(patients)
@@ -100,82 +104,81 @@ def wilson(hits: ArrayLike, n: int, level: float = 0.95) -> tuple[NDArray[np.flo
     return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
 
 
-def sum_estimates(tables: Sequence[pd.DataFrame], level: float = 0.95) -> pd.DataFrame:
-    """Estimates of several panels as one, each weighed by its pairs (stratified sampling; normal interval of the sum).
-
-    tables: of `estimate_redundancy`, one per panel; an exact panel may stand among them as `exact_table`. Same columns.
-    """
-    z = float(stats.norm.ppf((1 + level) / 2))
-    first = tables[0]
-    pairs = np.sum([t["pairs"].to_numpy() for t in tables], axis=0)
-    variance = np.zeros(len(first))
-    for t in tables:
-        drawn = t.loc[t["relation"] == ALL, "sampled"].sum()
-        if t["is_estimate"].any() and drawn:
-            # Jeffreys-like half counts keep the variance of an empty or full bin above zero.
-            share = (t["sampled"].to_numpy() + 0.5) / (drawn + 1)
-            variance += t["total_pairs"].to_numpy() ** 2 * share * (1 - share) / drawn
-    of = pd.Series(pairs).groupby(first["relation"].to_numpy()).transform("sum").to_numpy()
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share, half = pairs / of, z * np.sqrt(variance) / of
-    return first[["relation", "lower", "upper"]].assign(
-        pairs=pairs,
-        share=share,
-        is_estimate=any(bool(t["is_estimate"].any()) for t in tables),
-        ci_low=np.clip(share - half, 0, 1),
-        ci_high=np.clip(share + half, 0, 1),
-        sampled=np.sum([t["sampled"].to_numpy() for t in tables], axis=0),
-        sampled_relation=np.sum([t["sampled_relation"].to_numpy() for t in tables], axis=0),
-        total_pairs=np.sum([t["total_pairs"].to_numpy() for t in tables], axis=0),
-    )
-
-
-def exact_table(histograms: NDArray[np.int64]) -> pd.DataFrame:
-    """A panel's histograms in the columns of `estimate_redundancy`, intervals of no width, `is_estimate` False."""
-    total = int(histograms.sum())
-    table = _table(histograms, total, 0.95)
-    return table.assign(is_estimate=False, ci_low=table["share"], ci_high=table["share"])
-
-
 @dataclass(frozen=True)
 class Rates:
-    """What this machine does, measured by `calibrate`."""
+    """What this machine does, measured by `calibrate`: products of 128-dimensional vectors per second.
 
-    pairs_per_second: float  # of an all-pairs pass at 128 dimensions
-    ranking_pairs_per_second: float  # of the ranking's own products
+    NaN where nothing of that size was to be foretold, so nothing was measured.
+    """
+
+    plain_pairs: float  # all pairs of a small pool, by numpy
+    plain_ranking: float  # ranking a small pool
+    compiled: float  # either, of a large one
 
 
 @dataclass(frozen=True)
 class Cost:
-    """A forecast, good within a factor of two."""
+    """A forecast, good within a factor of two on an otherwise idle machine."""
 
     seconds: float
-    bytes: int
-    pairs: int
+    bytes: int  # of memory while it runs
+    pairs: int  # products of two vectors
     is_estimate: bool = True
 
 
-def calibrate(clock: Callable[[], float], *, n: int = 6000, dimensions: int = 128) -> Rates:
-    """Measure this machine for a few hundred milliseconds; clock: seconds, such as time.perf_counter."""
-    from enrich_assets.method.embedding import to_fixed_point
-    from enrich_assets.method.similarity import all_pairs
+def calibrate(clock: Callable[[], float], *, frames: int | None = None) -> Rates:
+    """Measure this machine for some hundred milliseconds (seconds, once, where the large pass was never compiled).
 
-    q = to_fixed_point(np.random.default_rng(0).standard_normal((n, dimensions)))
-    began = clock()
-    all_pairs(q, clips=np.arange(n) // 30, patients=np.arange(n) // 90)
-    rate = n * (n - 1) / 2 / max(clock() - began, 1e-6)
-    return Rates(rate, rate)
+    clock: seconds, such as time.perf_counter.   frames: of the largest pool to be foretold; None: any.
+    """
+    q = to_fixed_point(np.random.default_rng(0).standard_normal((6000, 128)))
+    clips = np.arange(len(q), dtype=np.int32) // 30
+
+    def rate(products: float, work: Callable[[], object]) -> float:
+        work()  # libraries loaded, code compiled, threads awake
+        took = []
+        for _ in range(3):
+            began = clock()
+            work()
+            took.append(clock() - began)
+        return products / max(sorted(took)[1], 1e-9)
+
+    m = 1024
+    plain = rate(math.comb(m, 2), lambda: plain_pairs.panel(q[:m], clips[:m], clips[:m], 0, 10, 15_680_000, 10_000))
+    ranking = rate(200 * m, lambda: rank(q[:m], [], 200))
+    compiled = math.nan
+    if frames is None or frames > SMALL_RANKING:
+        from enrich_assets.method import pair_sweep
+
+        compiled = rate(math.comb(len(q), 2), lambda: pair_sweep.panel(q, clips, clips // 3, 0, 0, 15_680_000, 100_000))
+    return Rates(plain, ranking, compiled)
 
 
 def foretell_pairs(n_new: int, n_all: int, rates: Rates, *, dimensions: int = 128, neighbours: int = 10) -> Cost:
-    """The panel of n_new frames against all n_all (themselves among them)."""
-    n_earlier = n_all - n_new
-    pairs = n_new * n_earlier + n_new * (n_new - 1) // 2
-    seconds = pairs / rates.pairs_per_second * max(dimensions / 128, 0.5)
-    return Cost(seconds, n_all * (4 * dimensions + 16 * neighbours), pairs)
+    """The panel of n_new frames against all n_all, themselves among them; a vector's dimensions, a frame's neighbours."""
+    pairs = n_new * (n_all - n_new) + math.comb(n_new, 2)
+    small = n_all <= SMALL_PAIRS
+    seconds = pairs / (rates.plain_pairs if small else rates.compiled) * _per_product(dimensions)
+    # Vectors as given, as rows and as panels; two lists of neighbours, gathered and returned; codes.
+    room = n_all * (6 * dimensions + 40 * neighbours + 40) + (0 if small else 50_000_000)
+    return Cost(seconds, room, pairs)
 
 
 def foretell_ranking(n: int, budget: int, n_start: int, rates: Rates, *, dimensions: int = 128) -> Cost:
-    """The max rule: every frame against the start set, then each pick against what came before it."""
-    pairs = n * n_start + math.comb(max(budget, 1), 2)
-    return Cost(pairs / rates.ranking_pairs_per_second * max(dimensions / 128, 0.5), n * (4 * dimensions + 16), pairs)
+    """The max rule: `budget` of n frames in order, n_start of them given.
+
+    A large pool is compared with the start set, and then about 0.45 of it with each pick, clip-like or structureless
+    (measured from a fifth to all of 45,000 frames; half of it is what a whole order needs at least).
+    """
+    picks = max(budget - n_start, 0)
+    if n <= SMALL_RANKING:
+        products = n * budget
+        return Cost(products / rates.plain_ranking * _per_product(dimensions), n * (6 * dimensions + 32), products)
+    products = n * n_start + round(0.45 * n * picks)
+    room = n * (4 * dimensions + 32) + budget * (2 * dimensions + 16) + 20_000_000
+    return Cost(products / rates.compiled * _per_product(dimensions), room, products)
+
+
+def _per_product(dimensions: int) -> float:
+    """Time of a product and what is done with it, against 128 dimensions: a third does not depend on them."""
+    return 0.35 + 0.65 * dimensions / 128
