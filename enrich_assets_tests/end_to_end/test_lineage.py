@@ -1,0 +1,120 @@
+"""A number leads back to its files, and a flipped byte anywhere on the way is found and named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from enrich_assets.archive import Archive
+from enrich_assets.cli import main
+from enrich_assets.settings import load_profile
+from enrich_assets.store.receipts import Cell, DamagedStore
+
+CELL = "10|0"
+# One file of every kind of link between an AUC and its source files.
+LINKS = [
+    ("view/enrich/evaluation", CELL, "predictions.parquet"),
+    ("view/enrich/model", CELL, "model.safetensors"),
+    ("view/enrich/subset", CELL, "subset.parquet"),
+    ("view/enrich/ranking", "0", "ranking.parquet"),
+    ("view/similarity", "first", "panel/histograms.npy"),
+    ("view/pool", "first", "pool.parquet"),
+    ("embeddings", "first", "vectors.npy"),
+    ("vae_weights", "", "vae.safetensors"),
+    ("split", "first", "split.parquet"),
+    ("labels", "first", "view.parquet"),
+    ("frames", "first", "view/0000.npy"),
+    ("studies", "first", "rows.parquet"),
+]
+
+
+def opened(home: Path) -> Archive:
+    return Archive(home, load_profile(str(home / "enrich.yaml")))
+
+
+def lineage(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(main, ["lineage", *arguments])
+    return done.exit_code, done.output
+
+
+def flip(path: Path, at: int = -9) -> None:
+    content = bytearray(path.read_bytes())
+    content[at] ^= 4
+    path.write_bytes(bytes(content))
+
+
+def evaluation_id(home: Path) -> str:
+    return str(opened(home).store.receipts.require(Cell("view/enrich/evaluation", CELL)).figures["evaluation_id"])
+
+
+def test_every_chain_of_a_clean_home_holds(small: Path) -> None:
+    code, said = lineage("--all")
+    assert code == 0, said
+    assert "13 evaluations, every link holds" in said
+
+
+def test_one_chain_names_every_link_down_to_the_files(small: Path) -> None:
+    code, said = lineage(evaluation_id(small))
+    assert code == 0
+    for asset, _, _ in LINKS:
+        assert f"  {asset}" in said, asset
+    assert ".dcm" in said or ".png" in said or ".mp4" in said or ".avi" in said
+
+
+@pytest.mark.parametrize(("asset", "partition", "name"), LINKS, ids=[link[0] for link in LINKS])
+def test_a_flipped_byte_is_found_and_named(small: Path, asset: str, partition: str, name: str) -> None:
+    archive = opened(small)
+    receipt = archive.store.receipts.require(Cell(asset, partition))
+    flip(small / "store" / archive.store.path(receipt, name))
+    code, said = lineage(evaluation_id(small))
+    assert code == 1
+    assert f"{name} changed" in said
+
+
+def test_a_flipped_byte_in_a_source_file_is_found(small: Path) -> None:
+    archive = opened(small)
+    path = Path(archive.frame_table()["path"].iloc[0])
+    before = path.read_bytes()
+    try:
+        flip(path, at=len(before) // 2)
+        code, said = lineage("--all")
+    finally:
+        path.write_bytes(before)
+    assert code == 1
+    assert f"{path}: the source file changed" in said
+
+
+def test_a_value_that_does_not_follow_from_its_predictions_is_found(small: Path) -> None:
+    archive = opened(small)
+    receipt = archive.store.receipts.require(Cell("view/enrich/evaluation", CELL))
+    for room in ("history/view/enrich/evaluation/10__0/" + receipt.digest[:16], "receipts/view/enrich/evaluation/10__0"):
+        path = small / "store" / f"{room}.json"
+        told = json.loads(path.read_text())
+        told["figures"]["value"] += 0.01
+        path.write_text(json.dumps(told))
+    code, said = lineage("--all")
+    assert code == 1
+    assert "its predictions give" in said
+
+
+def test_an_unknown_evaluation_is_said_to_be_unknown(small: Path) -> None:
+    code, said = lineage("nonesuch")
+    assert code == 1
+    assert "no evaluation nonesuch" in said
+
+
+def test_a_training_refuses_a_subset_whose_pixels_changed(small: Path) -> None:
+    from enrich_assets.defs.graph import Graph
+
+    archive = opened(small)
+    frames = archive.store.receipts.require(Cell("frames", "first"))
+    path = small / "store" / archive.store.path(frames, "view/0000.npy")
+    content = bytearray(path.read_bytes())
+    content[-4000:] = bytes(4000)
+    content[200:60000] = bytes(59800)
+    path.write_bytes(bytes(content))
+    with pytest.raises(DamagedStore, match="are not those of subset"):
+        Graph(archive.profile).steps["view/all/model"].materialise(archive, "all|0")
