@@ -16,7 +16,9 @@ from enrich_assets.settings import ALL, ArmSettings, Profile, TaskSettings, budg
 from enrich_assets.store.frames import SIMILARITY, digest_column
 from enrich_assets.store.identity import subset_id
 from enrich_assets.store.panels import read_panel, write_matrix, write_panel
-from enrich_assets.store.receipts import MissingArtefact
+from enrich_assets.store.receipts import Cell, MissingArtefact
+
+TEST_TWINS = "no_test_twins"  # the check of near-duplicates across the split
 
 
 def arms(task: TaskSettings) -> dict[str, ArmSettings]:
@@ -66,13 +68,20 @@ def _task_steps(profile: Profile, name: str, task: TaskSettings) -> list[Step]:
         Step(
             key=f"{name}/redundancy",
             partitions=None,
-            inputs=lambda archive, _: per_batch(archive, f"{name}/similarity"),
+            inputs=lambda archive, _: _fitting_panels(archive, name),
             make=lambda work: _redundancy(work, name),
             settings=settings_dict(profile.similarity),
             group=name,
             kinds=("parquet",),
             description="Panels summed: how much of the pool is nearly the same picture. Figure 1.",
             deps=(dep(f"{name}/similarity", every_partition),),
+            checks=(
+                dg.AssetCheckSpec(
+                    TEST_TWINS,
+                    asset=dg.AssetKey([name, "redundancy"]),
+                    description="No frame of a test patient is nearly the same picture as a frame of the pool.",
+                ),
+            ),
             automation=summary(),
         ),
     ]
@@ -226,6 +235,53 @@ def _whole(vectors: np.ndarray, n_pairs: int, panel: Any) -> dg.AssetCheckResult
 # -------------------------------------------------------------------------------------------------------- redundancy
 
 
+def _fitting_panels(archive: Archive, name: str) -> dict[str, str]:
+    """Digests of all panels. Raises MissingArtefact while one still compares with what an earlier batch held before."""
+    for batch in archive.batches:
+        panel = archive.store.receipts.require(Cell(f"{name}/similarity", batch))
+        if panel.inputs != per_batch(archive, f"{name}/pool", "embeddings", upto=batch):
+            raise MissingArtefact(
+                f"{panel.cell} was computed before an earlier batch changed: materialise it again, or run `enrich run`"
+            )
+    return per_batch(archive, f"{name}/similarity")
+
+
+def _test_twins(archive: Archive, name: str, pool: pd.DataFrame) -> dg.AssetCheckResult:
+    """Test frames of the task (all, where none is labelled) whose nearest pool frame is a near-duplicate."""
+    from enrich_assets.method.embedding import SCALE
+    from enrich_assets.method.worklist import greatest_similarity
+
+    settings = archive.profile.similarity
+    frames = archive.frame_table()
+    test = frames[frames["split"] == "test"]
+    labelled = {
+        frame_id
+        for batch in archive.batches
+        for frame_id in archive.store.table(archive.store.receipts.require(Cell("labelled", batch)), name)["frame_id"]
+    }
+    if test["frame_id"].isin(labelled).any():
+        test = test[test["frame_id"].isin(labelled)]
+    most = max(1, settings.max_pairs // max(len(pool), 1))
+    looked = test.iloc[np.linspace(0, len(test) - 1, min(len(test), most)).astype(int)].reset_index(drop=True)
+    nearest, similarity = greatest_similarity(archive.vectors(looked), archive.vectors(pool))
+    twins = np.flatnonzero(similarity >= settings.near_duplicate * SCALE**2)
+    ids = pool["frame_id"].to_numpy()
+    listed = [
+        {"test_frame": frame, "pool_frame": ids[nearest[i]], "similarity": round(similarity[i] / SCALE**2, 4)}
+        for i, frame in zip(twins, looked["frame_id"].iloc[twins], strict=True)
+    ]
+    of = f"{len(looked):,} test frames" + (f" (of {len(test):,}, evenly spaced)" if len(looked) < len(test) else "")
+    said = "; ".join(f"{t['test_frame']} ~ {t['pool_frame']} ({t['similarity']})" for t in listed[:5])
+    return dg.AssetCheckResult(
+        check_name=TEST_TWINS,
+        passed=not listed,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{len(listed):,} of {of} at or above {settings.near_duplicate} to a pool frame"
+        + (f": {said}; scores on them flatter the model" if listed else ""),
+        metadata={"near_duplicates": markdown(pd.DataFrame(listed[:100]))} if listed else {},
+    )
+
+
 def _redundancy(work: Work, name: str) -> Made:
     from enrich_assets.method.cost import estimate_redundancy
     from enrich_assets.method.panel import sum_panels
@@ -277,7 +333,11 @@ def _redundancy(work: Work, name: str) -> Made:
             for relation in table["relation"].unique()
         ]
     )
-    return Made(figures, {"figure_1": picture(png, "figure 1"), "share_of_pairs": markdown(by_relation)})
+    return Made(
+        figures,
+        {"figure_1": picture(png, "figure 1"), "share_of_pairs": markdown(by_relation)},
+        [_test_twins(archive, name, pool)],
+    )
 
 
 def _share_over(table: pd.DataFrame, relation: str, threshold: float) -> float:

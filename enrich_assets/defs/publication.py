@@ -37,6 +37,13 @@ def steps(profile: Profile) -> list[Step]:
             kinds=("duckdb",),
             description="Everything above as tables and views in one DuckDB file, built beside the old one and swapped in.",
             deps=tuple(published),
+            checks=(
+                dg.AssetCheckSpec(
+                    CONFLICTS,
+                    asset=dg.AssetKey("results"),
+                    description="Near-duplicates have the same label.",
+                ),
+            ),
             automation=publication(),
         ),
         Step(
@@ -55,6 +62,7 @@ def steps(profile: Profile) -> list[Step]:
 
 
 _RESULTS = Cell("results")
+CONFLICTS = "labels_agree"  # the check of labels among near-duplicates
 
 
 def _everything(archive: Archive, profile: Profile) -> str:
@@ -74,6 +82,10 @@ def _results(work: Work) -> Made:
     from enrich_assets.store.published import publish
 
     tables = all_tables(work.archive)
+    check = labels_agree(tables.get("near_duplicates", pd.DataFrame()))
+    told = {"asset": "results", "check_name": CONFLICTS, "passed": check.passed}
+    told |= {"severity": check.severity.value, "description": check.description}
+    tables["checks"] = pd.concat([tables["checks"], pd.DataFrame([told])], ignore_index=True)
     counts = publish(tables, str(work.archive.published))
     figures = {f"rows_{name}": count for name, count in counts.items() if count}
     metadata = {
@@ -81,7 +93,24 @@ def _results(work: Work) -> Made:
         "by_budget": markdown(results_table(tables["evaluations"]).round(4)),
         "tables": markdown(pd.DataFrame(sorted(counts.items()), columns=["table", "rows"])),
     }
-    return Made(figures, metadata, digest=digest_of(work.draft.inputs))
+    return Made(figures, metadata, [check], digest=digest_of(work.draft.inputs))
+
+
+def labels_agree(near_duplicates: pd.DataFrame) -> dg.AssetCheckResult:
+    """Whether near-duplicates (columns task, frame_id, other_id, similarity, labels_conflict) have conflicting labels."""
+    pairs = near_duplicates
+    wrong = pairs[pairs["labels_conflict"].eq(True)] if "labels_conflict" in pairs else pairs.head(0)
+    said = "; ".join(
+        f"{r.task}: {r.frame_id} ~ {r.other_id} ({r.similarity:.4f})" for r in wrong.head(5).itertuples(index=False)
+    )
+    return dg.AssetCheckResult(
+        check_name=CONFLICTS,
+        passed=wrong.empty,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{len(wrong):,} of {len(pairs):,} near-duplicate pairs carry different labels"
+        + (f": {said}; look at them, one of each pair is likely wrong" if len(wrong) else ""),
+        metadata={"conflicts": markdown(wrong.head(100))} if len(wrong) else {},
+    )
 
 
 def _report(work: Work) -> Made:

@@ -52,7 +52,7 @@ def look(
     """
     taken: dict[str, str] = state.get("taken", {})
     seen: dict[str, Any] = state.get("seen", {})
-    names = _folders(folder_url)
+    names = folders(folder_url)
     keys = {name: key_of(name) for name in names}
     waiting = [name for name in names if keys[name] not in taken]
     settled = [name for name in names if keys[name] in taken]
@@ -64,7 +64,7 @@ def look(
     for name in [*waiting, *rotation, *changing]:
         key, url = keys[name], f"{folder_url.rstrip('/')}/{name}"
         fingerprint, ready, n_files = examine(url)
-        if not n_files and not ready or taken.get(key) == fingerprint:
+        if (not n_files and not ready) or taken.get(key) == fingerprint:
             continue
         before, since = seen.get(key, (None, now))
         if before != fingerprint:
@@ -96,7 +96,7 @@ def examine(url: str) -> tuple[str, bool, int]:
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16], ready, len(lines)
 
 
-def _folders(folder_url: str) -> list[str]:
+def folders(folder_url: str) -> list[str]:
     """Names of the folders directly below, hidden ones left out, in order."""
     if not addresses.is_folder(folder_url):
         return []

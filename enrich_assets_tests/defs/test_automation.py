@@ -9,6 +9,7 @@ from pathlib import Path
 from unittest import mock
 
 import dagster as dg
+
 from enrich_assets.defs.build import build_definitions
 from enrich_assets.defs.graph import Graph
 from enrich_assets.defs.partitions import BATCH
@@ -54,10 +55,14 @@ class Daemon:
     def tick(self) -> set[tuple[str, str]]:
         # As the daemon does, and the function for tests does not: ask for the batches once a tick, not for each condition.
         known = self.instance.get_dynamic_partitions(BATCH)
-        with mock.patch.object(self.instance, "get_dynamic_partitions", lambda *_, **__: known):
+        with mock.patch.object(self.instance, "get_dynamic_partitions", return_value=known):
             result = dg.evaluate_automation_conditions(DEFINITIONS, self.instance, cursor=self.cursor)
         self.cursor = result.cursor
-        return {(asset, p or "") for asset, step in GRAPH.steps.items() for p in result.get_requested_partitions(step.asset_key)}
+        return {
+            (asset, p or "")
+            for asset, step in GRAPH.steps.items()
+            for p in result.get_requested_partitions(step.asset_key)
+        }
 
     def settle(self, most: int = 12) -> list[set[tuple[str, str]]]:
         """Make whatever is asked for, with new content, until nothing is; what was asked for at each tick."""
@@ -144,5 +149,10 @@ def test_nothing_of_the_training_grid_ever_follows_by_itself() -> None:
     assert by_hand == {
         *ARRIVAL,
         "vae_weights",
-        *(f"{task}/{arm}/{what}" for task in TASKS for arm in ("enrich", "random", "all") for what in ("ranking", "subset", "model", "evaluation")),
+        *(
+            f"{task}/{arm}/{what}"
+            for task in TASKS
+            for arm in ("enrich", "random", "all")
+            for what in ("ranking", "subset", "model", "evaluation")
+        ),
     }
