@@ -145,17 +145,17 @@ class TaskSettings(_Settings):
         return self
 
     @cached_property
-    def model_settings(self) -> ClassifierSettings | SegmenterSettings:
+    def model_settings(self) -> Any:
         """The network's hyper-parameters: the paper's, but for what `training` says."""
         from pydantic import TypeAdapter
 
         kind: Any = ClassifierSettings if self.kind == "classification" else SegmenterSettings
-        allowed = {f for f in kind.__dataclass_fields__}
+        allowed = set(kind.__dataclass_fields__)
         unknown = set(self.training) - allowed
         if unknown:
             raise ValueError(f"training: {sorted(unknown)} unknown; allowed: {sorted(allowed)}")
         try:
-            return TypeAdapter(kind).validate_python(self.training)  # type: ignore[no-any-return]
+            return TypeAdapter(kind).validate_python(self.training)
         except ValidationError as error:
             first = error.errors()[0]
             raise ValueError(f"training.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error

@@ -87,6 +87,8 @@ def test_profiles_that_extend_each_other_are_refused(tmp_path: Path) -> None:
     assert "circle" in refused(tmp_path, "extends: other.yaml\n")
 
 
-@pytest.mark.parametrize(("key", "pool", "frames"), [("120", 1000, 120), ("25%", 1000, 250), ("0.1%", 100, 1), ("all", 7, 7)])
+@pytest.mark.parametrize(
+    ("key", "pool", "frames"), [("120", 1000, 120), ("25%", 1000, 250), ("0.1%", 100, 1), ("all", 7, 7)]
+)
 def test_a_budget_is_a_number_or_a_share(key: str, pool: int, frames: int) -> None:
     assert budget_frames(key, pool) == frames

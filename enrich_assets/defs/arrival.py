@@ -275,7 +275,7 @@ def _window(clip: Clip, crop_to: Any, share: float, cone: np.ndarray | None) -> 
     """Where a view is cut: around the cone, the largest centred square ('none'), or as the profile says."""
     from enrich_assets.method.preprocessing import Box, crop_box
 
-    if crop_to == "cone":
+    if crop_to == "cone" and cone is not None:
         return crop_box(cone, share)
     if crop_to == "none":
         return crop_box(np.ones(clip.frames.shape[1:], bool), 1.0)

@@ -7,9 +7,11 @@ Never: the VAE, rankings, subsets, models and scores; they are trained by schedu
 content (data version) of something it is made from changed, once, and not while that is still being made.
 """
 
+from typing import Any
+
 import dagster as dg
 
-Condition = dg.AutomationCondition[dg.AssetKey]
+Condition = dg.AutomationCondition[Any]
 
 _changed = dg.AutomationCondition.data_version_changed()
 _asked = dg.AutomationCondition.will_be_requested()

@@ -105,7 +105,7 @@ def _comparison(work: Work, name: str) -> Made:
     work.draft.table("comparison", compared)
     work.draft.table("sufficient", sufficient)
     png = curves_png(found.assign(task=name, metric=task.metric), compared.assign(task=name))
-    work.draft.bytes("curves.png", png, note=True)
+    work.draft.write("curves.png", png, note=True)
     means = results_table(found.assign(task=name, metric=task.metric)).round(4)
     figures = {"evaluations": len(found), "n_test": int(found["n_test"].iloc[0])}
     metadata = {

@@ -1,5 +1,6 @@
 """The method's own part of a task: pool, similarity panels, redundancy, rankings, subsets. No label is looked at here."""
 
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -91,7 +92,7 @@ def _task_steps(profile: Profile, name: str, task: TaskSettings) -> list[Step]:
                 key=f"{name}/{arm}/ranking",
                 partitions=seeds(task),
                 inputs=lambda archive, _: per_batch(archive, f"{name}/pool", f"{name}/similarity", "embeddings"),
-                make=lambda work, arm=arm, settings=settings: _ranking(work, name, arm, settings),
+                make=partial(_ranking, name=name, arm=arm, settings=settings),
                 settings=[settings_dict(settings), task.start, list(task.budgets), task.growth],
                 group=name,
                 kinds=("numba", "numpy"),
@@ -103,10 +104,8 @@ def _task_steps(profile: Profile, name: str, task: TaskSettings) -> list[Step]:
             Step(
                 key=f"{name}/{arm}/subset",
                 partitions=grid(task, arm),
-                inputs=lambda archive, cell, arm=arm: digests(
-                    archive, (f"{name}/{arm}/ranking", cell.partition("|")[2])
-                ),
-                make=lambda work, arm=arm: _subset(work, name, arm),
+                inputs=partial(_subset_inputs, name=name, arm=arm),
+                make=partial(_subset, name=name, arm=arm),
                 settings=None,
                 group=name,
                 kinds=("parquet",),
@@ -326,7 +325,7 @@ def _redundancy(work: Work, name: str) -> Made:
         "is_estimate": bool(table["is_estimate"].any()),
     }
     png = redundancy_png(table.assign(task=name, batch=""))
-    work.draft.bytes("redundancy.png", png, note=True)
+    work.draft.write("redundancy.png", png, note=True)
     by_relation = pd.DataFrame(
         [
             {"relation": relation, **{f"> {k}": f"{_share_over(table, relation, k):.2%}" for k in (0.5, 0.7, 0.9)}}
@@ -426,10 +425,14 @@ def _bought(work: Work, pool: pd.DataFrame) -> np.ndarray | None:
     same = order.merge(pool[["frame_id", "pixel_digest"]], on=["frame_id", "pixel_digest"])
     if order.empty or len(same) < len(order):
         return None
-    return position.loc[order["frame_id"]].to_numpy()  # type: ignore[no-any-return]
+    return position.loc[order["frame_id"]].to_numpy()
 
 
 # ------------------------------------------------------------------------------------------------------------ subset
+
+
+def _subset_inputs(archive: Archive, cell: str, name: str, arm: str) -> dict[str, str]:
+    return digests(archive, (f"{name}/{arm}/ranking", cell.partition("|")[2]))
 
 
 def _subset(work: Work, name: str, arm: str) -> Made:

@@ -109,8 +109,8 @@ def _vae(work: Work) -> Made:
     work.draft.table("history", history, note=True)
     shown = frames[:: max(1, len(frames) // 10)][:10]
     rebuilt = np.rint(255 * reconstruct(trained.weights, shown, settings)).astype(np.uint8)
-    work.draft.bytes("reconstructions.png", reconstructions_png(shown, rebuilt), note=True)
-    work.draft.bytes("curves.png", vae_curves_png(history), note=True)
+    work.draft.write("reconstructions.png", reconstructions_png(shown, rebuilt), note=True)
+    work.draft.write("curves.png", vae_curves_png(history), note=True)
     means = embed(trained.weights, frames, settings)
     work.draft.scratch(CHECKPOINT, None)
     figures = {
@@ -161,7 +161,7 @@ def picture(png: bytes, title: str) -> dg.MarkdownMetadataValue:
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)  # type: ignore[no-any-return]
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 # -------------------------------------------------------------------------------------------------------- embeddings

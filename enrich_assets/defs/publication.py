@@ -129,7 +129,7 @@ def _report(work: Work) -> Made:
         meta=_meta(archive),
     )
     content = page.encode()
-    work.draft.bytes("report.html", content)
+    work.draft.write("report.html", content)
     Folder(str(archive.home)).write(archive.report.name, content)
     return Made({"kilobytes": len(content) // 1000}, {"file": dg.MetadataValue.path(str(archive.report))})
 
@@ -166,7 +166,7 @@ def _meta(archive: Archive) -> dict[str, object]:
     if vae is not None:
         meta["vae_health"] = {k: v for k, v in vae.figures.items() if k not in ("mean_embedding", "checks")}
         meta["vae_history"] = archive.store.table(vae, "history")
-        meta["vae_reconstructions"] = archive.store.bytes(vae, "reconstructions.png")
+        meta["vae_reconstructions"] = archive.store.read(vae, "reconstructions.png")
     tasks = archive.profile.tasks
     meta["tasks"] = list(tasks)
     meta["seconds_per_label"] = {name: task.label_seconds for name, task in tasks.items()}

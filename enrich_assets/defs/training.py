@@ -234,7 +234,7 @@ def _evaluation(work: Work, name: str, arm: str) -> Made:
         "train_seconds": model.figures["seconds"],
     }
     for title, png in pictures.items():
-        work.draft.bytes(title, png, note=True)
+        work.draft.write(title, png, note=True)
     recorded = _record(work, name, arm, figures, history)
     figures |= {"mlflow_run_id": recorded.run_id, "mlflow_model_id": recorded.model_id}
     metadata: dict[str, Any] = {task.metric: float(value), "interval": f"{low:.3f} to {high:.3f} (95 %, over patients)"}
@@ -352,7 +352,9 @@ def _record(work: Work, name: str, arm: str, figures: dict[str, Any], history: p
     with contextlib.ExitStack() as files:
         weights = files.enter_context(archive.store.folder.local_copy(archive.store.path(model, "model.safetensors")))
         pictures = {
-            title.removesuffix(".png"): files.enter_context(archive.store.folder.local_copy(f"{work.draft.folder}/{title}"))
+            title.removesuffix(".png"): files.enter_context(
+                archive.store.folder.local_copy(f"{work.draft.folder}/{title}")
+            )
             for title in work.draft.notes
             if title.endswith(".png")
         }

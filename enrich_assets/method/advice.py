@@ -161,10 +161,7 @@ def _sentence(
 ) -> str:  # fmt: skip
     known = math.isfinite(low)
     interval = f" (95 % interval {low:.4f} to {high:.4f})" if known else " (no interval: too few runs)"
-    said = (
-        f"Estimate: the next {next_n:,} labels after {now:,} add {gain:.4f} {metric}{interval}; "
-        f"margin {margin:g}."
-    )
+    said = f"Estimate: the next {next_n:,} labels after {now:,} add {gain:.4f} {metric}{interval}; margin {margin:g}."
     if stop and certain:
         verdict = "Stop: even the optimistic end lies below the margin."
     elif stop:

@@ -144,9 +144,7 @@ def _runs(evaluations: pd.DataFrame) -> tuple[Runs, dict[tuple[str, int], int]]:
     twice = evaluations.duplicated(["arm", "budget", "seed"])
     if twice.any():
         row = evaluations[twice].iloc[0]
-        raise ValueError(
-            f"{row.arm}, budget {row.budget}, seed {row.seed} stands twice: pass current rows of one task"
-        )
+        raise ValueError(f"{row.arm}, budget {row.budget}, seed {row.seed} stands twice: pass current rows of one task")
     values: Runs = {}
     missing: dict[tuple[str, int], int] = {}
     for (arm, budget), group in evaluations.sort_values("seed").groupby(["arm", "budget"], sort=True):
@@ -319,8 +317,7 @@ def _table(
     rows: list[dict[str, object]], columns: Sequence[str], *, integers: Sequence[str],
     booleans: Sequence[str], texts: Sequence[str],
 ) -> pd.DataFrame:  # fmt: skip
-    """A plain table with the same column types whether or not it has rows (missing integers stay integers).
-    """
+    """A plain table with the same column types whether or not it has rows (missing integers stay integers)."""
     table = pd.DataFrame(rows, columns=list(columns))
     for column in columns:
         kind = (

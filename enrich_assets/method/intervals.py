@@ -18,8 +18,7 @@ from scipy import optimize, stats
 
 @dataclass(frozen=True)
 class Interval:
-    """A value and its interval at `level`; bounds are NaN where no interval can be had. `method` names how.
-    """
+    """A value and its interval at `level`; bounds are NaN where no interval can be had. `method` names how."""
 
     value: float
     low: float
@@ -102,9 +101,7 @@ def auc_interval(
         return Interval(value, math.nan, math.nan, level, "bootstrap over patients", n_patients)
     weights = _draws(n_patients, n_boot, seed)
     with np.errstate(invalid="ignore", divide="ignore"):
-        of_class = [
-            ((weights @ wins) * weights).sum(axis=1) / ((weights @ p) * (weights @ n)) for wins, p, n in parts
-        ]
+        of_class = [((weights @ wins) * weights).sum(axis=1) / ((weights @ p) * (weights @ n)) for wins, p, n in parts]
     drawn = np.mean(of_class, axis=0)
     drawn = drawn[np.isfinite(drawn)]
     if value in (0.0, 1.0) or len(drawn) < n_boot // 10:

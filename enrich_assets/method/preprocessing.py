@@ -140,9 +140,7 @@ def crop(frames: NDArray, box: Box) -> NDArray:
     return frames[..., box.top : box.top + box.side, box.left : box.left + box.side]
 
 
-def prepare(
-    frames: NDArray[np.uint8], crop_to: Crop, share: float, side: int
-) -> tuple[NDArray[np.uint8], Box]:
+def prepare(frames: NDArray[np.uint8], crop_to: Crop, share: float, side: int) -> tuple[NDArray[np.uint8], Box]:
     """One clip cropped and resized for a model; one window for all its frames.
 
     frames: (n, h, w) uint8. crop_to: 'cone' (window of `share` of the shorter side, centred on the cone),

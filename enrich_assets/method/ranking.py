@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int, dict[str, float]], None]
 NOT_COMPARED = -2 * EXACT  # `Ranking.similarity_to_chosen` of frames that nothing was compared with
 SMALL = 2000  # frames up to which the plain rule is quicker than loading the compiled one
+_BLOCK = 2048
 _TAKEN = 2 * EXACT  # greater than any product: a chosen frame is never the least similar
 
 
@@ -111,6 +112,19 @@ def _plainly(
     if progress:
         progress(budget, budget, {})
     return order, similarity
+
+
+def similarity_to_earlier(q: NDArray[np.int16], order: NDArray[np.int64], first: int) -> NDArray[np.int64]:
+    """Greatest product of each frame of any order with those before it, from place `first` on; NOT_COMPARED before."""
+    x = q[order].astype(np.float32)
+    greatest = np.full(len(x), NOT_COMPARED, np.int64)
+    for at in range(first, len(x), _BLOCK):
+        mine = x[at : at + _BLOCK]
+        among = np.where(np.tri(len(mine), k=-1, dtype=bool), mine @ mine.T, np.float32(NOT_COMPARED)).max(axis=1)
+        for begin in range(0, at, _BLOCK):
+            among = np.maximum(among, (mine @ x[begin : min(begin + _BLOCK, at)].T).max(axis=1))
+        greatest[at : at + _BLOCK] = among
+    return greatest
 
 
 def rank_by_max_similarity_matrix(similarity: ArrayLike, start: ArrayLike, budget: int) -> NDArray[np.int64]:

@@ -16,7 +16,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from enrich_assets.method.embedding import checked
 from enrich_assets.method.measures import SSIM_UNIT, pixel_embeddings, ssim_matrix
-from enrich_assets.method.ranking import NOT_COMPARED, Ranking, checked_start, rank, rank_by_max_similarity_matrix
+from enrich_assets.method.ranking import (
+    NOT_COMPARED,
+    Ranking,
+    checked_start,
+    rank,
+    rank_by_max_similarity_matrix,
+    similarity_to_earlier,
+)
 from enrich_assets.method.similarity import all_pairs
 
 if TYPE_CHECKING:
@@ -107,16 +114,15 @@ def rank_matrix(rule: Rule, similarity: NDArray[np.int32], start: ArrayLike, bud
     else:
         index = np.broadcast_to(np.arange(n), (n, n))
         order = _facility_location(index, similarity.astype(np.int64), checked_start(start, budget, n), budget)
-    return Ranking(order, _to_earlier(lambda i, before: similarity[i, before], order, start), SSIM_UNIT)
+    return Ranking(order, _to_earlier(similarity, order, np.asarray(start).size), SSIM_UNIT)
 
 
-def _to_earlier(
-    products: Callable[[int, NDArray[np.int64]], NDArray[np.generic]], order: NDArray[np.int64], start: ArrayLike
-) -> NDArray[np.int64]:
-    """Greatest similarity of each frame of the order to those before it."""
-    m = len(np.asarray(start))
-    greatest = [products(int(order[at]), order[:at]).max() if at else NOT_COMPARED for at in range(m, len(order))]
-    return np.array([NOT_COMPARED] * m + greatest, np.int64)
+def _to_earlier(similarity: NDArray[np.int32], order: NDArray[np.int64], first: int) -> NDArray[np.int64]:
+    """Greatest similarity of each frame of the order to those before it, from place `first` on."""
+    greatest = np.full(len(order), NOT_COMPARED, np.int64)
+    for at in range(max(first, 1), len(order)):
+        greatest[at] = similarity[order[at], order[:at]].max()
+    return greatest
 
 
 def rank_by_mean_similarity(
@@ -179,8 +185,7 @@ def rank_by_facility_location(
     order = _facility_location(index, similarity, chosen, budget)
     if len(order) < budget:
         order = rank(q, order, budget, device=device).order
-    x = q.astype(np.float32)
-    return Ranking(order, _to_earlier(lambda i, before: (x[before] @ x[i]).astype(np.int64), order, chosen))
+    return Ranking(order, similarity_to_earlier(q, order, len(chosen)))
 
 
 def _facility_location(

@@ -75,10 +75,9 @@ def bootstrap_difference(
     if len(x) < 2 or len(y) < 2:
         return math.nan, math.nan
     rng = np.random.default_rng(seed)
-    resampled = (
-        x[rng.integers(len(x), size=(n_boot, len(x)))].mean(axis=1)
-        - y[rng.integers(len(y), size=(n_boot, len(y)))].mean(axis=1)
-    )
+    resampled = x[rng.integers(len(x), size=(n_boot, len(x)))].mean(axis=1) - y[
+        rng.integers(len(y), size=(n_boot, len(y)))
+    ].mean(axis=1)
     plug_in = math.sqrt(x.var() / len(x) + y.var() / len(y))
     error, freedom = welch(x, y)
     if error == 0:

@@ -49,4 +49,4 @@ class Annotations:
     def mask(self, entry: str, row: int) -> np.ndarray:
         """The mask of a row of an entry: (h, w) uint8 class indices."""
         with np.load(io.BytesIO(self.folder.read(f"annotations/{entry}.npz")), allow_pickle=False) as masks:
-            return masks[f"arr_{row}"]  # type: ignore[no-any-return]
+            return masks[f"arr_{row}"]

@@ -27,7 +27,7 @@ class Draft:
         self._files: dict[str, str] = {}
         self._notes: dict[str, str] = {}
 
-    def bytes(self, name: str, content: bytes, *, note: bool = False) -> None:
+    def write(self, name: str, content: bytes, *, note: bool = False) -> None:
         """Write a file. A `note` lies beside the content and does not count into the digest."""
         self.store.folder.write(f"{self.folder}/{name}", content)
         (self._notes if note else self._files)[name] = hashlib.sha256(content).hexdigest()
@@ -35,12 +35,12 @@ class Draft:
     def array(self, name: str, array: np.ndarray, *, note: bool = False) -> None:
         buffer = io.BytesIO()
         np.save(buffer, np.asarray(array, order="C"), allow_pickle=False)
-        self.bytes(f"{name}.npy", buffer.getvalue(), note=note)
+        self.write(f"{name}.npy", buffer.getvalue(), note=note)
 
     def table(self, name: str, table: pd.DataFrame, *, note: bool = False) -> None:
         buffer = io.BytesIO()
         table.to_parquet(buffer, index=False, compression="zstd")
-        self.bytes(f"{name}.parquet", buffer.getvalue(), note=note)
+        self.write(f"{name}.parquet", buffer.getvalue(), note=note)
 
     def weights(self, name: str, tensors: Mapping[str, Any], *, note: bool = False) -> None:
         """`tensors`: name -> torch tensor or NumPy array."""
@@ -49,7 +49,7 @@ class Draft:
         arrays = {
             k: np.ascontiguousarray(t.detach().cpu().numpy() if hasattr(t, "detach") else t) for k, t in tensors.items()
         }
-        self.bytes(f"{name}.safetensors", save(arrays), note=note)
+        self.write(f"{name}.safetensors", save(arrays), note=note)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -118,7 +118,7 @@ class Store:
     def path(self, receipt: Receipt, name: str) -> str:
         return f"artefacts/{receipt.folder}/{name}"
 
-    def bytes(self, receipt: Receipt, name: str) -> bytes:
+    def read(self, receipt: Receipt, name: str) -> bytes:
         """Raises DamagedStore, naming the file, when it is gone."""
         try:
             return self.folder.read(self.path(receipt, name))
@@ -133,19 +133,19 @@ class Store:
         local = self.folder.local_path(self.path(receipt, f"{name}.npy"))
         if local is not None:
             try:
-                return np.load(local, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+                return np.load(local, mmap_mode="r", allow_pickle=False)
             except FileNotFoundError:
                 pass  # said properly below
-        return np.load(io.BytesIO(self.bytes(receipt, f"{name}.npy")), allow_pickle=False)  # type: ignore[no-any-return]
+        return np.load(io.BytesIO(self.read(receipt, f"{name}.npy")), allow_pickle=False)
 
     def table(self, receipt: Receipt, name: str) -> pd.DataFrame:
-        return pd.read_parquet(io.BytesIO(self.bytes(receipt, f"{name}.parquet")))
+        return pd.read_parquet(io.BytesIO(self.read(receipt, f"{name}.parquet")))
 
     def weights(self, receipt: Receipt, name: str, *, verify: bool = True) -> dict[str, np.ndarray]:
         """Tensors of a safetensors file, checked against the receipt before use. Raises DamagedStore."""
         from safetensors.numpy import load
 
-        content = self.bytes(receipt, f"{name}.safetensors")
+        content = self.read(receipt, f"{name}.safetensors")
         wanted = receipt.files.get(f"{name}.safetensors") or receipt.notes.get(f"{name}.safetensors")
         if verify and hashlib.sha256(content).hexdigest() != wanted:
             raise DamagedStore(

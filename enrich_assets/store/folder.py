@@ -63,7 +63,7 @@ class Folder:
 
     def read(self, name: str) -> bytes:
         """Raises FileNotFoundError when there is no such file."""
-        return self.fs.cat_file(self.path(name))  # type: ignore[no-any-return]
+        return self.fs.cat_file(self.path(name))
 
     def write(self, name: str, content: bytes) -> None:
         """Write beside, then rename: the name holds either what it held before or all of `content`."""

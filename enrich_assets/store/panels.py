@@ -58,7 +58,7 @@ def relation_of(
     """How each pair of frames is related, in words."""
     names = np.array(RELATIONS, dtype=object)
     same_patient = np.where(patients[one] == patients[other], 1, 2)
-    return names[np.where(clips[one] == clips[other], 0, same_patient)]  # type: ignore[no-any-return]
+    return names[np.where(clips[one] == clips[other], 0, same_patient)]
 
 
 def neighbour_table(
@@ -126,7 +126,7 @@ def write_matrix(draft: Draft, embeddings: NDArray[np.int16], n_earlier: int, dt
 
     def flush() -> None:
         for name in sorted(set(memory._store_dict) - written):
-            draft.bytes(f"{MATRIX}/{name}", memory._store_dict[name].to_bytes())
+            draft.write(f"{MATRIX}/{name}", memory._store_dict[name].to_bytes())
             written.add(name)
             if name != "zarr.json":
                 del memory._store_dict[name]

@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from enrich_assets.store.folder import Folder
 
-
 NOT_MADE_YET = "has not been materialised yet: run `enrich run`, or materialise it in the UI"
 
 

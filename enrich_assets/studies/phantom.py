@@ -263,9 +263,7 @@ def _write_clip(home: Path, study: StudyPlan, number: int, clip: ClipPlan) -> li
     return [row(None), *(row(index, mask) for index, mask in sorted(named.items()))]
 
 
-def draw_clip(
-    study: StudyPlan, clip: ClipPlan
-) -> tuple[NDArray[np.uint8], list[str], dict[int, NDArray[np.uint8]]]:
+def draw_clip(study: StudyPlan, clip: ClipPlan) -> tuple[NDArray[np.uint8], list[str], dict[int, NDArray[np.uint8]]]:
     """Frames (n, HEIGHT, WIDTH) uint8, the view of each, and masks of some target frames by frame index."""
     rng = np.random.default_rng(clip.seed)
     scanner = Scanner(study.sector, clip.setting, clip.seed)

@@ -226,5 +226,3 @@ class Scanner:
 def blend(first: NDArray[np.uint8], second: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
     """A slice between two planes: the beam is thick and shows some of both. share: of the second."""
     return cv2.addWeighted(first, 1 - share, second, share, 0).astype(np.uint8)
-
-

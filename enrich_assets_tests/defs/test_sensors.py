@@ -256,8 +256,13 @@ def test_the_sensor_as_dagster_evaluates_it(world: World) -> None:
     definitions = build_definitions(world.archive.profile, ArchiveResource.of(world.archive))
     sensor = definitions.get_sensor_def("incoming")
     instance = dg.DagsterInstance.local_temp(str(world.home))  # one with tables, as the daemon has
-    context = dg.build_sensor_context(
-        instance=instance,
+    context = dg.SensorEvaluationContext(
+        instance_ref=instance.get_ref(),
+        last_tick_completion_time=None,
+        last_run_key=None,
+        cursor=None,
+        log_key=None,
+        repository_name=None,
         repository_def=definitions.get_repository_def(),
         resources={"archive": ArchiveResource.of(world.archive)},
     )

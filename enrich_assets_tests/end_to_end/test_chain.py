@@ -63,7 +63,9 @@ def test_subsets_of_a_seed_are_nested(archive: Archive) -> None:
 
 def test_both_arms_start_from_the_same_random_frames(archive: Archive) -> None:
     first = [
-        list(archive.store.table(archive.store.receipts.require(Cell(f"view/{arm}/ranking", "0")), "ranking")["frame_id"])[:6]
+        list(
+            archive.store.table(archive.store.receipts.require(Cell(f"view/{arm}/ranking", "0")), "ranking")["frame_id"]
+        )[:6]
         for arm in ("enrich", "random")
     ]
     assert first[0] == first[1]

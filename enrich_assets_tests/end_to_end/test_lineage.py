@@ -90,7 +90,10 @@ def test_a_flipped_byte_in_a_source_file_is_found(small: Path) -> None:
 def test_a_value_that_does_not_follow_from_its_predictions_is_found(small: Path) -> None:
     archive = opened(small)
     receipt = archive.store.receipts.require(Cell("view/enrich/evaluation", CELL))
-    for room in ("history/view/enrich/evaluation/10__0/" + receipt.digest[:16], "receipts/view/enrich/evaluation/10__0"):
+    for room in (
+        "history/view/enrich/evaluation/10__0/" + receipt.digest[:16],
+        "receipts/view/enrich/evaluation/10__0",
+    ):
         path = small / "store" / f"{room}.json"
         told = json.loads(path.read_text())
         told["figures"]["value"] += 0.01

@@ -43,7 +43,9 @@ def test_lung_clips_go_from_files_to_auc(run: Run) -> None:
     assert frames["clip_id"].nunique() == 83
     assert frames["patient_id"].nunique() == 32
     assert frames.groupby("patient_id")["split"].nunique().max() == 1
-    scores = query(str(archive.published), "SELECT arm, count(*) n, min(value) low, max(value) high FROM evaluations GROUP BY arm")
+    scores = query(
+        str(archive.published), "SELECT arm, count(*) n, min(value) low, max(value) high FROM evaluations GROUP BY arm"
+    )
     assert dict(zip(scores["arm"], scores["n"], strict=True)) == {"enrich": 4, "random": 4, "all": 2}
     assert scores["low"].min() >= 0
     assert scores["high"].max() <= 1
@@ -55,7 +57,9 @@ def test_cine_slices_go_from_masks_to_jaccard(run: Run) -> None:
     assert not outcome.failed
     assert not outcome.blocked
     assert len(archive.labels("masks")) == 1336
-    scores = query(str(archive.published), "SELECT max(value) best, count(*) n FROM evaluations WHERE metric = 'jaccard'")
+    scores = query(
+        str(archive.published), "SELECT max(value) best, count(*) n FROM evaluations WHERE metric = 'jaccard'"
+    )
     assert scores["n"].item() == 5
     assert scores["best"].item() > 0.2
 

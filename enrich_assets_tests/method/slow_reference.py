@@ -43,7 +43,9 @@ def by_relation(q: NDArray[np.int16], clips: NDArray, patients: NDArray, n_earli
     return found
 
 
-def neighbours(q: NDArray[np.int16], k: int, n_earlier: int, clips: NDArray | None = None) -> list[list[tuple[int, int]]]:
+def neighbours(
+    q: NDArray[np.int16], k: int, n_earlier: int, clips: NDArray | None = None
+) -> list[list[tuple[int, int]]]:
     """Of each frame the k best (neighbour, product) among the panel's pairs; with `clips`, outside its own."""
     s = products(q)
     found = []

@@ -100,9 +100,7 @@ def test_a_picture_without_a_cone_counts_whole(picture: str) -> None:
     assert cone_mask(frames).all()
 
 
-@pytest.mark.parametrize(
-    "frames", [np.zeros((3, 4), np.uint8), np.zeros((0, 4, 4), np.uint8), np.zeros((1, 4, 4))]
-)
+@pytest.mark.parametrize("frames", [np.zeros((3, 4), np.uint8), np.zeros((0, 4, 4), np.uint8), np.zeros((1, 4, 4))])
 def test_what_is_no_clip_is_refused(frames: np.ndarray) -> None:
     with pytest.raises(ValueError, match="uint8"):
         cone_mask(frames)

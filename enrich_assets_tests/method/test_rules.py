@@ -10,7 +10,7 @@ from skimage.metrics import structural_similarity
 
 from enrich_assets.method.embedding import to_cosine
 from enrich_assets.method.measures import MAX_SSIM_FRAMES, SSIM_UNIT, pixel_embeddings, ssim_matrix
-from enrich_assets.method.ranking import NOT_COMPARED, rank_by_max_similarity_matrix
+from enrich_assets.method.ranking import NOT_COMPARED, rank_by_max_similarity_matrix, similarity_to_earlier
 from enrich_assets.method.rules import (
     random_order,
     rank_by_facility_location,
@@ -81,6 +81,14 @@ def test_facility_location_over_few_neighbours_serves_those_alone() -> None:
             near[i, j] = near[j, i] = s[i, j]
     found = rank_by_facility_location(q, [10], 12, neighbours=5)
     assert found.order.tolist() == greatest_gain(near, [10], 12)
+
+
+def test_similarity_to_earlier_frames_of_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("enrich_assets.method.ranking._BLOCK", 7)
+    q, order = slow.pool("clips", 40, 8, 0), np.random.default_rng(0).permutation(40)
+    s = slow.products(q)
+    known = [s[order[t], order[:t]].max() for t in range(5, 40)]
+    assert similarity_to_earlier(q, order, 5).tolist() == [*[NOT_COMPARED] * 5, *known]
 
 
 def test_chance_is_a_hash_of_seed_and_frame_and_growth_never_reshuffles() -> None:

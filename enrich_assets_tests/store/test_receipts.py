@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,23 +11,23 @@ import pytest
 
 from enrich_assets.store.artefacts import Store
 from enrich_assets.store.folder import Folder
-from enrich_assets.store.receipts import Cell, DamagedStore, MissingArtefact
+from enrich_assets.store.receipts import Cell, DamagedStore, MissingArtefact, Receipt
 
 CELL = Cell("view/enrich/model", "25%|3")
 
 
 @pytest.fixture(params=["local", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """A store in a local folder, and one in memory: nothing may depend on which."""
-    yield Store(str(tmp_path / "store") if request.param == "local" else f"memory://{uuid.uuid4().hex}")
+    return Store(str(tmp_path / "store") if request.param == "local" else f"memory://{uuid.uuid4().hex}")
 
 
-def made(store: Store, value: int, **figures: object):  # noqa: ANN201
+def made(store: Store, value: int, **figures: object) -> Receipt:
     draft = store.draft(CELL, settings="s", inputs={"up": "1"})
     draft.array("numbers", np.full(5, value))
     draft.table("rows", pd.DataFrame({"frame_id": ["a/b/0"], "value": [value]}))
     draft.weights("model", {"w": np.full((2, 2), value, np.float32)})
-    draft.bytes("note.txt", b"seconds differ", note=True)
+    draft.write("note.txt", b"seconds differ", note=True)
     return draft.commit(**figures)
 
 
@@ -59,7 +58,7 @@ def test_notes_do_not_count_into_the_digest(store: Store) -> None:
     draft.array("numbers", np.full(5, 1))
     draft.table("rows", pd.DataFrame({"frame_id": ["a/b/0"], "value": [1]}))
     draft.weights("model", {"w": np.full((2, 2), 1, np.float32)})
-    draft.bytes("note.txt", b"other seconds", note=True)
+    draft.write("note.txt", b"other seconds", note=True)
     assert draft.commit().digest == first.digest
 
 
@@ -95,7 +94,7 @@ def test_a_file_that_is_gone_is_named(store: Store) -> None:
     receipt = made(store, 1)
     store.folder.remove(store.path(receipt, "rows.parquet"))
     assert store.damaged(receipt) == {"rows.parquet": "gone"}
-    with pytest.raises(DamagedStore, match="rows.parquet is gone"):
+    with pytest.raises(DamagedStore, match=r"rows\.parquet is gone"):
         store.table(receipt, "rows")
 
 
