@@ -56,6 +56,8 @@ def rank_with_quotas(
     Each pick is the admissible frame whose greatest similarity to all labelled and picked ones is least, lower index on
     ties. With nothing labelled the first pick is the frame of least similarity to the mean of all: the oddest one.
     """
+    if not len(embeddings):
+        return np.empty(0, np.int64)
     free = np.ones(len(embeddings), bool)
     free[labelled] = False
     vectors = embeddings.astype(np.float32)
@@ -68,9 +70,7 @@ def rank_with_quotas(
             guessed = known[nearest]
             counts = {c: int((known == c).sum()) for c in sorted(set(known), key=str)}
     else:
-        centre = (
-            np.round(embeddings.mean(axis=0, dtype=np.float64)).astype(np.int64) if len(embeddings) else np.zeros(0)
-        )
+        centre = np.round(embeddings.mean(axis=0, dtype=np.float64)).astype(np.int64)
         greatest = embeddings.astype(np.int64) @ centre
     first_is_oddest = not len(labelled)
     used_patient: dict[int, int] = {}
