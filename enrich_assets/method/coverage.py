@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from enrich_assets.method.accelerator import accelerator_for
 from enrich_assets.method.embedding import EXACT, checked, to_cosine
 from enrich_assets.method.ranking import checked_start
 
@@ -39,8 +40,8 @@ class Coverage:
         return {q: float(np.quantile(cosines, q)) if len(cosines) else float("nan") for q in at}
 
 
-def coverage(embeddings: NDArray[np.int16], chosen: ArrayLike, *, device: str | torch.device | None = None) -> Coverage:
-    """The nearest chosen frame of every left-out one.
+def coverage(embeddings: NDArray[np.int16], chosen: ArrayLike) -> Coverage:
+    """The nearest chosen frame of every left-out one (on the CPU; `coverage_at` for many frames and budgets).
 
     embeddings: (n, d) int16 of `to_fixed_point`.   chosen: (k,) distinct indices, at least one.
     """
@@ -81,29 +82,39 @@ def coverage_at(
     found: dict[int, NDArray[np.float64]] = {}
     for before, size in zip([0, *sizes], sizes, strict=False):
         left[ranked[before:size]] = False
-        _raise(greatest, q, ranked, before, size, left)
+        _raise(greatest, q, ranked[before:size], np.flatnonzero(left), device)
         found[size] = to_cosine(greatest[left])
     return found
 
 
 def _raise(
-    greatest: NDArray[np.int32], q: NDArray[np.int16], ranked: NDArray[np.int64], before: int, size: int,
-    left: NDArray[np.bool_],
-) -> None:  # fmt: skip
-    """Raise the left-out frames' greatest products by those with ranked[before:size]."""
-    frames = np.flatnonzero(left)
-    if len(frames) * (size - before) > WORTH_COMPILING:
+    best: NDArray[np.int32],
+    q: NDArray[np.int16],
+    chosen: NDArray[np.int64],
+    frames: NDArray[np.int64],
+    device: str | torch.device | None,
+) -> None:
+    """Raise best[frames] to their greatest product with any of the chosen."""
+    if accelerator := accelerator_for(len(q), device):
+        import torch
+
+        from enrich_assets.method.device_ranking import greatest
+
+        mine, others = (torch.from_numpy(q[part]).to(accelerator).float() for part in (frames, chosen))
+        best[frames] = np.maximum(best[frames], greatest(mine, others).int().cpu().numpy())
+        return
+    if len(frames) * len(chosen) > WORTH_COMPILING:
         from enrich_assets.method.lazy_ranking import TAKEN, Catching
         from enrich_assets.method.threads import n_threads
         from enrich_assets.method.tiles import as_rows
 
-        chosen = as_rows(q[ranked[before:size]])
-        with Catching(as_rows(q), greatest, np.zeros(len(q), np.int64), chosen, n_threads()) as catching:
-            catching.up(frames, size - before, TAKEN)
+        seen = np.zeros(len(q), np.int64)
+        with Catching(as_rows(q), best, seen, as_rows(q[chosen]), n_threads()) as catching:
+            catching.up(frames, len(chosen), TAKEN)
         return
     for row in range(0, len(frames), BLOCK):
-        mine = frames[row : row + BLOCK]
-        x = q[mine].astype(np.float32)
-        for at in range(before, size, BLOCK):
-            fresh = q[ranked[at : min(at + BLOCK, size)]].astype(np.float32)
-            greatest[mine] = np.maximum(greatest[mine], (x @ fresh.T).max(axis=1).astype(np.int32))
+        part = frames[row : row + BLOCK]
+        x = q[part].astype(np.float32)
+        for at in range(0, len(chosen), BLOCK):
+            among = (x @ q[chosen[at : at + BLOCK]].astype(np.float32).T).max(axis=1)
+            best[part] = np.maximum(best[part], among.astype(np.int32))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from enrich_assets.method.accelerator import accelerator_for
 from enrich_assets.method.embedding import EXACT, SCALE, checked, to_cosine
 
 if TYPE_CHECKING:
@@ -72,10 +73,15 @@ def rank(
 
     greatest: (n_old,) int32, of the first n_old frames the greatest product with any of `start` where it is already
     known (an earlier ranking that this one extends): then only the other frames are compared with `start`.
+    device: None for CUDA where there is one and the pool is large. The order is the same everywhere.
     """
     q = checked(embeddings)
     chosen = checked_start(start, budget, len(q))
     known = _checked_known(greatest, len(q))
+    if accelerator := accelerator_for(len(q), device):
+        from enrich_assets.method import device_ranking
+
+        return Ranking(*device_ranking.rank(q, chosen, budget, known, accelerator, progress))
     if len(q) <= SMALL:
         return Ranking(*_plainly(q, chosen, budget, known, progress))
     from enrich_assets.method import lazy_ranking

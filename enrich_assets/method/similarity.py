@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from enrich_assets.method import plain_pairs
+from enrich_assets.method.accelerator import accelerator_for
 from enrich_assets.method.embedding import checked, least_product
 from enrich_assets.method.panel import BIN_EDGES, RELATIONS, Panel, sum_panels
 
@@ -43,7 +44,7 @@ def similarity_histogram(
 ) -> NDArray[np.int64]:
     """Pairs of frames by cosine: (len(edges) - 1,) int64 counts over the n (n - 1) / 2 unordered pairs.
 
-    embeddings: (n, d) int16 of `to_fixed_point`. The cosine is the integer product / 4000^2, clipped to [-1, 1].
+    embeddings: (n, d) int16 of `to_fixed_point`.   device: None for CUDA where there is one. The cosine is the integer product / 4000^2, clipped to [-1, 1].
     edges: increasing, as in numpy.histogram: bins are half open, the last one closed, what lies outside is not counted;
     compared as float64, exactly.
     """
@@ -52,6 +53,10 @@ def similarity_histogram(
     if e.ndim != 1 or len(e) < 2 or np.isnan(e).any() or (np.diff(e) < 0).any():
         raise ValueError("edges must be a vector of at least two cosines that never decrease, without NaN")
     thresholds = np.array([least_product(x) for x in e[:-1]] + [least_product(e[-1], above=True)], np.int64)
+    if accelerator := accelerator_for(len(q), device):
+        from enrich_assets.method import device_pairs
+
+        return device_pairs.histogram(q, thresholds, accelerator, progress)
     if len(q) <= SMALL:
         return plain_pairs.histogram(q, thresholds, progress)
     from enrich_assets.method import pair_sweep
@@ -76,7 +81,7 @@ def all_pairs(
 
     embeddings: (n, d) int16 of `to_fixed_point`.   clips, patients: (n,) integer codes; a clip belongs to one patient.
     neighbours: k per frame, over all and outside the own clip.   near_duplicate: cosine from which a pair is listed, at
-    most max_near_duplicates of them (the nearest), the rest counted.
+    most max_near_duplicates of them (the nearest), the rest counted.   device: None for CUDA where there is one.
     so_far: the sum of all earlier panels, where it is at hand: then neighbours of earlier frames are listed only where
     they come before those known, which is all that a sum needs, and a small batch is quicker and its panel smaller.
     Cost: m (n_earlier + m / 2) products for m new frames; memory O(n (d + k)).
@@ -97,12 +102,16 @@ def all_pairs(
             f"so_far must be the sum of all panels up to frame {n_earlier} with {neighbours} neighbours, not of "
             f"{so_far.n_earlier}..{so_far.n} with {so_far.n_neighbours}"
         )
-    given = q, clip, patient, n_earlier, neighbours, least_product(near_duplicate), max_near_duplicates, progress
+    given = q, clip, patient, n_earlier, neighbours, least_product(near_duplicate), max_near_duplicates
+    if accelerator := accelerator_for(len(q), device):
+        from enrich_assets.method import device_pairs
+
+        return device_pairs.panel(*given, accelerator, progress, so_far=so_far)
     if len(q) <= SMALL:
-        return plain_pairs.panel(*given, so_far=so_far)
+        return plain_pairs.panel(*given, progress, so_far=so_far)
     from enrich_assets.method import pair_sweep
 
-    return pair_sweep.panel(*given, so_far=so_far)
+    return pair_sweep.panel(*given, progress, so_far=so_far)
 
 
 def pair_matrix(a: NDArray[np.int16], b: NDArray[np.int16] | None = None) -> NDArray[np.int32]:
