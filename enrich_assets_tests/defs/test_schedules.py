@@ -1,0 +1,120 @@
+"""Schedules: what they ask for follows from receipts; nothing where all is up to date; rankings before the grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+
+from enrich_assets.archive import Archive
+from enrich_assets.defs.build import build_definitions
+from enrich_assets.defs.graph import Graph
+from enrich_assets.defs.resources import ArchiveResource
+from enrich_assets.defs.schedules import (
+    RETRAINING_TAG,
+    cells_after_ranking,
+    publication_request,
+    retraining_requests,
+)
+from enrich_assets.defs.sensors import ranked_anew
+from enrich_assets.defs.steps import ONLY_STALE
+from enrich_assets.settings import Profile, ScheduleSettings, load_profile
+from enrich_assets.store.receipts import Cell
+
+SMALL = Path(__file__).parents[1] / "small.yaml"
+
+
+def profile(**schedules: object) -> Profile:
+    return load_profile(str(SMALL)).model_copy(update={"schedules": ScheduleSettings(**schedules)})  # type: ignore[arg-type]
+
+
+def names(request: dg.RunRequest) -> set[str]:
+    return {key.to_user_string() for key in request.asset_selection or []}
+
+
+def forget(archive: Archive, *cells: Cell) -> None:
+    for cell in cells:
+        archive.store.receipts.forget(cell)
+
+
+def test_the_profile_says_which_schedules_there_are_and_when() -> None:
+    def crons(settings: Profile) -> dict[str, str]:
+        found = build_definitions(settings).get_repository_def().schedule_defs
+        assert all(schedule.default_status == dg.DefaultScheduleStatus.RUNNING for schedule in found)
+        return {schedule.name: str(schedule.cron_schedule) for schedule in found}
+
+    assert crons(profile()) == {"recuration": "0 3 * * 1"}
+    assert crons(profile(recuration=None)) == {}
+    assert crons(profile(recuration="5 4 * * *", retraining="0 1 1 * *")) == {
+        "recuration": "5 4 * * *",
+        "retraining_view": "0 1 1 * *",
+        "retraining_chambers": "0 1 1 * *",
+    }
+
+
+def test_an_empty_archive_asks_for_nothing(tmp_path: Path) -> None:
+    archive, graph = Archive(tmp_path, profile()), Graph(profile())
+    assert publication_request(archive, graph) is None
+    assert retraining_requests(archive, graph, "view") == []
+
+
+def test_where_all_is_up_to_date_nothing_is_asked_for(small: Path) -> None:
+    archive, graph = Archive(small, profile()), Graph(profile())
+    assert publication_request(archive, graph) is None
+    for task in archive.profile.tasks:
+        assert retraining_requests(archive, graph, task) == []
+
+
+def test_recuration_asks_for_what_is_stale_and_what_follows_from_it_in_one_run(small: Path) -> None:
+    archive, graph = Archive(small, profile()), Graph(profile())
+    forget(archive, Cell("view/worklist"))
+    request = publication_request(archive, graph)
+    assert request is not None
+    assert names(request) == {"view/worklist", "results", "report"}
+    assert request.tags[ONLY_STALE] == "true"
+
+
+def test_retraining_ranks_the_stale_seed_then_trains_its_cells_and_no_others(small: Path) -> None:
+    archive, graph = Archive(small, profile()), Graph(profile())
+    forget(archive, Cell("view/enrich/ranking", "1"))
+    (request,) = retraining_requests(archive, graph, "view")
+    assert (request.partition_key, request.tags[RETRAINING_TAG]) == ("1", "view")
+    assert retraining_requests(archive, graph, "chambers") == []
+    graph.steps["view/enrich/ranking"].materialise(archive, "1")
+    assert cells_after_ranking(archive, graph, "view", "1") == [], "it came out as it was: nothing is trained"
+
+
+def test_a_stale_cell_is_trained_though_its_ranking_is_fresh(small: Path) -> None:
+    archive, graph = Archive(small, profile()), Graph(profile())
+    forget(archive, Cell("view/random/model", "20|0"))
+    (request,) = retraining_requests(archive, graph, "view")
+    assert request.partition_key == "0"
+    (cell,) = cells_after_ranking(archive, graph, "view", "0")
+    assert cell.partition_key == "20|0"
+    assert names(cell) == {"view/random/model", "view/random/evaluation"}
+    assert cells_after_ranking(archive, graph, "view", "1") == []
+
+
+def test_the_cells_follow_the_run_that_ranked_once(small: Path) -> None:
+    archive, graph = Archive(small, profile()), Graph(profile())
+    forget(archive, Cell("view/random/model", "20|0"))
+    (request,) = retraining_requests(archive, graph, "view")
+    definitions = build_definitions(archive.profile, ArchiveResource.of(archive))
+    with dg.DagsterInstance.ephemeral() as instance:
+        before = ranked_anew(archive, graph, dg.build_sensor_context(instance=instance))
+        assert not before.run_requests
+        definitions.get_job_def("rank_view").execute_in_process(
+            instance=instance, partition_key=request.partition_key, tags=dict(request.tags)
+        )
+        after = ranked_anew(archive, graph, dg.build_sensor_context(instance=instance, cursor=before.cursor))
+        assert [r.partition_key for r in after.run_requests or []] == ["20|0"]
+        again = ranked_anew(archive, graph, dg.build_sensor_context(instance=instance, cursor=after.cursor))
+        assert not again.run_requests
+
+
+def test_a_budget_beyond_the_pool_is_not_asked_for(small: Path) -> None:
+    whole = profile()
+    view = whole.tasks["view"].model_copy(update={"budgets": ("10", "20", "100000")})
+    greedy = whole.model_copy(update={"tasks": {"view": view}})
+    archive, graph = Archive(small, greedy), Graph(greedy)
+    assert cells_after_ranking(archive, graph, "view", "0") == []
