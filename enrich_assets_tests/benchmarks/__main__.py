@@ -1,0 +1,56 @@
+"""All benchmarks on this machine, into BENCHMARKS.md: `make benchmarks` (some twenty minutes; leave the machine alone meanwhile)."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from enrich_assets_tests.benchmarks import overhead, training_step
+from enrich_assets_tests.benchmarks.marked_section import write_section
+
+BENCHMARKS = Path(__file__).parents[2] / "BENCHMARKS.md"
+
+
+def stamp() -> str:
+    """Machine and date, as every section begins."""
+    import os
+
+    import torch
+
+    return (
+        f"Measured {datetime.now(UTC):%Y-%m-%d %H:%M} UTC on {platform.machine()}, {os.cpu_count()} cores, "
+        f"{'CUDA' if torch.cuda.is_available() else 'no GPU'}, Python {platform.python_version()}, torch {torch.__version__}; "
+        f"load average at the start {os.getloadavg()[0]:.1f}."
+    )
+
+
+def training_section() -> str:
+    began, rows = stamp(), []
+    for device, models in training_step.measure().items():
+        for model, found in models.items():
+            rows.append(f"| {model} | {device} | " + " | ".join(f"{found[k]:.4g}" for k in sorted(found)) + " |")
+            names = sorted(found)
+    head = "| model | device | " + " | ".join(names) + " |\n|" + "---|" * (len(names) + 2)
+    return f"## A training step beside a bare loop over tensors in memory\n\n{began}\n\n" + "\n".join([head, *rows])
+
+
+def overhead_section() -> str:
+    began = stamp()
+    return f"## Overhead of `enrich run`\n\n{began}\n\n{overhead.table(overhead.measure())}"
+
+
+def main() -> None:
+    chosen = sys.argv[1:] or ["curation", "training-step", "overhead"]
+    if "curation" in chosen:
+        subprocess.run([sys.executable, "-m", "enrich_assets_tests.benchmarks.curation", "--peers"], check=True)
+    if "training-step" in chosen:
+        write_section("training-step", training_section(), BENCHMARKS)
+    if "overhead" in chosen:
+        write_section("overhead", overhead_section(), BENCHMARKS)
+
+
+if __name__ == "__main__":
+    main()
