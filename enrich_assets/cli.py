@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from enrich_assets.archive import Archive
 
 
+DEMO_PROFILE = "# This home's profile. Say here what shall differ from the demo's.\nextends: demo\n"
+
+
 class Refusal(click.ClickException):
     """An error the user can mend: said in one line, without a traceback."""
 
@@ -82,13 +85,16 @@ def _ingest(archive: Archive, path: str, batch: str | None) -> None:
 @main.command()
 @click.option("--task", help="Only this task's training grid.")
 @click.option("--arm", help="Only this arm of it.")
+@click.option("--no-training", is_flag=True, help="Take in, embed, compare, publish; leave rankings and models as they are.")
 @click.option("--retrain-vae", is_flag=True, help="Train the VAE anew on all that is there now; all embeddings follow.")
-def run(task: str | None, arm: str | None, retrain_vae: bool) -> None:
+def run(task: str | None, arm: str | None, no_training: bool, retrain_vae: bool) -> None:
     """Bring everything that is missing or stale up to date. Interrupt it when you like: it continues where it stopped."""
-    _run(_archive(), task, arm, retrain_vae)
+    _run(_archive(), task, arm, retrain_vae=retrain_vae, train=not no_training)
 
 
-def _run(archive: Archive, task: str | None = None, arm: str | None = None, retrain_vae: bool = False) -> None:
+def _run(
+    archive: Archive, task: str | None = None, arm: str | None = None, *, retrain_vae: bool = False, train: bool = True
+) -> None:
     from filelock import FileLock, Timeout
 
     from enrich_assets.defs.driver import Driver
@@ -105,7 +111,7 @@ def _run(archive: Archive, task: str | None = None, arm: str | None = None, retr
         with lock.acquire(timeout=0), open_instance(archive) as instance:
             if retrain_vae:
                 archive.store.receipts.forget(Cell("vae_weights"))
-            driver = Driver(archive, instance, _say, task=task, arm=arm)
+            driver = Driver(archive, instance, _say, task=task, arm=arm, train=train)
             outcome = driver.run()
     except Timeout as error:
         raise Refusal(f"another `enrich run` is at work in {archive.home}; wait for it, or stop it") from error
@@ -133,6 +139,7 @@ def _arms(archive: Archive) -> list[str]:
 def demo() -> None:
     """Write the built-in phantom archive, take it in, and do everything: a few minutes on two cores."""
     from enrich_assets.settings import home
+    from enrich_assets.store.folder import Folder
     from enrich_assets.studies.phantom import write_phantom
 
     os.environ.setdefault("ENRICH_PROFILE", "demo")
@@ -140,9 +147,7 @@ def demo() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     own = folder / "enrich.yaml"
     if not own.exists() and os.environ["ENRICH_PROFILE"] == "demo":
-        own.write_text(
-            "# This home's profile. Say here what shall differ from the demo's.\nextends: demo\n", encoding="utf-8"
-        )
+        Folder(str(folder)).write(own.name, DEMO_PROFILE.encode())
     archive = _archive()
     phantom = folder / "phantom"
     if not (phantom / "manifest.csv").exists():

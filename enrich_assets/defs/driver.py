@@ -35,7 +35,7 @@ class Outcome:
 
 
 class Driver:
-    """Runs stale cells of one archive. `task` and `arm` narrow the training grid down."""
+    """Runs stale cells of one archive. `task` and `arm` narrow the training grid down; `train=False` leaves it as it is."""
 
     def __init__(
         self,
@@ -45,10 +45,11 @@ class Driver:
         *,
         task: str | None = None,
         arm: str | None = None,
+        train: bool = True,
     ) -> None:
         self.archive, self.instance, self.say = archive, instance, say
         self.graph = g.Graph(archive.profile)
-        self.only_task, self.only_arm = task, arm
+        self.only_task, self.only_arm, self.train = task, arm, train
         self.outcome = Outcome()
         resource = ArchiveResource.of(archive)
         definitions = build_definitions(archive.profile, resource)
@@ -82,7 +83,8 @@ class Driver:
         yield g.similarity_groups(self.graph, batches)
         tasks = [task for task in self.archive.profile.tasks if self._has_pool(task)]
         yield [group for task in tasks for group in g.redundancy_groups(self.graph, task)]
-        chosen = [task for task in tasks if self.only_task in (None, task) and self._is_labelled(task)]
+        wanted = [task for task in tasks if self.train and self.only_task in (None, task)]
+        chosen = [task for task in wanted if self._is_labelled(task)]
         for task in chosen:
             arms = [arm for arm in g.arms_of(self.graph, task) if self.only_arm in (None, arm)]
             yield g.ranking_groups(self.graph, task, arms)

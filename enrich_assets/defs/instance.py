@@ -7,6 +7,7 @@ import dagster as dg
 
 from enrich_assets.archive import Archive
 from enrich_assets.defs.partitions import BATCH
+from enrich_assets.store.folder import Folder
 
 DAGSTER_YAML = """\
 # Written by enrich when this home was made; yours to change.
@@ -38,9 +39,9 @@ def dagster_home(home: Path) -> Path:
     """The folder `dagster/` in home, made with its `dagster.yaml` if it is not there; named in DAGSTER_HOME."""
     folder = home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
-    settings = folder / "dagster.yaml"
-    if not settings.exists():
-        settings.write_text(DAGSTER_YAML, encoding="utf-8")
+    settings = Folder(str(folder))
+    if not settings.exists("dagster.yaml"):
+        settings.write("dagster.yaml", DAGSTER_YAML.encode())
     os.environ["DAGSTER_HOME"] = str(folder)
     return folder
 

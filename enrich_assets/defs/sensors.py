@@ -112,8 +112,12 @@ def _first_vae() -> dg.SensorDefinition:
 
 
 def first_vae_request(archive: Archive, instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
-    """The run that trains the first VAE, once all that dropped in so far is read; asked for anew only with other frames."""
-    if archive.store.receipts.current(Cell("vae_weights")) is not None:
+    """The run that trains the first VAE, once all that dropped in so far is read.
+
+    Where it did not pass its health check (too few frames, mostly) it is asked for again when more frames have come.
+    """
+    vae = archive.store.receipts.current(Cell("vae_weights"))
+    if vae is not None and vae.figures.get("healthy", True):
         return dg.SkipReason("there is a VAE")
     batches_here = archive.batches
     if not DropRegister(archive).batches & set(batches_here):
@@ -124,7 +128,7 @@ def first_vae_request(archive: Archive, instance: dg.DagsterInstance) -> dg.RunR
     if instance.get_runs_count(dg.RunsFilter(job_name=TRAIN_VAE, statuses=UNFINISHED)):
         return dg.SkipReason("it is being trained")
     frames = digest_of({batch: receipt.digest for batch, receipt in archive.store.receipts.of("frames").items()})
-    return dg.RunRequest(run_key=f"first-vae-{frames[:16]}", tags=TAGS)
+    return dg.RunRequest(run_key=f"first-vae-{frames[:16]}")  # not "only stale": one that is not healthy is made again
 
 
 def _unseen_changes(graph: Graph) -> dg.SensorDefinition:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 SCALE = 4000
 EXACT = 1 << 24  # float32 holds every integer below this exactly
 MAX_DIMENSIONS = 36_863  # the largest d with (SCALE + sqrt(d) / 2)^2 < EXACT
+_ROWS = 8192  # at a time: a float64 copy of a large pool need not fit into memory
 
 
 def to_fixed_point(vectors: ArrayLike) -> NDArray[np.int16]:
@@ -27,25 +28,28 @@ def to_fixed_point(vectors: ArrayLike) -> NDArray[np.int16]:
     Raises ValueError for another shape, for d above the bound, and for a vector that has no direction (zero, NaN or
     infinite), naming its row.
     """
-    x = np.asarray(vectors, dtype=np.float64)
+    x = np.asarray(vectors)
     if x.ndim != 2:
         raise ValueError(f"vectors must be (n, d), not {x.shape}")
     if x.shape[1] > MAX_DIMENSIONS:
         raise ValueError(f"{x.shape[1]} dimensions: dot products are exact up to {MAX_DIMENSIONS}; reduce them first")
-    if not len(x):
-        return np.empty(x.shape, np.int16)
+    fixed = np.empty(x.shape, np.int16)
+    for at in range(0, len(x), _ROWS):
+        fixed[at : at + _ROWS] = _in_float64(x[at : at + _ROWS].astype(np.float64), at)
+    return fixed
+
+
+def _in_float64(x: NDArray[np.float64], first_row: int) -> NDArray[np.float64]:
     # Divided by the greatest component first, so that the squares neither overflow nor vanish.
     greatest = np.abs(x).max(axis=1, initial=0.0, keepdims=True)
     bad = np.flatnonzero(~(np.isfinite(greatest[:, 0]) & (greatest[:, 0] > 0)))
     if len(bad):
-        row = int(bad[0])
-        what = "is zero" if greatest[row, 0] == 0 else "is not finite"
-        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        what = "is zero" if greatest[bad[0], 0] == 0 else "is not finite"
         raise ValueError(
-            f"the vector of row {row} {what}{more}: it has no direction; leave the frame out or embed it anew"
+            f"the vector of row {first_row + bad[0]} {what}: it has no direction; leave the frame out or embed it anew"
         )
     x = x / greatest
-    return np.rint(x * (SCALE / np.sqrt(np.einsum("ij,ij->i", x, x))[:, None])).astype(np.int16)
+    return np.rint(x * (SCALE / np.sqrt(np.einsum("ij,ij->i", x, x))[:, None]))
 
 
 def checked(embeddings: ArrayLike) -> NDArray[np.int16]:
@@ -58,8 +62,8 @@ def checked(embeddings: ArrayLike) -> NDArray[np.int16]:
     if q.ndim != 2 or q.dtype != np.int16:
         raise ValueError(f"embeddings must be (n, d) int16 from `to_fixed_point`, not {q.dtype} {q.shape}")
     q = np.ascontiguousarray(q)
-    for at in range(0, len(q), 8192):
-        part = q[at : at + 8192].astype(np.float32)
+    for at in range(0, len(q), _ROWS):
+        part = q[at : at + _ROWS].astype(np.float32)
         # Squares of int16 sum without rounding up to EXACT; beyond that the comparison is decided all the same.
         long = np.flatnonzero(np.einsum("ij,ij->i", part, part) >= EXACT)
         if len(long):

@@ -5,7 +5,10 @@ needs two, so whole pools are compared faster than a BLAS could. numba's own loo
 is therefore written as LLVM vectors, which every processor numba knows can run, and it keeps its 96 sums in
 registers.
 
-Here: the layout and the two tiles. What is done with their results stands in `pair_sweep` and `lazy_ranking`.
+numba's cache on disk knows of a change in the module that calls a tile, not of one here: who edits this file deletes
+`__pycache__/*.nbi` beside it.
+
+Here: the layout and the tiles. What is done with their results stands in `pair_sweep` and `lazy_ranking`.
 """
 
 from __future__ import annotations

@@ -25,9 +25,9 @@ import numpy as np
 
 from enrich_assets_tests.benchmarks.archives import unit_vectors
 from enrich_assets_tests.benchmarks.curation_subjects import PAIRS, SUBJECTS
+from enrich_assets_tests.benchmarks.marked_section import write_section
 
 ROOT = Path(__file__).parents[2]
-BEGIN, END = "<!-- curation: begin -->", "<!-- curation: end -->"
 PATIENCE = 60  # seconds for one line
 KINDS = ("clip-like", "gaussian")
 
@@ -132,14 +132,6 @@ def versions(python: str) -> str:
     return ", ".join(f"{p} {known[p]}" if p in known else f"{p} absent" for p in packages)
 
 
-def write_section(text: str, path: Path) -> None:
-    """Replace what stands between the marks, or add it at the end."""
-    old = path.read_text() if path.exists() else "# Benchmarks\n"
-    section = f"{BEGIN}\n{text.strip()}\n{END}"
-    new = re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: section, old, flags=re.S)
-    path.write_text(new if BEGIN in old else f"{old.rstrip()}\n\n{section}\n")
-
-
 def section(readings: dict[tuple[str, int, str], Reading], sizes: list[int], python: str, load: float) -> str:
     parts = [
         "## All pairs and the ranking",
@@ -182,7 +174,7 @@ def main() -> None:
                 python = given.peers_python if subject.package else sys.executable
                 reading = readings[name, n, kind] = measure(name, n, kind, python)
                 print(f"{n:>7,} {kind:>10} {subject.task}: {subject.says}: {reading}", flush=True)
-    write_section(section(readings, sorted(given.n), given.peers_python, load), given.out)
+    write_section("curation", section(readings, sorted(given.n), given.peers_python, load), given.out)
     print("\n".join([f"wrote {given.out} ({PAIRS} and rankings)", *promises(readings, max(given.n))]))
 
 

@@ -217,7 +217,11 @@ def test_the_first_vae_is_asked_for_once_when_all_that_dropped_in_is_read(world:
     again = asked()
     assert isinstance(again, dg.RunRequest)
     assert request.run_key == again.run_key, "Dagster starts a run key once"
-    world.archive.store.draft(Cell("vae_weights"), settings="s", inputs={}).commit()
+    world.archive.store.draft(Cell("vae_weights"), settings="s", inputs={}).commit(healthy=False)
+    same = asked()
+    assert isinstance(same, dg.RunRequest)
+    assert same.run_key == request.run_key, "one that is not healthy is not tried again with the same frames"
+    world.archive.store.draft(Cell("vae_weights"), settings="s", inputs={}).commit(healthy=True)
     assert isinstance(asked(), dg.SkipReason)
 
 
