@@ -85,7 +85,9 @@ def _ingest(archive: Archive, path: str, batch: str | None) -> None:
 @main.command()
 @click.option("--task", help="Only this task's training grid.")
 @click.option("--arm", help="Only this arm of it.")
-@click.option("--no-training", is_flag=True, help="Take in, embed, compare, publish; leave rankings and models as they are.")
+@click.option(
+    "--no-training", is_flag=True, help="Take in, embed, compare, publish; leave rankings and models as they are."
+)
 @click.option("--retrain-vae", is_flag=True, help="Train the VAE anew on all that is there now; all embeddings follow.")
 def run(task: str | None, arm: str | None, no_training: bool, retrain_vae: bool) -> None:
     """Bring everything that is missing or stale up to date. Interrupt it when you like: it continues where it stopped."""

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from enrich_assets.archive import Archive
 
+SECONDS_TO_END = 15
+
 
 def serve(archive: Archive, port: int, mlflow_port: int, say: Callable[[str], None]) -> int:
     """Run both until interrupted, or until one of them ends; returns an exit status."""
@@ -43,4 +45,7 @@ def serve(archive: Archive, port: int, mlflow_port: int, say: Callable[[str], No
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGTERM)
         for child in children:
-            child.wait()
+            try:
+                child.wait(timeout=SECONDS_TO_END)
+            except subprocess.TimeoutExpired:
+                os.killpg(child.pid, signal.SIGKILL)

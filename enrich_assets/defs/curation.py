@@ -200,6 +200,7 @@ def _similarity(work: Work, name: str) -> Made:
                 clips=clips,
                 patients=patients,
                 n_earlier=n - m,
+                so_far=_so_far(work, name, upto[:-1], n - m),
                 neighbours=settings.neighbours,
                 near_duplicate=settings.near_duplicate,
                 max_near_duplicates=settings.max_near_duplicates,
@@ -211,6 +212,18 @@ def _similarity(work: Work, name: str) -> Made:
     if settings.store_matrix:
         write_matrix(work.draft, vectors, n - m, settings.matrix_dtype)
     return Made(figures, checks=[_whole(vectors, n_pairs, None if figures["is_estimate"] else panel)])
+
+
+def _so_far(work: Work, name: str, earlier: list[str], n_earlier: int) -> Any:
+    """The sum of the earlier panels, which spares a small batch most of its neighbour updates; None where it does not fit."""
+    from enrich_assets.method.panel import sum_panels
+
+    receipts = [work.receipt(f"{name}/similarity", batch) for batch in earlier]
+    if not receipts or any(receipt.figures["is_estimate"] for receipt in receipts):
+        return None
+    total = sum_panels([read_panel(work.archive.store, receipt) for receipt in receipts])
+    fits = (total.n, total.n_neighbours) == (n_earlier, work.archive.profile.similarity.neighbours)
+    return total if fits else None
 
 
 def _whole(vectors: np.ndarray, n_pairs: int, panel: Any) -> dg.AssetCheckResult:
@@ -295,10 +308,6 @@ def _redundancy(work: Work, name: str) -> Made:
     archive = work.archive
     receipts = [work.receipt(f"{name}/similarity", batch) for batch in archive.batches]
     pool = archive.pool(name)
-    if len(pool) < 2:
-        raise MissingArtefact(
-            f"{name}: {len(pool)} frames in the pool; redundancy needs two (see the asset `labels` for refused labels)"
-        )
     clips, patients = _codes(pool)
     if any(receipt.figures["is_estimate"] for receipt in receipts):
         settings = archive.profile.similarity

@@ -103,7 +103,7 @@ def _plan_similarity(archive: Archive, graph: g.Graph, plan: Plan, frames: int, 
     if not stale:
         plan.stages.append(Stage("similarity", 0))
         return
-    rates = calibrate(time.perf_counter)
+    rates = calibrate(time.perf_counter, frames=frames)
     share = len(stale) / max(len(groups), 1)
     new = round(frames * share)
     seconds = pairs = memory = 0.0
@@ -134,7 +134,11 @@ def _plan_task(archive: Archive, graph: g.Graph, plan: Plan, task: str, frames: 
     rankings = _stale_groups(archive, g.ranking_groups(graph, task, arms))
     if behind:
         rankings = g.ranking_groups(graph, task, arms)
-    cost = foretell_ranking(pool, pool, settings.start_frames(pool), calibrate(time.perf_counter)) if rankings else None
+    cost = (
+        foretell_ranking(pool, pool, settings.start_frames(pool), calibrate(time.perf_counter, frames=pool))
+        if rankings
+        else None
+    )
     seconds = len(rankings) * (cost.seconds if cost else 0) + len(rankings) * OVERHEAD_PER_RUN
     plan.stages.append(
         Stage(f"{task}: rank {pool:,} frames", len(rankings) * len(arms), seconds, cost.bytes if cost else 0, "", True)
