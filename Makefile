@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --quiet
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test setup lint types benchmarks clean
@@ -17,15 +18,19 @@ setup: $(VENV)/ready
 
 # torch first and pinned: an open range would bring gigabytes of CUDA to a machine without a GPU.
 $(VENV)/ready: requirements.lock pyproject.toml
-	@echo "setting up $(VENV) (about two minutes) ..."
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet "torch==$$(sed -n 's/^torch==//p' requirements.lock)"
-	$(BIN)/python -m pip install --quiet -r requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@echo "[1/4] making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@echo "[2/4] torch (half a minute from disk; longer where it is downloaded)"
+	@$(PIP) "torch==$$(sed -n 's/^torch==//p' requirements.lock)"
+	@echo "[3/4] the $$(grep -c == requirements.lock) packages of requirements.lock (about two minutes)"
+	@$(PIP) -r requirements.lock
+	@echo "[4/4] enrich itself"
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/ready-dev: $(VENV)/ready requirements-dev.lock
-	$(BIN)/python -m pip install --quiet -r requirements-dev.lock
+	@echo "what the tests need beside"
+	@$(PIP) -r requirements-dev.lock
 	@touch $@
 
 lint: $(VENV)/ready-dev
