@@ -17,6 +17,7 @@ from enrich_assets.defs.resources import ArchiveResource
 from enrich_assets.defs.steps import ONLY_STALE, Step
 from enrich_assets.settings import ALL, budget_frames
 from enrich_assets.store.receipts import NOT_MADE_YET, Cell, DamagedStore, MissingArtefact
+from enrich_assets.studies.manifest import label_columns
 
 Say = Callable[[str], None]
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -105,8 +106,17 @@ class Driver:
         if not labelled:
             self.say(
                 f"{task}: no frame is labelled yet, so nothing is trained; `enrich worklist {task}` says what to label first"
+                + self._other_columns(task)
             )
         return labelled > 0
+
+    def _other_columns(self, task: str) -> str:
+        """The manifests' label columns, where the one that the task names is not among them."""
+        found = sorted({c for batch in self.archive.batches for c in label_columns(self.archive.arrivals.rows(batch))})
+        settings = self.archive.profile.tasks[task]
+        if settings.kind != "classification" or settings.label in found or not found:
+            return ""
+        return f"\n    (no column {settings.label!r} in the manifests; there are {', '.join(found)}: set tasks.{task}.label in enrich.yaml)"
 
     def _is_evaluated(self, task: str) -> bool:
         return any(self.archive.store.receipts.of(f"{task}/{arm}/evaluation") for arm in g.arms_of(self.graph, task))

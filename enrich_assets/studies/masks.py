@@ -24,7 +24,7 @@ def read_mask(path: str, classes: int | Sequence[str] | None, shape: tuple[int, 
         after the class, where anything but 0 is inside; where two overlap, the class named later in `classes`
         is on top.
     classes: their names in the order of the indices, background first, or how many there are (a folder needs
-        names); None: any index will do.
+        names); None: any index will do, and black and white (0, 255) is background and one structure.
     shape: (height, width) of the frame.
     Returns (h, w) uint8. Raises UnreadableFile naming the file: another size, an unknown class, no readable
     image.
@@ -37,9 +37,9 @@ def read_mask(path: str, classes: int | Sequence[str] | None, shape: tuple[int, 
         return _from_folder(path, classes, shape)
     mask = _read_indices(path, shape)
     if classes is None:
-        return mask
+        return (mask != 0).astype(np.uint8) if mask.max(initial=0) == 255 and _is_black_and_white(mask) else mask
     n_classes = classes if isinstance(classes, int) else len(classes)
-    if n_classes == 2 and not np.isin(mask, (0, 255), invert=True).any():
+    if n_classes == 2 and _is_black_and_white(mask):
         return (mask != 0).astype(np.uint8)
     if mask.max(initial=0) >= n_classes:
         unknown = sorted({int(value) for value in np.unique(mask) if value >= n_classes})
@@ -49,6 +49,10 @@ def read_mask(path: str, classes: int | Sequence[str] | None, shape: tuple[int, 
             "correct the mask, or name all classes in the profile",
         )
     return mask
+
+
+def _is_black_and_white(mask: NDArray[np.uint8]) -> bool:
+    return not np.isin(mask, (0, 255), invert=True).any()
 
 
 def _from_folder(path: str, classes: Sequence[str], shape: tuple[int, int]) -> NDArray[np.uint8]:

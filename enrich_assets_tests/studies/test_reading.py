@@ -317,6 +317,7 @@ def test_black_and_white_stands_for_background_and_the_one_structure(tmp_path: P
     inside = GREY > 99
     for pixels in (inside, inside * np.uint8(255), inside * np.uint8(1)):
         assert np.array_equal(read_mask(saved(tmp_path / "m.png", pixels), 2, (24, 32)), inside)
+        assert np.array_equal(read_mask(saved(tmp_path / "m.png", pixels), None, (24, 32)), inside)
 
 
 def test_a_folder_of_one_mask_per_class(tmp_path: Path) -> None:
