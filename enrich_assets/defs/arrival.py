@@ -195,7 +195,7 @@ def _decode_part(
         pixels = [found["pixels"][view] for found in kept] or [np.empty((0, side, side), np.uint8)]
         work.draft.array(f"{view}/{number:04d}", np.concatenate(pixels))
     frames = frames.assign(batch=work.partition, part=number, row=np.arange(len(frames)))[~repeated]
-    clips = pd.DataFrame([found["clip"] for found in kept])
+    clips = pd.DataFrame([found["clip"] for found in kept], columns=_clip_columns(views))
     refused = pd.DataFrame(refusals, columns=["path", "reason"], dtype="string")
     for name, table in (
         ("frames", frames),
@@ -203,6 +203,11 @@ def _decode_part(
         ("refused", refused),
     ):  # refused last: it says the part is whole
         work.draft.table(f"{name}-{number:04d}", table, note=True)
+
+
+def _clip_columns(views: dict[str, Any]) -> list[str]:
+    told = ["clip_id", "study_id", "patient_id", "path", "file_sha256", "n_frames", "height", "width"]
+    return [*told, "warnings", "deidentification", *(f"box_{view}" for view in views)]
 
 
 def _read_part(work: Work, name: str, views: dict[str, Any]) -> pd.DataFrame:

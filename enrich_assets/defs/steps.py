@@ -131,7 +131,9 @@ class Step:
         def asset(context: dg.AssetExecutionContext, archive: ArchiveResource) -> dg.MaterializeResult:
             partition = context.partition_key if context.has_partition_key else ""
             only_stale = context.run.tags.get(ONLY_STALE) == "true"
-            receipt, made = self.materialise(archive.open(), partition, run_id=context.run.run_id, only_stale=only_stale)
+            receipt, made = self.materialise(
+                archive.open(), partition, run_id=context.run.run_id, only_stale=only_stale
+            )
             return dg.MaterializeResult(
                 data_version=dg.DataVersion(receipt.digest),
                 metadata={**shown(receipt), **made.metadata},
