@@ -131,7 +131,11 @@ class Archive:
         reasons = [_without_path(reason, path, sealed) for reason in refused["reason"]]
         refused = refused.assign(path=refused["path"].map(sealed), reason=reasons).astype("string")
         return Arriving(
-            rows.assign(path=rows["path"].map(sealed)), refused, digest, seal(path, self.pseudonyms), sealed=True
+            rows.assign(path=rows["path"].map(sealed)),
+            refused,
+            digest,
+            seal(path, self.pseudonyms, is_folder=True),
+            sealed=True,
         )
 
     def take_in(self, arriving: Arriving, batch: str | None = None) -> Ingested:

@@ -21,14 +21,15 @@ def is_sealed(path: str) -> bool:
     return path.startswith(SEALED)
 
 
-def seal(path: str, pseudonyms: Pseudonyms) -> str:
-    """The sealed form of an address; one that is sealed already stays as it is."""
+def seal(path: str, pseudonyms: Pseudonyms, *, is_folder: bool = False) -> str:
+    """The sealed form of an address; one that is sealed already stays as it is. A folder's own name is hidden too."""
     if is_sealed(path):
         return path
     from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
     hidden = AESSIV(pseudonyms.derived_key(_PURPOSE)).encrypt(path.encode(), None)
-    return f"{SEALED}{base64.urlsafe_b64encode(hidden).decode().rstrip('=')}/{path.rpartition('/')[2]}"
+    sealed = SEALED + base64.urlsafe_b64encode(hidden).decode().rstrip("=")
+    return sealed if is_folder else f"{sealed}/{path.rpartition('/')[2]}"
 
 
 def unseal(path: str, pseudonyms: Pseudonyms) -> str:
