@@ -179,7 +179,7 @@ def test_a_new_drop_never_takes_the_name_of_another_batch(world: World) -> None:
 
 def test_a_dicom_drop_is_not_named_after_its_folder(world: World) -> None:
     name = "DOE_JANE"
-    save(dataset(sector(2), modality="US", PatientID="X1"), world.incoming / name / "DOE_JANE_1")
+    save(dataset(sector(2), modality="US", PatientID="X1"), world.incoming / name / "IM0001")
     (world.incoming / name / "_READY").touch()
     (request,) = world.tick()
     assert request.partition_key == "batch-0001"
@@ -188,7 +188,7 @@ def test_a_dicom_drop_is_not_named_after_its_folder(world: World) -> None:
     assert name.encode() not in stored
     rows = world.archive.arrivals.rows("batch-0001")
     assert name not in rows.to_csv()
-    assert [world.archive.address(p) for p in rows["path"]] == [str(world.incoming / name / "DOE_JANE_1")]
+    assert [world.archive.address(p) for p in rows["path"]] == [str(world.incoming / name / "IM0001")]
     world.make("batch-0001", "studies", "frames")
     assert world.archive.store.receipts.require(Cell("frames", "batch-0001")).figures["frames"] == 2
 
