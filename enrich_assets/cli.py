@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -88,10 +89,18 @@ def _ingest(archive: Archive, path: str, batch: str | None) -> None:
 @click.option(
     "--no-training", is_flag=True, help="Take in, embed, compare, publish; leave rankings and models as they are."
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Trainings side by side (by default one on a GPU, else one per core, up to 8).",
+)
 @click.option("--retrain-vae", is_flag=True, help="Train the VAE anew on all that is there now; all embeddings follow.")
-def run(task: str | None, arm: str | None, no_training: bool, retrain_vae: bool) -> None:
+def run(task: str | None, arm: str | None, no_training: bool, workers: int | None, retrain_vae: bool) -> None:
     """Bring everything that is missing or stale up to date. Interrupt it when you like: it continues where it stopped."""
-    _run(_archive(), task, arm, retrain_vae=retrain_vae, train=not no_training)
+    archive = _archive()
+    if workers is not None:
+        archive.profile = archive.profile.model_copy(update={"workers": workers})
+    _run(archive, task, arm, retrain_vae=retrain_vae, train=not no_training)
 
 
 def _run(
@@ -101,6 +110,7 @@ def _run(
 
     from enrich_assets.defs.driver import Driver
     from enrich_assets.defs.instance import open_instance
+    from enrich_assets.defs.workers import WorkerDied
     from enrich_assets.store.receipts import Cell
 
     if not archive.batches:
@@ -109,6 +119,7 @@ def _run(
         if name is not None and name not in known:
             raise Refusal(f"{name!r} is not in the profile; there are: {', '.join(known)}")
     lock = FileLock(str(archive.home / ".run.lock"))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems end a job so: as orderly as Ctrl-C
     try:
         with lock.acquire(timeout=0), open_instance(archive) as instance:
             if retrain_vae:
@@ -117,6 +128,8 @@ def _run(
             outcome = driver.run()
     except Timeout as error:
         raise Refusal(f"another `enrich run` is at work in {archive.home}; wait for it, or stop it") from error
+    except WorkerDied as died:
+        raise Refusal(str(died)) from died
     except KeyboardInterrupt:
         raise Refusal("stopped; what is finished is kept, `enrich run` continues") from None
     if not outcome.runs:

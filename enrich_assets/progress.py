@@ -9,12 +9,19 @@ from contextlib import contextmanager
 
 Advance = Callable[[int, int, dict[str, float]], None]
 PLAIN_EVERY_SECONDS = 10.0
+_lines_only = False
+
+
+def always_in_lines() -> None:
+    """No bars from this process, even in a terminal: others write there at the same time."""
+    global _lines_only
+    _lines_only = True
 
 
 @contextmanager
 def progress(title: str, unit: str = "") -> Iterator[Advance]:
     """Yields `advance(done, total, metrics)`. Safe to call often: what is shown is throttled."""
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and not _lines_only:
         with _bar(title, unit) as advance:
             yield advance
     else:

@@ -218,6 +218,7 @@ class Profile(_Settings):
 
     name: str = "archive"
     device: str | None = None  # None: CUDA if present, else CPU
+    workers: int | None = Field(None, ge=1)  # trainings side by side; None: one on a GPU, else one per core up to 8
     frames: FrameSettings = FrameSettings()
     split: SplitSettings = SplitSettings()
     vae: VaeSettings = VaeSettings()

@@ -1,26 +1,29 @@
-"""`enrich run`: bring everything missing or stale up to date, cell by cell, in one process, on the UI's own instance.
+"""`enrich run`: bring everything missing or stale up to date, cell by cell, on the UI's own instance.
 
 What is stale is decided by receipts (`steps.why_stale`), so a run from the UI and a run from here mean the same.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import as_completed
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import dagster as dg
 
 from enrich_assets.archive import Archive
 from enrich_assets.defs import graph as g
-from enrich_assets.defs.build import build_definitions
+from enrich_assets.defs.execution import Executed, Execution
 from enrich_assets.defs.instance import know_batches
-from enrich_assets.defs.resources import ArchiveResource
-from enrich_assets.defs.steps import ONLY_STALE, Step
+from enrich_assets.defs.steps import Step
+from enrich_assets.defs.workers import trainings_at_once, workers
 from enrich_assets.settings import ALL, budget_frames
-from enrich_assets.store.receipts import NOT_MADE_YET, Cell, DamagedStore, MissingArtefact
+from enrich_assets.store.receipts import NOT_MADE_YET, Cell, DamagedStore
 from enrich_assets.studies.manifest import label_columns
 
 Say = Callable[[str], None]
-QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+Waiting = tuple[g.Group, list[Step]]
+Done = tuple[g.Group, list[Step], Executed]
 
 
 @dataclass
@@ -36,7 +39,10 @@ class Outcome:
 
 
 class Driver:
-    """Runs stale cells of one archive. `task` and `arm` narrow the training grid down; `train=False` leaves it as it is."""
+    """Runs stale cells of one archive. `task` and `arm` narrow the training grid down; `train=False` leaves it as it is.
+
+    Cells of the grid train side by side in processes of their own, as many as the profile's `workers` says.
+    """
 
     def __init__(
         self,
@@ -52,9 +58,7 @@ class Driver:
         self.graph = g.Graph(archive.profile)
         self.only_task, self.only_arm, self.train = task, arm, train
         self.outcome = Outcome()
-        resource = ArchiveResource.of(archive)
-        definitions = build_definitions(archive.profile, resource)
-        self._job = definitions.resolve_implicit_global_asset_job_def()
+        self._execution = Execution(archive, instance)
 
     # ------------------------------------------------------------------------------------------------ what there is to do
 
@@ -65,7 +69,7 @@ class Driver:
             after = {found.key for found in needed} & self.graph.upstream(step)
             try:
                 why = step.why_stale(self.archive, group.partition)
-            except (MissingArtefact, LookupError) as missing:
+            except (LookupError, DamagedStore) as missing:
                 if not after:
                     self.outcome.blocked[str(Cell(step.key, group.partition))] = str(
                         missing.args[0] if missing.args else missing
@@ -86,10 +90,13 @@ class Driver:
         yield [group for task in tasks for group in g.redundancy_groups(self.graph, task)]
         wanted = [task for task in tasks if self.train and self.only_task in (None, task)]
         chosen = [task for task in wanted if self._is_labelled(task)]
-        for task in chosen:
-            arms = [arm for arm in g.arms_of(self.graph, task) if self.only_arm in (None, arm)]
-            yield g.ranking_groups(self.graph, task, arms)
-            yield self._affordable(task, g.training_groups(self.graph, task, arms))
+        arms = {task: [arm for arm in g.arms_of(self.graph, task) if self.only_arm in (None, arm)] for task in chosen}
+        yield [group for task in chosen for group in g.ranking_groups(self.graph, task, arms[task])]
+        yield [
+            group
+            for task in chosen
+            for group in self._affordable(task, g.training_groups(self.graph, task, arms[task]))
+        ]
         compared = [task for task in tasks if self._is_evaluated(task)]
         yield g.conclusion_groups(self.graph, tasks, compared=compared)
 
@@ -155,34 +162,35 @@ class Driver:
     def _run_stage(self, groups: list[g.Group]) -> None:
         waiting = [(group, steps) for group in groups if (steps := self.stale(group))]
         start = time.perf_counter()
-        for number, (group, _) in enumerate(waiting, 1):
-            steps = self.stale(group)  # an earlier group of the stage may have changed what this one needs
-            if not steps:
-                continue
-            began = time.perf_counter()
-            failures = self._execute(group, steps)
-            here = time.perf_counter()
-            left = (here - start) / number * (len(waiting) - number)
-            self.say(self._line(group, steps, number, len(waiting), here - began, left, failures))
+        with closing(self._made(waiting)) as made:
+            for number, (group, steps, executed) in enumerate(made, 1):
+                self.outcome.runs += 1
+                self.outcome.made += executed.made
+                self.outcome.failed |= executed.failed
+                left = (time.perf_counter() - start) / number * (len(waiting) - number)
+                self.say(self._line(group, steps, number, len(waiting), left, executed))
 
-    def _execute(self, group: g.Group, steps: list[Step]) -> dict[str, str]:
-        result = self._job.execute_in_process(
-            run_config=QUIET,
-            instance=self.instance,
-            partition_key=group.partition or None,
-            asset_selection=[step.asset_key for step in steps],
-            tags={ONLY_STALE: "true", "enrich/command": "run"},
-            raise_on_error=False,
-        )
-        self.outcome.runs += 1
-        self.outcome.made += len(result.get_asset_materialization_events())
-        failures = {}
-        for event in result.all_events:
-            if event.is_step_failure and event.step_key is not None:
-                cell = str(Cell(event.step_key.replace("__", "/"), group.partition))
-                failures[cell] = _in_words(event)
-        self.outcome.failed |= failures
-        return failures
+    def _made(self, waiting: list[Waiting]) -> Generator[Done, None, None]:
+        trains = len(waiting) > 1 and waiting[0][0].stage == "training"
+        count = min(len(waiting), trainings_at_once(self.archive.profile)) if trains else 1
+        return self._one_by_one(waiting) if count == 1 else self._side_by_side(waiting, count)
+
+    def _one_by_one(self, waiting: list[Waiting]) -> Generator[Done, None, None]:
+        for group, _ in waiting:
+            steps = self.stale(group)  # an earlier group of the stage may have changed what this one needs
+            if steps:
+                yield group, steps, self._execution.execute([step.key for step in steps], group.partition)
+
+    def _side_by_side(self, waiting: list[Waiting], count: int) -> Generator[Done, None, None]:
+        """Cells of a grid do not depend on each other."""
+        self.say(f"{len(waiting)} cells to train, {count} at a time")
+        with workers(self.archive, count) as team:
+            begun = {
+                team.submit([step.key for step in steps], group.partition): (group, steps) for group, steps in waiting
+            }
+            for future in as_completed(begun):
+                self.archive.store.receipts.refresh()
+                yield *begun[future], future.result()
 
     def _line(
         self,
@@ -190,18 +198,17 @@ class Driver:
         steps: list[Step],
         number: int,
         total: int,
-        seconds: float,
         left: float,
-        failures: dict[str, str],
+        executed: Executed,
     ) -> str:
         where = " ".join(
             part for part in (group.task, group.stage, group.partition.replace("|", " frames, seed ")) if part
         )
         shown = ", ".join(filter(None, (self._figure(step, group.partition) for step in steps)))
-        line = f"[{number}/{total}] {where}: {shown or 'done'}  {seconds:.1f} s"
+        line = f"[{number}/{total}] {where}: {shown or 'done'}  {executed.seconds:.1f} s"
         if number < total:
             line += f", about {_duration(left)} left in this stage"
-        return line + "".join(f"\n    failed: {cell}: {why}" for cell, why in failures.items())
+        return line + "".join(f"\n    failed: {cell}: {why}" for cell, why in executed.failed.items())
 
     def _figure(self, step: Step, partition: str) -> str:
         """The one number of a step that a reader waits for."""
@@ -228,19 +235,6 @@ class Driver:
         if kind == "ranking":
             return f"{step.key.split('/')[1]} {figures['frames']:,} frames"
         return ""
-
-
-def _in_words(event: dg.DagsterEvent) -> str:
-    """The error as the user should read it: ours in its own words, others with their type."""
-    error = event.step_failure_data.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    if error is None:
-        return "failed"
-    text = " ".join(error.message.split())
-    for ours in (MissingArtefact, DamagedStore):
-        text = text.removeprefix(f"{ours.__module__}.{ours.__name__}: ")
-    return text
 
 
 def _duration(seconds: float) -> str:

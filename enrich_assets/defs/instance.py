@@ -7,6 +7,8 @@ import dagster as dg
 
 from enrich_assets.archive import Archive
 from enrich_assets.defs.partitions import BATCH
+from enrich_assets.defs.workers import trainings_at_once
+from enrich_assets.settings import Profile
 from enrich_assets.store.folder import Folder
 
 DAGSTER_YAML = """\
@@ -21,13 +23,13 @@ run_monitoring:
   enabled: true
   free_slots_after_run_end_seconds: 60
 
-# Training and embedding take the device one at a time.
+# Training and embedding take a GPU one at a time; without one, a core each.
 concurrency:
   pools:
-    default_limit: 1
+    default_limit: {at_once}
     granularity: run
   runs:
-    max_concurrent_runs: 2
+    max_concurrent_runs: {runs}
 
 run_coordinator:
   module: dagster.core.run_coordinator
@@ -35,20 +37,21 @@ run_coordinator:
 """
 
 
-def dagster_home(home: Path) -> Path:
+def dagster_home(home: Path, profile: Profile) -> Path:
     """The folder `dagster/` in home, made with its `dagster.yaml` if it is not there; named in DAGSTER_HOME."""
     folder = home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
     settings = Folder(str(folder))
     if not settings.exists("dagster.yaml"):
-        settings.write("dagster.yaml", DAGSTER_YAML.encode())
+        at_once = trainings_at_once(profile)
+        settings.write("dagster.yaml", DAGSTER_YAML.format(at_once=at_once, runs=max(2, at_once)).encode())
     os.environ["DAGSTER_HOME"] = str(folder)
     return folder
 
 
 def open_instance(archive: Archive) -> dg.DagsterInstance:
     """The instance of this home, knowing every batch that has arrived."""
-    dagster_home(archive.home)
+    dagster_home(archive.home, archive.profile)
     instance = dg.DagsterInstance.get()
     know_batches(archive, instance)
     return instance

@@ -2,6 +2,7 @@
 
 import contextlib
 from dataclasses import asdict
+from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -238,10 +239,8 @@ def _evaluation(work: Work, name: str, arm: str) -> Made:
     recorded = _record(work, name, arm, figures, history)
     figures |= {"mlflow_run_id": recorded.run_id, "mlflow_model_id": recorded.model_id}
     metadata: dict[str, Any] = {task.metric: float(value), "interval": f"{low:.3f} to {high:.3f} (95 %, over patients)"}
-    if archive.profile.tracking.ui_url:
-        metadata["mlflow"] = dg.MetadataValue.url(
-            f"{archive.profile.tracking.ui_url.rstrip('/')}/#/runs/{recorded.run_id}"
-        )
+    if page := archive.tracking(name).run_url(recorded.run_id):
+        metadata["mlflow"] = dg.MetadataValue.url(page)
     for title, png in pictures.items():
         metadata[title.partition(".")[0]] = picture(png, title)
     overlap = train_patients & set(table["patient_id"])
@@ -349,6 +348,7 @@ def _record(work: Work, name: str, arm: str, figures: dict[str, Any], history: p
     budget, seed = budget_and_seed(work.partition)
     model, subset = (work.receipt(f"{name}/{arm}/{what}", work.partition) for what in ("model", "subset"))
     curves = {column: history[column].tolist() for column in history.columns if column != "epoch"}
+    trained_at = datetime.fromisoformat(model.created_at)
     with contextlib.ExitStack() as files:
         weights = files.enter_context(archive.store.folder.local_copy(archive.store.path(model, "model.safetensors")))
         pictures = {
@@ -386,6 +386,8 @@ def _record(work: Work, name: str, arm: str, figures: dict[str, Any], history: p
                 partition=work.partition,
                 dagster_run_id=work.run_id,
                 subset_source=archive.store.folder.path(archive.store.path(subset, "subset.parquet")),
+                started_at=trained_at - timedelta(seconds=model.figures["seconds"]),
+                ended_at=trained_at,
                 pictures=pictures,
             )
         )

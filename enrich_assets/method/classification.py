@@ -28,6 +28,7 @@ from enrich_assets.method.training import (
     fingerprint,
     load_arrays,
     mixed_precision,
+    one_thread,
     placed,
     repeatable,
     resident,
@@ -95,7 +96,7 @@ def train_classifier(
     shape = shape_of(settings, n_classes)
     if min(images.shape[1:]) < shape.least_side:
         raise ValueError(f"{len(shape.widths) - 1} blocks need images of {shape.least_side} pixels or more a side")
-    with repeatable(place):
+    with repeatable(place), one_thread(place):
         model = build(lambda: Classifier(shape, *images.shape[1:]), seed, place)
         assert isinstance(model, Classifier)
         # Summed as integers, so that the mean does not depend on the order of the frames.
@@ -148,7 +149,7 @@ def predict_classes(
     n_classes = int(weights["resnet.head.bias"].shape[0])
     place = pick(device)
     # Not drawn from a seed: every weight is overwritten.
-    with repeatable(place):
+    with repeatable(place), one_thread(place):
         model = Classifier(shape_of(settings, n_classes), height, width)
         placed(load_arrays(model, weights), place).eval()
         parts = [

@@ -28,6 +28,7 @@ from enrich_assets.method.training import (
     fingerprint,
     load_arrays,
     mixed_precision,
+    one_thread,
     placed,
     repeatable,
     resident,
@@ -104,7 +105,7 @@ def train_segmenter(
     made_of = fingerprint(settings, seed, n_classes, images, masks) if resume or save else ""
     movement = augmentation_of(settings)
     place = pick(device)
-    with repeatable(place):
+    with repeatable(place), one_thread(place):
         model = build(lambda: UNet(shape_of(settings, n_classes)), seed, place)
         x, y = resident(images, place), resident(masks, place)
         weights = None if settings.class_weights is None else torch.tensor(settings.class_weights, device=place)
@@ -152,7 +153,7 @@ def predict_masks(
     place = pick(device)
     portion = max(1, PREDICTION_PIXELS // max(1, images.shape[1] * images.shape[2]))
     prediction = np.zeros(images.shape, np.uint8)
-    with repeatable(place):
+    with repeatable(place), one_thread(place):
         model = UNet(shape_of(settings, int(weights["head.bias"].shape[0])))
         placed(load_arrays(model, weights), place).eval()
         for a, b in chunks(len(images), portion):

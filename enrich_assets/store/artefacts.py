@@ -128,31 +128,40 @@ class Store:
                 f"materialise {receipt.cell} again"
             ) from error
 
+    def verified(self, receipt: Receipt, name: str) -> bytes:
+        """Raises DamagedStore, naming the file, when it is gone or not what the receipt says."""
+        content = self.read(receipt, name)
+        if hashlib.sha256(content).hexdigest() != (receipt.files.get(name) or receipt.notes.get(name)):
+            raise self._not_what_was_written(receipt, name)
+        return content
+
     def array(self, receipt: Receipt, name: str) -> np.ndarray:
-        """Memory-mapped where the store is a local folder."""
+        """Memory-mapped where the store is a local folder (and then not verified: that would read all of it)."""
         local = self.folder.local_path(self.path(receipt, f"{name}.npy"))
-        if local is not None:
-            try:
-                return np.load(local, mmap_mode="r", allow_pickle=False)
-            except FileNotFoundError:
-                pass  # said properly below
-        return np.load(io.BytesIO(self.read(receipt, f"{name}.npy")), allow_pickle=False)
+        if local is None:
+            return np.load(io.BytesIO(self.verified(receipt, f"{name}.npy")), allow_pickle=False)
+        try:
+            return np.load(local, mmap_mode="r", allow_pickle=False)
+        except FileNotFoundError:
+            self.read(receipt, f"{name}.npy")  # says so properly
+            raise
+        except (ValueError, EOFError) as error:
+            raise self._not_what_was_written(receipt, f"{name}.npy") from error
 
     def table(self, receipt: Receipt, name: str) -> pd.DataFrame:
-        return pd.read_parquet(io.BytesIO(self.read(receipt, f"{name}.parquet")))
+        """Raises DamagedStore."""
+        return pd.read_parquet(io.BytesIO(self.verified(receipt, f"{name}.parquet")))
 
-    def weights(self, receipt: Receipt, name: str, *, verify: bool = True) -> dict[str, np.ndarray]:
-        """Tensors of a safetensors file, checked against the receipt before use. Raises DamagedStore."""
+    def weights(self, receipt: Receipt, name: str) -> dict[str, np.ndarray]:
+        """Tensors of a safetensors file. Raises DamagedStore."""
         from safetensors.numpy import load
 
-        content = self.read(receipt, f"{name}.safetensors")
-        wanted = receipt.files.get(f"{name}.safetensors") or receipt.notes.get(f"{name}.safetensors")
-        if verify and hashlib.sha256(content).hexdigest() != wanted:
-            raise DamagedStore(
-                f"{self.folder.path(self.path(receipt, name))}.safetensors is not what {receipt.cell} wrote: "
-                f"materialise {receipt.cell} again"
-            )
-        return load(content)
+        return load(self.verified(receipt, f"{name}.safetensors"))
+
+    def _not_what_was_written(self, receipt: Receipt, name: str) -> DamagedStore:
+        return DamagedStore(
+            f"{self.folder.path(self.path(receipt, name))} is not what {receipt.cell} wrote: materialise {receipt.cell} again"
+        )
 
     def damaged(self, receipt: Receipt) -> dict[str, str]:
         """Files of the receipt that no longer hold what was written: name -> 'changed' or 'gone'."""

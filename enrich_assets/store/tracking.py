@@ -81,11 +81,15 @@ class Tracking:
         """Write one cell; earlier runs of the same asset and partition are tagged as superseded by it.
 
         The run counts as KILLED until its last line is written, so that a process that dies half-way leaves
-        no run that seems to go on for ever; an error leaves it FAILED.
+        no run that seems to go on for ever; an error leaves it FAILED. Into a sqlite file one process writes at a time.
         """
+        client = self._connect()
+        with self._one_at_a_time():
+            return self._record(client, cell)
+
+    def _record(self, client: MlflowClient, cell: CellRecord) -> Recorded:
         from mlflow.entities import LoggedModelOutput
 
-        client = self._connect()
         started = _milliseconds(cell.started_at)
         ended = _milliseconds(cell.ended_at)
         name = f"{cell.task} {cell.arm} {cell.budget} seed {cell.seed}"

@@ -4,8 +4,8 @@
 
 Ours: `train_classifier` and `train_segmenter`, everything included (gathering uint8, normalising or augmenting, the
 history, the schedule). Bare: the same network, loss and optimizer over float batches made beforehand; for the
-segmenter they are augmented beforehand too, so its ratio also carries the cost of augmentation. Rounds of ours and
-of bare alternate and the median of the pairwise ratios is taken, so that other load on the machine hits both.
+segmenter they are augmented beforehand too, so its ratio also carries the cost of augmentation. On a CPU both have one
+thread, as a cell has. Rounds of ours and of bare alternate and the median of the pairwise ratios is taken, so that other load on the machine hits both.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from enrich_assets.method.hyperparameters import ClassifierSettings, SegmenterSe
 from enrich_assets.method.resnet import ResNet
 from enrich_assets.method.segmentation import augmentation_of, segmentation_loss, train_segmenter
 from enrich_assets.method.segmentation import shape_of as unet_shape
-from enrich_assets.method.training import adam, device_name, mixed_precision, placed, repeatable
+from enrich_assets.method.training import adam, device_name, mixed_precision, one_thread, placed, repeatable
 from enrich_assets.method.unet import UNet
 
 ROUNDS = 7
@@ -84,7 +84,7 @@ def classifier(device: torch.device, n: int, epochs: int) -> dict[str, float]:
     y = torch.from_numpy(labels).to(device)
     b = settings.batch_size
     batches = [(x[i : i + b].contiguous(memory_format=torch.channels_last), y[i : i + b]) for i in range(0, n, b)]
-    with repeatable(device):
+    with repeatable(device), one_thread(device):
         model = placed(ResNet(resnet_shape(settings, 2)), device)
         return compare(
             lambda: train_classifier(images, labels, 2, settings, seed=0, device=device),
@@ -104,7 +104,7 @@ def segmenter(device: torch.device, n: int, epochs: int) -> dict[str, float]:
     x, y = augment(torch.from_numpy(images).to(device).float() / 255, torch.from_numpy(masks).to(device), movement)
     x, y, b = x.unsqueeze(1), y.long(), settings.batch_size
     batches = [(x[i : i + b].contiguous(memory_format=torch.channels_last), y[i : i + b]) for i in range(0, n, b)]
-    with repeatable(device):
+    with repeatable(device), one_thread(device):
         model = placed(UNet(unet_shape(settings, 5)), device)
         return compare(
             lambda: train_segmenter(images, masks, 5, settings, seed=0, device=device),

@@ -154,3 +154,16 @@ def test_a_second_batch_touches_only_its_own_partitions(small: Path) -> None:
 
 def test_arms_of_a_task_include_the_whole_pool(archive: Archive) -> None:
     assert list(arms(archive.profile.tasks["view"])) == ["enrich", "random", "all"]
+
+
+def test_a_damaged_table_blocks_its_cells_by_name_and_the_rest_goes_on(small: Path) -> None:
+    archive = opened(small)
+    receipts = archive.store.receipts
+    for partition in ("10|0", "10|1"):
+        receipts.forget(Cell("view/enrich/model", partition))
+    subset = receipts.require(Cell("view/enrich/subset", "10|0"))
+    damaged = Path(archive.store.folder.path(archive.store.path(subset, "subset.parquet")))
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    outcome = run(archive).outcome
+    assert f"{damaged} is not what view/enrich/subset[10|0] wrote" in outcome.blocked["view/enrich/model[10|0]"]
+    assert receipts.current(Cell("view/enrich/model", "10|1")) is not None

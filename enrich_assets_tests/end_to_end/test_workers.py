@@ -1,0 +1,97 @@
+"""Training side by side: the same models as one after the other, and no process left behind."""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from enrich_assets.archive import Archive
+from enrich_assets.defs.driver import Driver
+from enrich_assets.defs.instance import open_instance
+from enrich_assets.defs.workers import WorkerDied, Workers, trainings_at_once, workers
+from enrich_assets.settings import load_profile
+from enrich_assets.store.published import query
+from enrich_assets.store.receipts import Cell
+
+
+@pytest.fixture
+def archive(small: Path) -> Archive:
+    profile = load_profile(str(small / "enrich.yaml"))
+    return Archive(small, profile.model_copy(update={"workers": 2}))
+
+
+def test_cells_trained_side_by_side_are_the_cells_trained_alone(archive: Archive) -> None:
+    receipts = archive.store.receipts
+    steps = [f"view/{arm}/{step}" for arm in ("enrich", "random") for step in ("model", "evaluation")]
+    alone = {cell: r.digest for step in steps for cell, r in ((r.cell, r) for r in receipts.of(step).values())}
+    cells = [cell for cell in alone if cell.partition in ("10|0", "10|1")]
+    assert len(cells) == 8
+    for cell in cells:
+        receipts.forget(cell)
+    said: list[str] = []
+    with open_instance(archive) as instance:
+        outcome = Driver(archive, instance, said.append).run()
+    assert not outcome.failed
+    assert "2 cells to train, 2 at a time" in said
+    assert {cell: receipts.require(cell).digest for cell in alone} == alone
+    recorded = query(str(archive.published), "SELECT dagster_run_id FROM evaluations WHERE current AND budget = 10")
+    with open_instance(archive) as instance:
+        assert {str(instance.get_run_by_id(run).status) for run in recorded["dagster_run_id"]} == {
+            "DagsterRunStatus.SUCCESS"
+        }
+
+
+def test_a_failure_in_one_process_is_told_and_the_rest_goes_on(archive: Archive) -> None:
+    receipts = archive.store.receipts
+    for partition in ("10|0", "10|1"):
+        receipts.forget(Cell("view/enrich/evaluation", partition))
+    model = receipts.require(Cell("view/enrich/model", "10|0"))
+    damaged = Path(archive.store.folder.path(archive.store.path(model, "model.safetensors")))
+    damaged.write_bytes(b"no weights")
+    with open_instance(archive) as instance:
+        outcome = Driver(archive, instance, print).run()
+    assert list(outcome.failed) == ["view/enrich/evaluation[10|0]"]
+    assert str(damaged) in outcome.failed["view/enrich/evaluation[10|0]"]
+    assert receipts.current(Cell("view/enrich/evaluation", "10|1")) is not None
+
+
+def begun(team: Workers) -> None:
+    team.submit(["view/enrich/subset"], "10|0").result()
+
+
+def test_an_interrupt_ends_the_processes(archive: Archive) -> None:
+    before = set(mp.active_children())
+
+    def interrupted() -> None:
+        with workers(archive, 2) as team:
+            begun(team)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert set(mp.active_children()) <= before
+
+
+def test_a_killed_process_is_told_with_what_to_do(archive: Archive) -> None:
+    before = set(mp.active_children())
+
+    def bereft() -> None:
+        with workers(archive, 1) as team:
+            begun(team)
+            for child in set(mp.active_children()) - before:
+                os.kill(child.pid or 0, signal.SIGKILL)
+            begun(team)
+
+    with pytest.raises(WorkerDied, match="--workers 1"):
+        bereft()
+
+
+def test_as_many_as_cores_unless_the_profile_says_otherwise() -> None:
+    profile = load_profile("demo").model_copy(update={"device": "cpu"})
+    assert 1 <= trainings_at_once(profile) <= min(8, os.cpu_count() or 1)
+    assert trainings_at_once(profile.model_copy(update={"workers": 3})) == 3
+    assert trainings_at_once(profile.model_copy(update={"device": "cuda"})) == 1
