@@ -235,8 +235,10 @@ def panel(
     """The panel; arguments as `similarity.all_pairs` has checked them, `near` as a product."""
     n, workers = len(q), threads or n_threads()
     # Runs of one clip and of one patient lie together, so that a tile's relation is mostly known by its corners.
-    sort = np.lexsort((clips, patients, np.arange(n) >= n_earlier)).astype(np.int32)
-    in_order = bool((sort == np.arange(n)).all())
+    in_order = _in_runs(clips, patients, n_earlier)
+    sort = np.arange(n, dtype=np.int32)
+    if not in_order:
+        sort = np.lexsort((clips, patients, sort >= n_earlier)).astype(np.int32)
     thresholds = (np.arange(1, N_BINS) - N_BINS // 2) * BIN_WIDTH
     reachable = -EXACT < near < EXACT
     counted = np.unique(np.append(thresholds, near)) if reachable else thresholds
@@ -269,6 +271,13 @@ def panel(
         *_of_keys(lists.nearest[back]), *_of_keys(lists.outside[back]),
         pairs, similarity, n_near - len(pairs),
     )  # fmt: skip
+
+
+def _in_runs(clips: NDArray[np.int32], patients: NDArray[np.int32], n_earlier: int) -> bool:
+    """Do earlier frames, and those of the batch, ascend by patient and clip already?"""
+    further = (np.diff(patients) > 0) | ((np.diff(patients) == 0) & (np.diff(clips) >= 0))
+    further[max(n_earlier - 1, 0) : n_earlier] = True
+    return bool(further.all())
 
 
 def _of_keys(keys: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -314,7 +323,7 @@ def _pass(
     panels = as_panels(rows[begin:])
     codes = [np.concatenate([a, np.full(len(rows) - n, -1, np.int32)]) for a in (clips, patients, names)]
     # Small enough for every worker to find blocks that no other is at; the batch's own blocks are part of every task.
-    side = min(block, max(GRAIN, (n - begin) // (4 * workers) // GRAIN * GRAIN)) // GRAIN * GRAIN or GRAIN
+    side = min(block, max(GRAIN, (n - begin) // (2 * workers) // GRAIN * GRAIN)) // GRAIN * GRAIN or GRAIN
     blocks = [(a, min(a + block, begin)) for a in range(0, begin, block)]
     first_new = len(blocks)
     blocks += [(a, min(a + side, n)) for a in range(begin, n, side)]
