@@ -7,8 +7,9 @@ import numpy as np
 
 from enrich_assets.archive import Archive
 from enrich_assets.defs import graph as g
+from enrich_assets.defs.workers import trainings_at_once
 from enrich_assets.settings import ALL, budget_frames
-from enrich_assets.store.receipts import MissingArtefact
+from enrich_assets.store.receipts import DamagedStore
 
 FRAMES_OF_A_VIDEO = 60  # a guess, while nothing has been decoded
 SECONDS_PER_FILE = 0.05
@@ -91,7 +92,7 @@ def _stale_groups(archive: Archive, groups: list[g.Group]) -> list[g.Group]:
 def _is_stale(archive: Archive, step: g.Step, partition: str) -> bool:
     try:
         return step.why_stale(archive, partition) is not None
-    except (MissingArtefact, LookupError):
+    except (LookupError, DamagedStore):
         return True
 
 
@@ -145,7 +146,7 @@ def _plan_task(archive: Archive, graph: g.Graph, plan: Plan, task: str, frames: 
     )
     groups = g.training_groups(graph, task, arms)
     stale = groups if behind else _stale_groups(archive, groups)
-    cells, seconds, beyond = 0, 0.0, set()
+    cells, trained, seconds, beyond = 0, 0, 0.0, set()
     known = _seconds_per_step(archive, task, arms)
     for group in stale:
         key = group.partition.partition("|")[0]
@@ -154,8 +155,13 @@ def _plan_task(archive: Archive, graph: g.Graph, plan: Plan, task: str, frames: 
             beyond.add(key)
             continue
         cells += len(group.steps)
+        trained += 1
         seconds += len(group.steps) / 3 * _training_seconds(settings, size, known) + OVERHEAD_PER_RUN
-    note = f"budgets {', '.join(sorted(beyond))} are more than the pool and are left out" if beyond else ""
+    side_by_side = min(trained, trainings_at_once(archive.profile)) if trained else 1
+    seconds /= side_by_side
+    note = f"{side_by_side} at a time" if side_by_side > 1 else ""
+    if beyond:
+        note += f"{'; ' if note else ''}budgets {', '.join(sorted(beyond))} are more than the pool and are left out"
     plan.stages.append(Stage(f"{task}: train and score", cells, seconds, 0, note, known is not None))
 
 

@@ -1,0 +1,54 @@
+"""`enrich plan`: it foretells what `enrich run` then makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from enrich_assets.archive import Archive
+from enrich_assets.defs.plan import Stage, make_plan, plan_text
+from enrich_assets.settings import load_profile
+from enrich_assets.store.receipts import Cell
+
+
+@pytest.fixture
+def archive(small: Path) -> Archive:
+    return Archive(small, load_profile(str(small / "enrich.yaml")))
+
+
+def training(archive: Archive) -> Stage:
+    return next(stage for stage in make_plan(archive).stages if stage.name == "view: train and score")
+
+
+def test_where_everything_stands_there_is_nothing_to_do(archive: Archive) -> None:
+    assert plan_text(archive).startswith("everything is up to date")
+
+
+def test_cells_that_are_gone_are_foretold_with_what_they_took_before(archive: Archive) -> None:
+    seconds = 0.0
+    for partition in ("10|0", "10|1"):
+        for arm in ("enrich", "random"):
+            model = Cell(f"view/{arm}/model", partition)
+            seconds += archive.store.receipts.require(model).figures["seconds"]
+            archive.store.receipts.forget(model)
+    stage = training(archive)
+    assert stage.cells == 2 * 2 * 3
+    assert stage.is_measured
+    assert stage.seconds > seconds / 4
+    assert f"{stage.cells}" in plan_text(archive)
+
+
+def test_cells_side_by_side_take_half_the_time(archive: Archive) -> None:
+    for partition in ("10|0", "10|1"):
+        archive.store.receipts.forget(Cell("view/enrich/model", partition))
+    alone = training(archive)
+    archive.profile = archive.profile.model_copy(update={"workers": 2})
+    assert training(archive).seconds == pytest.approx(alone.seconds / 2)
+    assert training(archive).note == "2 at a time"
+
+
+def test_a_damaged_table_does_not_stop_the_plan(archive: Archive) -> None:
+    subset = archive.store.receipts.require(Cell("view/enrich/subset", "10|0"))
+    Path(archive.store.folder.path(archive.store.path(subset, "subset.parquet"))).write_bytes(b"")
+    assert training(archive).cells == 2 * 3
