@@ -13,8 +13,7 @@ from enrich_assets.store.receipts import DamagedStore
 
 FRAMES_OF_A_VIDEO = 60  # a guess, while nothing has been decoded
 SECONDS_PER_FILE = 0.05
-VAE_SECONDS_PER_STEP = 0.03
-SECONDS_PER_FRAME_AND_STEP = 0.004  # of training, at 80x80 with the archive profile's widths
+PREDICTING = 1 / 3  # time of a frame that is only predicted, against one learned from: no way back through the network
 OVERHEAD_PER_RUN = 0.5
 STILLS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
@@ -52,14 +51,15 @@ def make_plan(archive: Archive) -> Plan:
     )
     frames = _frames(archive)
     vae = _stale_groups(archive, g.vae_groups(graph))
-    steps = archive.profile.vae.max_steps
+    steps = archive.profile.vae.max_steps if vae else 0
     plan.stages.append(
         Stage(
             "train the VAE",
             len(vae),
-            len(vae) * steps * VAE_SECONDS_PER_STEP,
+            steps * _vae_seconds_per_step(archive) if vae else 0.0,
             0,
             f"at most {steps:,} steps" if vae else "",
+            True,
         )
     )
     behind = bool(new or vae)
@@ -127,7 +127,7 @@ def _plan_task(archive: Archive, graph: g.Graph, plan: Plan, task: str, frames: 
     pool = (
         sum(receipt.figures["frames"] for receipt in held.values())
         if held
-        else round(frames * (1 - archive.profile.split.test_share))
+        else round(_candidates(archive, task, frames) * (1 - archive.profile.split.test_share))
     )
     if pool < 2:
         plan.stages.append(Stage(f"{task}: curate and train", 0, note="its pool is empty"))
@@ -147,7 +147,8 @@ def _plan_task(archive: Archive, graph: g.Graph, plan: Plan, task: str, frames: 
     groups = g.training_groups(graph, task, arms)
     stale = groups if behind else _stale_groups(archive, groups)
     cells, trained, seconds, beyond = 0, 0, 0.0, set()
-    known = _seconds_per_step(archive, task, arms)
+    per_frame = _seconds_per_frame(archive, task, arms) if stale else 0.0
+    tested = _candidates(archive, task, frames) * archive.profile.split.test_share
     for group in stale:
         key = group.partition.partition("|")[0]
         size = budget_frames(key, pool)
@@ -156,13 +157,21 @@ def _plan_task(archive: Archive, graph: g.Graph, plan: Plan, task: str, frames: 
             continue
         cells += len(group.steps)
         trained += 1
-        seconds += len(group.steps) / 3 * _training_seconds(settings, size, known) + OVERHEAD_PER_RUN
+        shown = _presentations(settings, size) + PREDICTING * tested
+        seconds += len(group.steps) / 3 * shown * per_frame + OVERHEAD_PER_RUN
     side_by_side = min(trained, trainings_at_once(archive.profile)) if trained else 1
     seconds /= side_by_side
     note = f"{side_by_side} at a time" if side_by_side > 1 else ""
     if beyond:
         note += f"{'; ' if note else ''}budgets {', '.join(sorted(beyond))} are more than the pool and are left out"
-    plan.stages.append(Stage(f"{task}: train and score", cells, seconds, 0, note, known is not None))
+    plan.stages.append(Stage(f"{task}: train and score", cells, seconds, 0, note, True))
+
+
+def _candidates(archive: Archive, task: str, frames: int) -> int:
+    """Frames the task may choose from: all, or those with a mask."""
+    if archive.profile.tasks[task].kind == "classification":
+        return frames
+    return sum(int(archive.arrivals.rows(batch)["mask_path"].notna().sum()) for batch in archive.batches)
 
 
 def _presentations(settings: object, size: int) -> float:
@@ -171,19 +180,26 @@ def _presentations(settings: object, size: int) -> float:
     return max(model.epochs * size, model.min_steps * model.batch_size)
 
 
-def _training_seconds(settings: object, size: int, known: float | None) -> float:
-    return _presentations(settings, size) * (known if known is not None else SECONDS_PER_FRAME_AND_STEP)
-
-
-def _seconds_per_step(archive: Archive, task: str, arms: list[str]) -> float | None:
-    """Median seconds per presented frame of the cells trained so far; None before the first."""
+def _seconds_per_frame(archive: Archive, task: str, arms: list[str]) -> float:
+    """Seconds per presented frame: the median of the cells trained so far; before the first, of a few steps made now."""
     settings = archive.profile.tasks[task]
     found = [
         receipt.figures["seconds"] / _presentations(settings, receipt.figures["n_train"])
         for arm in arms
         for receipt in archive.store.receipts.of(f"{task}/{arm}/model").values()
     ]
-    return float(np.median(found)) if found else None
+    if found:
+        return float(np.median(found))
+    from enrich_assets.method.training_cost import seconds_per_frame
+
+    classes = len(settings.classes or ()) or 2
+    return seconds_per_frame(settings.model_settings, settings.size, classes, time.perf_counter, archive.profile.device)
+
+
+def _vae_seconds_per_step(archive: Archive) -> float:
+    from enrich_assets.method.training_cost import vae_seconds_per_step
+
+    return vae_seconds_per_step(archive.profile.vae, time.perf_counter, archive.profile.device)
 
 
 def plan_text(archive: Archive) -> str:

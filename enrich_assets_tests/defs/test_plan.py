@@ -52,3 +52,12 @@ def test_a_damaged_table_does_not_stop_the_plan(archive: Archive) -> None:
     subset = archive.store.receipts.require(Cell("view/enrich/subset", "10|0"))
     Path(archive.store.folder.path(archive.store.path(subset, "subset.parquet"))).write_bytes(b"")
     assert training(archive).cells == 2 * 3
+
+
+def test_before_anything_is_decoded_a_task_of_masks_counts_the_masks(archive: Archive, tmp_path: Path) -> None:
+    fresh = Archive(tmp_path / "fresh", archive.profile)
+    fresh.ingest(str(archive.home / "phantom"), "first")
+    with_mask = int(fresh.arrivals.rows("first")["mask_path"].notna().sum())
+    of_train = round(with_mask * (1 - archive.profile.split.test_share))
+    names = [stage.name for stage in make_plan(fresh).stages]
+    assert f"chambers: rank {of_train:,} frames" in names
