@@ -52,34 +52,48 @@ def _bar(title: str, unit: str) -> Iterator[Advance]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=None, metrics="", rate="")
-        start = time.monotonic()
+        pace = Pace()
 
         def advance(done: int, total: int, metrics: dict[str, float]) -> None:
-            rate = done / max(time.monotonic() - start, 1e-9)
+            rate = pace.rate(done, time.monotonic())
             bar.update(task, completed=done, total=total, metrics=_metrics(metrics), rate=f"{rate:,.1f} {unit}/s")
 
         yield advance
 
 
 def _lines(title: str, unit: str) -> Advance:
-    start = time.monotonic()
-    said = start
+    pace = Pace()
+    said = time.monotonic()
 
     def advance(done: int, total: int, metrics: dict[str, float]) -> None:
         nonlocal said
         here = time.monotonic()
+        rate = pace.rate(done, here)
         if here - said < PLAIN_EVERY_SECONDS:
             return
         said = here
-        rate = done / max(here - start, 1e-9)
-        left = (total - done) / rate if rate else float("nan")
+        speed = f", {rate:,.1f}/s, {(total - done) / rate:,.0f} s left" if rate else ""
         print(
-            f"  {title}: {done:,} of {total:,} {unit}, {rate:,.1f}/s, {left:,.0f} s left {_metrics(metrics)}".rstrip(),
+            f"  {title}: {done:,} of {total:,} {unit}{speed} {_metrics(metrics)}".rstrip(),
             file=sys.stderr,
             flush=True,
         )
 
     return advance
+
+
+class Pace:
+    """Units per second since the first that was told: what an earlier, interrupted attempt had done does not count."""
+
+    def __init__(self) -> None:
+        self._first: tuple[int, float] | None = None
+
+    def rate(self, done: int, now: float) -> float:
+        """`now` in seconds; 0 while there is nothing to tell it by."""
+        if self._first is None:
+            self._first = done, now
+        before, began = self._first
+        return (done - before) / (now - began) if now > began else 0.0
 
 
 def _metrics(metrics: dict[str, float]) -> str:

@@ -5,9 +5,10 @@ What is stale is decided by receipts (`steps.why_stale`), so a run from the UI a
 
 import time
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import as_completed
+from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 
 import dagster as dg
 
@@ -179,18 +180,25 @@ class Driver:
         for group, _ in waiting:
             steps = self.stale(group)  # an earlier group of the stage may have changed what this one needs
             if steps:
-                yield group, steps, self._execution.execute([step.key for step in steps], group.partition)
+                yield group, steps, self._execution.execute(_keys(steps), group.partition)
 
     def _side_by_side(self, waiting: list[Waiting], count: int) -> Generator[Done, None, None]:
         """Cells of a grid do not depend on each other."""
         self.say(f"{len(waiting)} cells to train, {count} at a time")
+        to_begin = iter(waiting)
         with workers(self.archive, count) as team:
-            begun = {
-                team.submit([step.key for step in steps], group.partition): (group, steps) for group, steps in waiting
+            # No more at a time than there are workers: what is handed over can no longer be called back.
+            running = {
+                team.submit(_keys(steps), group.partition): (group, steps) for group, steps in islice(to_begin, count)
             }
-            for future in as_completed(begun):
-                self.archive.store.receipts.refresh()
-                yield *begun[future], future.result()
+            while running:
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    group, steps = running.pop(future)
+                    for next_group, next_steps in islice(to_begin, 1):
+                        running[team.submit(_keys(next_steps), next_group.partition)] = (next_group, next_steps)
+                    self.archive.store.receipts.refresh()
+                    yield group, steps, future.result()
 
     def _line(
         self,
@@ -235,6 +243,10 @@ class Driver:
         if kind == "ranking":
             return f"{step.key.split('/')[1]} {figures['frames']:,} frames"
         return ""
+
+
+def _keys(steps: list[Step]) -> list[str]:
+    return [step.key for step in steps]
 
 
 def _duration(seconds: float) -> str:
