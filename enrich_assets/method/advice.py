@@ -59,7 +59,8 @@ def advise(
     power law of learning curves, Cortes et al. 1993). The interval resamples whole seeds, widened for their
     small number as in `significance.bootstrap_difference`; of a single seed it resamples what the fit
     leaves over. It holds the noise of training, not the chance that the law is wrong beyond the data. Fewer
-    than 3 budgets: no fit, and the text says so. Nothing to resample: no interval.
+    than 3 budgets: no fit, and the text says so. Nothing to resample: no interval. Means that do not rise and yet
+    differ by the margin or more contradict the law: no forecast either.
     """
     n, v = np.asarray(budgets, dtype=float), np.asarray(values, dtype=float)
     if n.shape != v.shape or n.ndim != 1:
@@ -76,6 +77,10 @@ def advise(
                       len(points), len(table), text)  # fmt: skip
     means = np.nanmean(table, axis=0)
     a, b, c = _fit(points, means[None, :])
+    if b[0] == 0 and np.ptp(means) >= margin:
+        text = _no_rise(points, means, metric)
+        return Advice(now, next_n, math.nan, math.nan, math.nan, math.nan, math.nan, math.nan, None, False,
+                      len(points), len(table), text)  # fmt: skip
     here, there = (float((a - b * size**-c)[0]) for size in (float(now), float(now + next_n)))
     gain = there - here
     gains = _resampled_gains(points, table, means, (a - b * points**-c), now, next_n, n_boot, seed)
@@ -153,6 +158,14 @@ def _resampled_gains(
         drawn = fitted + rng.choice(residuals, size=(n_boot, len(points)))
     _, b, c = _fit(points, drawn)
     return b * (float(now) ** -c - float(now + next_n) ** -c)
+
+
+def _no_rise(points: NDArray[np.float64], means: NDArray[np.float64], metric: str) -> str:
+    seen = ", ".join(f"{mean:.4f} at {int(n):,}" for n, mean in zip(points, means, strict=True))
+    return (
+        f"No forecast: the mean {metric} does not rise with the labels ({seen}), so there is no learning curve to carry on. "
+        "The runs differ more than the labels tell: more seeds, or a greater budget, would show what labels add."
+    )
 
 
 def _sentence(

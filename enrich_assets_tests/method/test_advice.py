@@ -46,6 +46,15 @@ def test_a_steep_curve_says_go_on_and_a_flat_one_says_stop():
     assert "Stop: even the optimistic end" in flat.text
 
 
+def test_a_curve_that_falls_by_more_than_the_margin_is_not_carried_on():
+    fallen = advise([100, 250, 600], [0.8561, 0.8106, 0.8380], 200, margin=0.01)
+    assert fallen.stop is None
+    assert not fallen.certain
+    assert np.isnan(fallen.gain)
+    assert "does not rise" in fallen.text
+    assert "0.8106 at 250" in fallen.text
+
+
 def test_every_forecast_says_that_it_is_an_estimate():
     assert advise(BUDGETS, planted(0.001), 800, seeds=SEEDS).text.startswith("Estimate: the next 800 labels")
 
@@ -67,7 +76,7 @@ def test_three_budgets_of_one_seed_give_a_gain_without_an_interval():
 
 
 def test_more_labels_never_hurt_and_no_metric_passes_one():
-    falling = advise(BUDGETS, 0.9 - BUDGETS / 1e5, 800, seeds=SEEDS)
+    falling = advise(BUDGETS, 0.9 - BUDGETS / 1e6, 800, seeds=SEEDS)  # by less than the margin
     assert falling.gain == 0
     rising = advise([100, 200, 400, 800], [0.7, 0.8, 0.9, 1.0], 10**6)
     assert rising.value_next <= 1
