@@ -103,7 +103,7 @@ def test_the_cells_follow_the_run_that_ranked_once(small: Path) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         before = ranked_anew(archive, graph, dg.build_sensor_context(instance=instance))
         assert not before.run_requests
-        definitions.get_job_def("rank_view").execute_in_process(
+        definitions.resolve_job_def("rank_view").execute_in_process(
             instance=instance, partition_key=request.partition_key, tags=dict(request.tags)
         )
         after = ranked_anew(archive, graph, dg.build_sensor_context(instance=instance, cursor=before.cursor))

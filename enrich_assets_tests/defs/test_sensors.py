@@ -258,7 +258,7 @@ def test_the_sensor_as_dagster_evaluates_it(world: World) -> None:
     """The definition itself: its cursor is text, its requests are for the job `take_in`."""
     world.drop("monday")
     definitions = build_definitions(world.archive.profile, ArchiveResource.of(world.archive))
-    sensor = definitions.get_sensor_def("incoming")
+    sensor = definitions.get_repository_def().get_sensor_def("incoming")
     instance = dg.DagsterInstance.local_temp(str(world.home))  # one with tables, as the daemon has
     context = dg.SensorEvaluationContext(
         instance_ref=instance.get_ref(),

@@ -79,7 +79,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with open_instance(archive) as instance:
         for job, partition in (("take_in", "batch-0001"), ("publish", None)):
             selection = None if partition else [dg.AssetKey("results")]
-            result = definitions.get_job_def(job).execute_in_process(
+            result = definitions.resolve_job_def(job).execute_in_process(
                 instance=instance, partition_key=partition, asset_selection=selection, raise_on_error=True
             )
             assert result.success
