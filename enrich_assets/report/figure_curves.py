@@ -16,9 +16,7 @@ from enrich_assets.report import numbers
 from enrich_assets.report.style import (
     GREEN,
     LARGE,
-    MEDIUM,
     PAPER,
-    SMALL,
     WIDTH,
     ArmStyle,
     arm_styles,
@@ -63,8 +61,7 @@ def curves_figure(evaluations: pd.DataFrame, comparisons: pd.DataFrame) -> Figur
     _draw_everything(axes, runs, comparisons, bool(budgets))
     axes.set_ylabel(numbers.metric_name(runs["metric"].iloc[0]), fontsize=LARGE)
     axes.margins(y=0.16)
-    if arms:
-        legend_above(axes)
+    legend_above(axes)
     return figure
 
 
@@ -163,34 +160,11 @@ def _draw_everything(axes: Axes, runs: pd.DataFrame, comparisons: pd.DataFrame, 
     full = full[full["budget"] == full["budget"].max()]
     mean, sd = float(full["value"].mean()), float(full["value"].std()) if len(full) > 1 else 0.0
     axes.axhspan(mean - sd, mean + sd, color=GREEN, alpha=0.16, linewidth=0, zorder=1)
-    axes.axhline(mean, color=GREEN, linewidth=2.2, zorder=2)
+    said = f"everything: {numbers.count(full['budget'].iloc[0])} labels, {numbers.score(mean)}"
+    axes.axhline(mean, color=GREEN, linewidth=2.2, zorder=2, label=said)
     margins = comparisons["margin"].dropna() if len(comparisons) else pd.Series(dtype=float)
     if len(margins):
         axes.axhline(mean - float(margins.iloc[0]), color=GREEN, linewidth=1.6, linestyle=(0, (1, 2.5)), zorder=2)
-        axes.annotate(
-            f"margin {margins.iloc[0]:g}",
-            (0.004, mean - float(margins.iloc[0])),
-            xytext=(0, -3),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            va="top",
-            ha="left",
-            fontsize=SMALL,
-            color=GREEN,
-        )
-    said = f"everything: {numbers.count(full['budget'].iloc[0])} labels, {numbers.score(mean)}"
-    axes.annotate(
-        said,
-        (0.004, mean + sd),
-        xytext=(0, 4),
-        xycoords=("axes fraction", "data"),
-        textcoords="offset points",
-        va="bottom",
-        ha="left",
-        fontsize=MEDIUM,
-        color=GREEN,
-        weight="bold",
-    )
     if not others:
         axes.scatter([0.5] * len(full), full["value"], s=40, color=GREEN)
         axes.set_xticks([])

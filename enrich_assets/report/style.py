@@ -114,7 +114,7 @@ def legend_above(axes: Axes, length: float = 3.2) -> None:
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(0, 1.0),
-        ncols=6,
+        ncols=4,
         fontsize=LARGE,
         frameon=False,
         labelcolor=INK,
