@@ -162,6 +162,27 @@ class Archive:
 
         return unseal(path, self.pseudonyms) if is_sealed(path) else path
 
+    def source_digest(self, path: str) -> str:
+        """sha256 of a source file, or a folder of masks, as it lies there now. Raises OSError, LookupError."""
+        from enrich_assets.studies import addresses
+
+        return addresses.source_digest(self.address(path))
+
+    def require_unchanged(self, path: str, sha256: str) -> None:
+        """Raises UnreadableFile for a source file that is not what it was when it was taken in."""
+        from enrich_assets.studies.errors import UnreadableFile
+
+        try:
+            now = self.source_digest(path)
+        except OSError as error:
+            raise UnreadableFile(path, "is no longer there", "bring it back, then `enrich run`") from error
+        if now != sha256:
+            raise UnreadableFile(
+                path,
+                "has changed since it was taken in",
+                "ingest it again, under the name of its batch (--batch)",
+            )
+
     def _apart(self, rows: pd.DataFrame, *, except_batch: str) -> tuple[pd.DataFrame, int, pd.DataFrame]:
         """Split rows into new ones, a count of known ones, and those that clash with another file of the same identity."""
         earlier = [self.arrivals.rows(batch) for batch in self.batches if batch != except_batch]

@@ -13,11 +13,13 @@ from enrich_assets.archive import Archive
 from enrich_assets.defs.labelling import read_labels
 from enrich_assets.defs.partitions import batches
 from enrich_assets.defs.steps import Made, Step, Work, dep, digests
+from enrich_assets.method.preprocessing import Box, cone_mask, crop, pixel_digests, resize, window
 from enrich_assets.method.split import side_of
 from enrich_assets.settings import Profile, TaskSettings, settings_dict
 from enrich_assets.store.frames import FRAME_COLUMNS, SIMILARITY, digest_column, frame_ids
-from enrich_assets.store.receipts import digest_of
+from enrich_assets.store.receipts import Cell, digest_of
 from enrich_assets.studies.errors import UnreadableFile
+from enrich_assets.studies.manifest import SPLITS
 from enrich_assets.studies.reading import Clip, read_clip
 
 GROUP = "arrival"
@@ -91,6 +93,7 @@ def steps(profile: Profile) -> list[Step]:
             partitions=batches,
             inputs=_label_inputs,
             make=_labels,
+            version=2,
             settings=tasks,
             group=GROUP,
             kinds=("parquet",),
@@ -234,15 +237,14 @@ def _in_order(
 
 def _decode(archive: Archive, path: str, rows: pd.DataFrame, views: dict[str, Any]) -> dict[str, Any] | UnreadableFile:
     """One file: its frames in every view, their digests, and where they were cut."""
-    from enrich_assets.method.preprocessing import cone_mask, crop, pixel_digests, resize
-
-    settings = archive.profile.frames
+    settings, first = archive.profile.frames, rows.iloc[0]
     try:
+        archive.require_unchanged(path, first.sha256)
         clip = read_clip(archive.address(path), pseudonyms=archive.pseudonyms)
         positions, indices = _chosen(path, clip, rows, settings.every, settings.max_per_clip)
+        pixels, boxes = _cut(path, clip, positions, views)
     except UnreadableFile as refusal:
         return UnreadableFile(path, refusal.reason, refusal.remedy)  # under the name it is known by, sealed or not
-    first = rows.iloc[0]
     clip_id = f"{first.study_id}/{first.clip_id}"
     table: dict[str, Any] = {
         "frame_id": frame_ids(clip_id, indices),
@@ -252,13 +254,7 @@ def _decode(archive: Archive, path: str, rows: pd.DataFrame, views: dict[str, An
         "frame_index": indices,
         "path": path,
     }
-    chosen = clip.frames[positions]
-    pixels, boxes = {}, {}
-    cone = cone_mask(clip.frames) if any(crop == "cone" for crop, _, _ in views.values()) else None
-    for view, (crop_to, share, side) in views.items():
-        box = _window(clip, crop_to, share, cone)
-        pixels[view] = resize(crop(chosen, box), side)
-        boxes[f"box_{view}"] = [box.top, box.left, box.side]
+    for view in views:
         table[digest_column(view)] = pixel_digests(pixels[view])
     described = {
         "clip_id": clip_id,
@@ -271,20 +267,25 @@ def _decode(archive: Archive, path: str, rows: pd.DataFrame, views: dict[str, An
         "width": clip.frames.shape[2],
         "warnings": "; ".join(clip.warnings),
         "deidentification": "; ".join(clip.actions),
-        **boxes,
+        **{f"box_{view}": [box.top, box.left, box.side] for view, box in boxes.items()},
     }
     return {"frames": pd.DataFrame(table), "pixels": pixels, "clip": described}
 
 
-def _window(clip: Clip, crop_to: Any, share: float, cone: np.ndarray | None) -> Any:
-    """Where a view is cut: around the cone, the largest centred square ('none'), or as the profile says."""
-    from enrich_assets.method.preprocessing import Box, crop_box
-
-    if crop_to == "cone" and cone is not None:
-        return crop_box(cone, share)
-    if crop_to == "none":
-        return crop_box(np.ones(clip.frames.shape[1:], bool), 1.0)
-    return Box(*map(int, crop_to))
+def _cut(
+    path: str, clip: Clip, positions: list[int], views: dict[str, Any]
+) -> tuple[dict[str, np.ndarray], dict[str, Box]]:
+    """View -> the frames at these positions as the view shows them, and where it was cut. Raises UnreadableFile."""
+    chosen = clip.frames[positions]
+    asked = any(crop_to == "cone" for crop_to, _, _ in views.values())
+    cone = cone_mask(clip.frames) if asked else np.ones(clip.frames.shape[1:], bool)
+    boxes = {view: window(cone, crop_to, share) for view, (crop_to, share, _) in views.items()}
+    try:
+        return {view: resize(crop(chosen, boxes[view]), side) for view, (_, _, side) in views.items()}, boxes
+    except ValueError as error:
+        raise UnreadableFile(
+            path, f"cannot be cut as the profile says: {error}", "choose another `crop`, or leave the file out"
+        ) from error
 
 
 def _chosen(path: str, clip: Clip, rows: pd.DataFrame, every: int, most: int | None) -> tuple[list[int], list[int]]:
@@ -310,20 +311,11 @@ def _chosen(path: str, clip: Clip, rows: pd.DataFrame, every: int, most: int | N
 # ------------------------------------------------------------------------------------------------------------- split
 
 
-def _patients(archive: Archive, batch: str) -> pd.DataFrame:
-    """patient_id -> the manifest's split, or NA."""
-    rows = archive.store.table(digest_receipt(archive, "studies", batch), "rows")
-    return (
-        rows.groupby("patient_id", sort=True)["split"]
-        .agg(lambda s: s.dropna().iloc[0] if s.notna().any() else None)
-        .reset_index()
-    )
-
-
-def digest_receipt(archive: Archive, asset: str, batch: str) -> Any:
-    from enrich_assets.store.receipts import Cell
-
-    return archive.store.receipts.require(Cell(asset, batch))
+def _wished(archive: Archive, batch: str) -> dict[str, str | None]:
+    """Patient -> the manifest's split, or None where it leaves the side to the hash."""
+    rows = archive.store.table(archive.store.receipts.require(Cell("studies", batch)), "rows")
+    said = rows.dropna(subset="split").drop_duplicates("patient_id").set_index("patient_id")["split"].to_dict()
+    return {patient: said.get(patient) for patient in sorted(set(rows["patient_id"]))}
 
 
 def _decided(archive: Archive, batch: str) -> dict[str, str]:
@@ -341,17 +333,18 @@ def _split(work: Work) -> Made:
     settings = work.archive.profile.split
     decided = _decided(work.archive, work.partition)
     rows, moved = [], []
-    for patient, wished in _patients(work.archive, work.partition).itertuples(index=False):
+    for patient, wished in _wished(work.archive, work.partition).items():
         side = decided.get(patient) or wished or side_of(patient, settings.test_share, settings.salt)
         if wished is not None and wished != side:
             moved.append(patient)
         rows.append((patient, side, "earlier batch" if patient in decided else "manifest" if wished else "hash"))
     table = pd.DataFrame(rows, columns=["patient_id", "split", "decided_by"])
     work.draft.table("split", table)
+    sound = bool(table["split"].isin(SPLITS).all() and not table["patient_id"].duplicated().any())
     check = dg.AssetCheckResult(
         check_name="patients_disjoint",
-        passed=not moved and not table["patient_id"].duplicated().any(),
-        severity=dg.AssetCheckSeverity.WARN if moved else dg.AssetCheckSeverity.ERROR,
+        passed=sound and not moved,
+        severity=dg.AssetCheckSeverity.WARN if sound else dg.AssetCheckSeverity.ERROR,
         description=(
             f"the manifest wants to move {len(moved)} patients that an earlier batch put on the other side; they stay: "
             f"{', '.join(moved[:5])}"

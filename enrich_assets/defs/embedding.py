@@ -4,7 +4,6 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
-from enrich_assets.archive import Archive
 from enrich_assets.defs.arrival import markdown
 from enrich_assets.defs.automation import by_batch
 from enrich_assets.defs.partitions import batches, for_lineage_only
@@ -12,7 +11,7 @@ from enrich_assets.defs.steps import Made, Step, Work, dep, digests, per_batch
 from enrich_assets.method.embedding import to_fixed_point
 from enrich_assets.settings import Profile, settings_dict
 from enrich_assets.store.frames import SIMILARITY
-from enrich_assets.store.receipts import Cell, MissingArtefact
+from enrich_assets.store.receipts import MissingArtefact
 
 GROUP = "embedding"
 CHECKPOINT = "checkpoint"
@@ -45,7 +44,7 @@ def steps(profile: Profile) -> list[Step]:
         Step(
             key="embeddings",
             partitions=batches,
-            inputs=_embedding_inputs,
+            inputs=lambda archive, batch: digests(archive, ("frames", batch), ("vae_weights", "")),
             make=_embeddings,
             settings=None,
             group=GROUP,
@@ -165,14 +164,6 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 # -------------------------------------------------------------------------------------------------------- embeddings
-
-
-def _embedding_inputs(archive: Archive, batch: str) -> dict[str, str]:
-    weights = archive.store.receipts.require(Cell("vae_weights"))
-    if not weights.figures["healthy"]:
-        said = "; ".join(check["description"] for check in weights.figures.get("checks", []))
-        raise MissingArtefact(f"the VAE did not pass its health check, so nothing is embedded with it: {said}")
-    return digests(archive, ("frames", batch), ("vae_weights", ""))
 
 
 def _embeddings(work: Work) -> Made:

@@ -15,7 +15,8 @@ from enrich_assets.store.annotations import Annotations
 from enrich_assets.studies.errors import UnreadableFile
 from enrich_assets.studies.reading import read_mask
 
-COLUMNS = ["frame_id", "label", "mask_row", "mask_path", "mask_digest", "source", "author", "recorded_at", "batch"]
+COLUMNS = ["frame_id", "label", "mask_row", "mask_path", "mask_sha256", "mask_digest"]
+COLUMNS += ["source", "author", "recorded_at", "batch"]
 
 
 def imported(archive: Archive, batch: str) -> pd.DataFrame:
@@ -79,7 +80,9 @@ def _classes(archive: Archive, batch: str, name: str, task: TaskSettings) -> tup
         }
     )
     table = table[~unknown & ~table["label"].isin(task.ignore)]
-    return _ordered(archive, batch, table.assign(mask_row=-1, mask_path=None, mask_digest=None)), problems
+    return _ordered(
+        archive, batch, table.assign(mask_row=-1, mask_path=None, mask_sha256=None, mask_digest=None)
+    ), problems
 
 
 def _masks(
@@ -88,29 +91,33 @@ def _masks(
     clips = archive.frames.clips(batch).set_index("path")
     paths = dict(archive.frames.table([batch])[["frame_id", "path"]].itertuples(index=False))
     received = archive.arrivals.get(batch).received_at
+    digests = archive.arrivals.rows(batch).drop_duplicates("mask_path").set_index("mask_path")["mask_sha256"]
     rows, masks, problems = [], [], []
     for frame_id, mask_path in _rows_by_frame(archive, batch, "mask_path").itertuples(index=False):
         clip = clips.loc[paths[frame_id]]
         try:
+            archive.require_unchanged(mask_path, digests[mask_path])
             mask = read_mask(mask_path, task.classes, (int(clip.height), int(clip.width)))
         except UnreadableFile as refusal:
             problems.append((frame_id, str(refusal)))
             continue
         masks.append(_to_view(mask, clip, name, task))
-        rows.append((frame_id, mask_path, "manifest", "", received))
+        rows.append((frame_id, mask_path, digests[mask_path], "manifest", "", received))
     position = {row[0]: i for i, row in enumerate(rows)}
     log = Annotations(archive.store.folder)
     for entry in _imported_for(archive, batch, name).itertuples():
         mask = _to_view(log.mask(entry.entry, int(entry.mask_row)), clips.loc[paths[entry.frame_id]], name, task)
-        row = (entry.frame_id, "", entry.source, entry.author, entry.recorded_at)
+        row = (entry.frame_id, None, None, entry.source, entry.author, entry.recorded_at)
         if entry.frame_id in position:
             rows[position[entry.frame_id]], masks[position[entry.frame_id]] = row, mask
         else:
             rows.append(row)
             masks.append(mask)
-    table = pd.DataFrame(rows, columns=["frame_id", "mask_path", "source", "author", "recorded_at"])
-    digests = [hashlib.sha256(mask.tobytes()).hexdigest() for mask in masks]
-    table = _ordered(archive, batch, table.assign(mask_row=np.arange(len(table)), label=None, mask_digest=digests))
+    table = pd.DataFrame(rows, columns=["frame_id", "mask_path", "mask_sha256", "source", "author", "recorded_at"])
+    pixel_digests = [hashlib.sha256(mask.tobytes()).hexdigest() for mask in masks]
+    table = _ordered(
+        archive, batch, table.assign(mask_row=np.arange(len(table)), label=None, mask_digest=pixel_digests)
+    )
     stack = np.stack(masks) if masks else np.empty((0, task.size, task.size), np.uint8)
     return table, stack, pd.DataFrame(problems, columns=["item", "reason"])
 
@@ -127,5 +134,5 @@ def _ordered(archive: Archive, batch: str, table: pd.DataFrame) -> pd.DataFrame:
     order = archive.frames.table([batch])[["frame_id"]]
     merged = order.merge(table, on="frame_id").assign(batch=batch)
     return merged[COLUMNS].astype(
-        {"mask_row": "int64", "label": "string", "mask_path": "string", "mask_digest": "string"}
+        {"mask_row": "int64", **dict.fromkeys(("label", "mask_path", "mask_sha256", "mask_digest"), "string")}
     )

@@ -27,7 +27,7 @@ def report_lineage(archive: Archive, evaluation_id: str | None, say: Callable[[s
     Source files that are gone are told but break nothing (archives move away after they were taken in); one that
     changed does.
     """
-    lineage = Lineage(archive.store, archive.address)
+    lineage = Lineage(archive.store, archive.source_digest)
     chosen = [r for r in evaluations(archive) if evaluation_id in (None, r.figures["evaluation_id"])]
     if not chosen:
         what = f"no evaluation {evaluation_id}" if evaluation_id else "nothing has been evaluated"
@@ -49,11 +49,7 @@ def report_lineage(archive: Archive, evaluation_id: str | None, say: Callable[[s
 
 
 def _breaks(link: Link) -> bool:
-    return link.state == "changed" or (link.state == "gone" and not _is_source(link))
-
-
-def _is_source(link: Link) -> bool:
-    return link.detail.startswith("the source file")
+    return link.state == "changed" or (link.state == "gone" and not link.is_source)
 
 
 def _headline(receipt: Receipt, links: list[Link], bad: list[Link]) -> str:
@@ -70,9 +66,8 @@ def _headline(receipt: Receipt, links: list[Link], bad: list[Link]) -> str:
 def _lines(links: list[Link]) -> Iterator[str]:
     told: dict[str, int] = {}
     for link in links:
-        source = link.state == "holds" and "/" in link.what and not link.what.endswith("]") and link.detail == ""
-        key = f"source {link.state}" if source or _is_source(link) else ""
-        if key:
+        if link.is_source:
+            key = f"source files: {link.state}"
             told[key] = told.get(key, 0) + 1
             if told[key] > MOST_SOURCES:
                 continue

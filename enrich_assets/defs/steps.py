@@ -16,7 +16,7 @@ from enrich_assets.archive import Archive
 from enrich_assets.defs.resources import ArchiveResource
 from enrich_assets.progress import Advance, progress
 from enrich_assets.store.artefacts import Draft
-from enrich_assets.store.receipts import Cell, Receipt, digest_of
+from enrich_assets.store.receipts import Cell, MissingArtefact, Receipt, digest_of
 
 ONLY_STALE = "enrich/only_stale"  # run tag: a cell that is fresh hands out what it has
 SECONDS = "seconds"
@@ -173,8 +173,18 @@ def dep(key: str, mapping: dg.PartitionMapping | None = None) -> dg.AssetDep:
 
 
 def digests(archive: Archive, *cells: tuple[str, str]) -> dict[str, str]:
-    """Inputs: str(cell) -> digest of what the cell holds now. Raises MissingArtefact."""
-    found = (archive.store.receipts.require(Cell(asset, partition)) for asset, partition in cells)
+    """Inputs: str(cell) -> digest of what the cell holds now.
+
+    Raises MissingArtefact for a cell that was never made, or that did not pass a blocking check: Dagster stops at such a
+    check only within the run that made the cell, we stop in every later one too.
+    """
+    found = [archive.store.receipts.require(Cell(asset, partition)) for asset, partition in cells]
+    for receipt in found:
+        for check in receipt.figures.get("checks", []):
+            if not check["passed"] and check["severity"] == dg.AssetCheckSeverity.ERROR.value:
+                raise MissingArtefact(
+                    f"{receipt.cell} did not pass its check {check['name']} ({check['description']}), so nothing is made of it"
+                )
     return {str(receipt.cell): receipt.digest for receipt in found}
 
 

@@ -249,7 +249,7 @@ def _evaluated(archive: Archive) -> Tables:
     predictions: list[pd.DataFrame] = []
     curves: list[pd.DataFrame] = []
     links: list[dict[str, object]] = []
-    lineage = Lineage(archive.store, archive.address)
+    lineage = Lineage(archive.store, archive.source_digest)
     rows: dict[str, dict[str, object]] = {}
     for name, task in archive.profile.tasks.items():
         for arm in arms(task):

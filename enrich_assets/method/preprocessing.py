@@ -140,24 +140,20 @@ def crop(frames: NDArray, box: Box) -> NDArray:
     return frames[..., box.top : box.top + box.side, box.left : box.left + box.side]
 
 
-def prepare(frames: NDArray[np.uint8], crop_to: Crop, share: float, side: int) -> tuple[NDArray[np.uint8], Box]:
-    """One clip cropped and resized for a model; one window for all its frames.
+def window(cone: NDArray[np.bool_], crop_to: Crop, share: float) -> Box:
+    """The window that a profile names, the same for all frames of a clip.
 
-    frames: (n, h, w) uint8. crop_to: 'cone' (window of `share` of the shorter side, centred on the cone),
+    cone: (h, w) bool, of `cone_mask`. crop_to: 'cone' (a square of `share` of the shorter side, centred on the cone),
     'none' (the largest centred square; `share` is not asked), or [top, left, side] in pixels.
-    Returns (n, side, side) uint8 and the window. Raises ValueError where the window leaves the picture.
+    Raises ValueError for another name; whether the window lies in the picture is for `crop` to say.
     """
-    _check(frames)
+    if crop_to == "cone":
+        return crop_box(cone, share)
+    if crop_to == "none":
+        return crop_box(np.ones_like(cone), 1.0)
     if isinstance(crop_to, str):
-        if crop_to == "cone":
-            box = crop_box(cone_mask(frames), share)
-        elif crop_to == "none":
-            box = crop_box(np.ones(frames.shape[1:], bool), 1.0)
-        else:
-            raise ValueError(f"crop must be cone, none or [top, left, side], not {crop_to!r}")
-    else:
-        box = Box(*map(int, crop_to))
-    return resize(crop(frames, box), side), box
+        raise ValueError(f"crop must be cone, none or [top, left, side], not {crop_to!r}")
+    return Box(*map(int, crop_to))
 
 
 # ----------------------------------------------------------------------------------------------- the resize

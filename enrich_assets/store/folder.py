@@ -16,15 +16,6 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 
-def file_digest(url: str) -> str:
-    """sha256 of any file, streaming, in hex. Raises FileNotFoundError."""
-    digest = hashlib.sha256()
-    with fsspec.open(url, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 class Folder:
     """A folder at a URL (`/srv/enrich`, `file:///srv/enrich`, `memory://test`, `s3://bucket/enrich`)."""
 
@@ -82,7 +73,11 @@ class Folder:
 
     def digest(self, name: str) -> str:
         """sha256 of the file as it stands now, in hex."""
-        return file_digest(self.fs.unstrip_protocol(self.path(name)))
+        digest = hashlib.sha256()
+        with self.fs.open(self.path(name), "rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+        return digest.hexdigest()
 
     def size(self, name: str) -> int:
         return int(self.fs.size(self.path(name)) or 0)

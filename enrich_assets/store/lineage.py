@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from enrich_assets.store.artefacts import Store
-from enrich_assets.store.folder import file_digest
 from enrich_assets.store.identity import subset_id
 from enrich_assets.store.receipts import Cell, DamagedStore, Receipt, digest_of
 
@@ -27,18 +26,19 @@ class Link:
     state: State
     detail: str = ""
     is_current: bool = True
+    is_source: bool = False
 
 
 class Lineage:
     """Walks and verifies chains. Links shared by many evaluations are verified once.
 
-    address: where a source file lies, from what the rows call it (paths may be sealed).
+    source_digest: sha256 of a source file as it lies there now, by what the rows call it (paths may be sealed).
     """
 
-    def __init__(self, store: Store, address: Callable[[str], str] = str) -> None:
-        self.store, self.address = store, address
+    def __init__(self, store: Store, source_digest: Callable[[str], str]) -> None:
+        self.store, self.source_digest = store, source_digest
         self._links: dict[tuple[Cell, str], Link] = {}
-        self._sources: dict[tuple[str, str], list[Link]] = {}
+        self._sources: dict[tuple[Cell, str, str], list[Link]] = {}
         self._found: dict[tuple[Cell, str], Receipt | None] = {}
 
     def chain(self, receipt: Receipt) -> Iterator[tuple[Cell, str, Receipt | None]]:
@@ -56,17 +56,18 @@ class Lineage:
                     waiting.append(link)
 
     def verify(self, receipt: Receipt, *, sources: bool = True) -> list[Link]:
-        """Every link of the chain as it stands now, and the source files at its end."""
+        """Every link of the chain of an evaluation as it stands now, and the source files (frames, masks) at its ends."""
+        task = receipt.asset.partition("/")[0]
         links = []
         for cell, digest, found in self.chain(receipt):
             key = (cell, digest)
             if key not in self._links:
                 self._links[key] = self._verify_link(cell, digest, found)
             links.append(self._links[key])
-            if sources and cell.asset == "studies" and found is not None:
-                if (cell.partition, digest) not in self._sources:
-                    self._sources[cell.partition, digest] = list(self._verify_sources(found))
-                links += self._sources[cell.partition, digest]
+            if sources and found is not None:
+                if (*key, task) not in self._sources:
+                    self._sources[*key, task] = list(self._verify_sources(found, task))
+                links += self._sources[*key, task]
         return links
 
     def _receipt(self, cell: Cell, digest: str) -> Receipt | None:
@@ -132,22 +133,22 @@ class Lineage:
         frames = list(dict.fromkeys(table["frame_id"]))
         return float(metrics.jaccard(*(count.loc[frames, order].to_numpy() for count in counts)))
 
-    def _verify_sources(self, receipt: Receipt) -> Iterator[Link]:
-        if receipt.files.get("rows.parquet") is None or self.store.damaged(receipt):
+    def _verify_sources(self, receipt: Receipt, task: str) -> Iterator[Link]:
+        """The files that a cell's table names: those of `studies`, and the masks among the task's `labels`."""
+        named = {"studies": ("rows", "path", "sha256"), "labels": (task, "mask_path", "mask_sha256")}
+        if receipt.asset not in named or self.store.damaged(receipt):
             return
-        rows = self.store.table(receipt, "rows").drop_duplicates("path")
-        for path, wanted in rows[["path", "sha256"]].itertuples(index=False):
+        name, path_column, digest_column = named[receipt.asset]
+        if f"{name}.parquet" not in receipt.files:
+            return
+        files = self.store.table(receipt, name).drop_duplicates(path_column).dropna(subset=digest_column)
+        for path, wanted in files[[path_column, digest_column]].itertuples(index=False):
             try:
-                digest = file_digest(self.address(path))
+                state: State = "holds" if self.source_digest(path) == wanted else "changed"
+                detail = "" if state == "holds" else "the source file changed"
             except (OSError, ValueError, LookupError):
-                yield Link(path, wanted, "gone", "the source file is no longer there")
-                continue
-            yield Link(
-                path,
-                wanted,
-                "holds" if digest == wanted else "changed",
-                "" if digest == wanted else "the source file changed",
-            )
+                state, detail = "gone", "the source file is no longer there"
+            yield Link(path, wanted, state, detail, is_source=True)
 
 
 def _is_asset(name: str) -> bool:

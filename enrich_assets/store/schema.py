@@ -121,7 +121,7 @@ LABELS = declare(
     frame_id     id!    joins frames
     task         id!    the task it is a label for
     label        text   class name; NULL for a mask
-    mask_path    text   where the mask lies in the store; NULL for a class
+    mask_path    text   the mask's file as the manifest names it; NULL for a class or an imported mask
     mask_digest  id     sha256 of the mask's pixels
     source       text   the manifest or the file it was imported from
     author       text   who labelled it, where known

@@ -236,7 +236,7 @@ CURRENT_LABELS = View(
         "task": "the task it is a label for",
         "frame_id": "joins frames",
         "label": "class name; NULL for a mask",
-        "mask_path": "where the mask lies in the store",
+        "mask_path": "the mask's file as the manifest names it",
         "mask_digest": "sha256 of the mask's pixels",
         "source": "the manifest or the file it was imported from",
         "author": "who labelled it, where known",

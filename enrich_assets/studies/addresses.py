@@ -116,14 +116,19 @@ def files_below(url: str) -> list[str]:
     return sorted(folder + str(found)[start:].lstrip("/") for found in fs.find(path))
 
 
-def file_digest(url: str) -> str:
-    """sha256 of the file's bytes in hex, read in pieces so that size does not matter."""
+def source_digest(url: str) -> str:
+    """sha256 in hex of a file's bytes, or of a folder's (names and digests of the files below it)."""
     return digest_and_size(url)[0]
 
 
 def digest_and_size(url: str) -> tuple[str, int]:
+    """`source_digest`, and how many bytes it read."""
+    if is_folder(url):
+        parts = [(relative(file, url), *digest_and_size(file)) for file in files_below(url)]
+        text = "\n".join(f"{name} {digest}" for name, digest, _ in parts)
+        return hashlib.sha256(text.encode()).hexdigest(), sum(size for _, _, size in parts)
     digest, size = hashlib.sha256(), 0
-    with open_binary(url) as file:
+    with open_binary(url) as file:  # in pieces, so that size does not matter
         while chunk := file.read(1 << 20):
             digest.update(chunk)
             size += len(chunk)

@@ -78,13 +78,6 @@ def _digests(paths: Iterable[str]) -> dict[str, tuple[str, int] | str]:
 
 def _digest(path: str) -> tuple[str, int] | str:
     try:
-        if addresses.is_folder(path):  # one mask per class
-            parts = [
-                (addresses.relative(file, path), *addresses.digest_and_size(file))
-                for file in addresses.files_below(path)
-            ]
-            text = "\n".join(f"{name} {digest}" for name, digest, _ in parts)
-            return hashlib.sha256(text.encode()).hexdigest(), sum(size for _, _, size in parts)
         digest, size = addresses.digest_and_size(path)
     except (FileNotFoundError, NotADirectoryError, KeyError):
         return "there is no such file; check the path in the manifest"

@@ -153,7 +153,7 @@ def _without_copies(rows: pd.DataFrame, pseudonyms: Pseudonyms, refused: list[di
     shared = rows[rows.duplicated("clip_id", keep=False)].sort_values("path", kind="stable")
     seen: dict[tuple[str, str], str] = {}
     for index, path, clip in shared[["path", "clip_id"]].itertuples():
-        digest = addresses.file_digest(path)
+        digest = addresses.source_digest(path)
         if original := seen.get((clip, digest)):
             refused.append({"path": path, "reason": f"is a copy of {original}"})
             rows = rows.drop(index)

@@ -9,7 +9,6 @@ import posixpath
 from enum import Enum
 
 from enrich_assets.studies import addresses, dicom_header
-from enrich_assets.studies.addresses import file_digest
 from enrich_assets.studies.clip import Clip
 from enrich_assets.studies.deidentify import Pseudonyms
 from enrich_assets.studies.dicom import read_dicom
@@ -18,7 +17,7 @@ from enrich_assets.studies.masks import read_mask
 from enrich_assets.studies.stills import read_still
 from enrich_assets.studies.video import read_video
 
-__all__ = ["Clip", "Kind", "file_digest", "kind_of", "read_clip", "read_mask"]
+__all__ = ["Clip", "Kind", "kind_of", "read_clip", "read_mask"]
 
 _STILL_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"))
 _VIDEO_SUFFIXES = frozenset(

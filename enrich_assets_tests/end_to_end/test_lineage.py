@@ -87,6 +87,21 @@ def test_a_flipped_byte_in_a_source_file_is_found(small: Path) -> None:
     assert f"{path}: the source file changed" in said
 
 
+def test_a_flipped_byte_in_a_mask_breaks_the_scores_of_its_task_alone(small: Path) -> None:
+    archive = opened(small)
+    path = Path(archive.labels("chambers")["mask_path"].dropna().iloc[0])
+    before = path.read_bytes()
+    try:
+        flip(path, at=len(before) // 2)
+        code, said = lineage("--all")
+    finally:
+        path.write_bytes(before)
+    assert code == 1
+    assert f"{path}: the source file changed" in said
+    states = {(line.split()[1], "BROKEN" in line) for line in said.splitlines() if "links:" in line}
+    assert states == {("view", False), ("chambers", True)}
+
+
 def test_a_value_that_does_not_follow_from_its_predictions_is_found(small: Path) -> None:
     archive = opened(small)
     receipt = archive.store.receipts.require(Cell("view/enrich/evaluation", CELL))

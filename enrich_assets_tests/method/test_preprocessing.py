@@ -19,9 +19,9 @@ from enrich_assets.method.preprocessing import (
     crop_box,
     pixel_digest,
     pixel_digests,
-    prepare,
     resize,
     resize_mask,
+    window,
 )
 
 REALDATA = Path(__file__).parents[2].parent / "shared/realdata"
@@ -109,8 +109,8 @@ def test_what_is_no_clip_is_refused(frames: np.ndarray) -> None:
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 50), (2, 7, 3), (1, 2000, 40)])
 def test_odd_sizes_of_pictures_are_no_trouble(shape: tuple[int, int, int]) -> None:
     assert cone_mask(noise(*shape)).shape == shape[1:]
-    pixels, box = prepare(noise(*shape), "cone", 0.8, 16)
-    assert pixels.shape == (shape[0], 16, 16)
+    box = window(cone_mask(noise(*shape)), "cone", 0.8)
+    assert resize(crop(noise(*shape), box), 16).shape == (shape[0], 16, 16)
     assert box.side >= 1
 
 
@@ -167,16 +167,14 @@ def test_a_window_larger_than_the_picture_is_refused() -> None:
         crop(np.zeros((1, 300, 400)), Box(100, 0, 201))
 
 
-def test_prepare_takes_the_crop_that_a_profile_names() -> None:
-    frames = noise(3, 60, 100)
-    whole, box = prepare(frames, "none", 0.5, 60)
-    assert box == Box(0, 20, 60)
-    np.testing.assert_array_equal(whole, frames[:, :, 20:80])
-    named, box = prepare(frames, (5, 30, 40), 0.8, 40)
-    assert box == Box(5, 30, 40)
-    np.testing.assert_array_equal(named, frames[:, 5:45, 30:70])
+def test_the_window_is_the_one_that_a_profile_names() -> None:
+    cone = np.zeros((60, 100), bool)
+    cone[10:50, 60:100] = True
+    assert window(cone, "cone", 0.5) == Box(15, 65, 30)
+    assert window(cone, "none", 0.5) == Box(0, 20, 60)
+    assert window(cone, (5, 30, 40), 0.8) == Box(5, 30, 40)
     with pytest.raises(ValueError, match="circle"):
-        prepare(frames, "circle", 0.8, 40)  # type: ignore[arg-type]
+        window(cone, "circle", 0.8)  # type: ignore[arg-type]
 
 
 # ----------------------------------------------------------------------------------------------- the resize

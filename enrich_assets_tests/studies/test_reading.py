@@ -20,8 +20,9 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from PIL import Image
 
+from enrich_assets.studies.addresses import source_digest
 from enrich_assets.studies.errors import UnreadableFile
-from enrich_assets.studies.reading import file_digest, read_clip, read_mask
+from enrich_assets.studies.reading import read_clip, read_mask
 from enrich_assets.studies.stills import read_still
 from enrich_assets_tests.studies.made_dicom import as_bytes, dataset, sector
 
@@ -201,7 +202,7 @@ def test_a_video_read_through_a_url_is_the_video_on_disk(tmp_path: Path) -> None
     with fsspec.open("memory://clips/a.mp4", "wb") as file:
         file.write(path.read_bytes())
     assert np.array_equal(read_clip("memory://clips/a.mp4").frames, read_clip(str(path)).frames)
-    assert file_digest("memory://clips/a.mp4") == file_digest(str(path))
+    assert source_digest("memory://clips/a.mp4") == source_digest(str(path))
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.avi", "mjpeg"), ("a.mpeg", "mpeg2video"), ("a.mkv", "mpeg4")])
