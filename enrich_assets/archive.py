@@ -235,6 +235,11 @@ class Archive:
         ]
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["frame_id", "label"])
 
+    def ignored(self, task: str) -> set[str]:
+        """Frames that a labeller could not tell: imported labels among the task's `ignore`."""
+        receipts = (self.store.receipts.require(Cell("labels", batch)) for batch in self.batches)
+        return {frame for r in receipts for frame in self.store.table(r, f"{task}_ignored")["frame_id"]}
+
     def masks(self, task: str, labels: pd.DataFrame) -> np.ndarray:
         """Masks named by rows of `labels`, in that order: (n, side, side) uint8 class indices."""
         out: np.ndarray | None = None

@@ -26,8 +26,11 @@ def take_in_labels(archive: Archive, file: str, task: str) -> TakenIn:
     """Append the labels of a file to the log of annotations. Raises ValueError when the file is none of the formats."""
     settings = archive.profile.tasks[task]
     frames = archive.frame_table()
+    answers = settings.classes
+    if answers is not None and settings.kind == "classification":
+        answers = (*answers, *settings.ignore)
     try:
-        found = read_labels(file, settings.kind, settings.classes, set(frames["frame_id"]))
+        found = read_labels(file, settings.kind, answers, set(frames["frame_id"]))
     except UnreadableFile as error:
         raise ValueError(str(error)) from error
     labels, problems = found.labels, found.problems

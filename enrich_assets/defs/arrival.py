@@ -375,7 +375,7 @@ def _label_inputs(archive: Archive, batch: str) -> Mapping[str, str]:
 def _labelled(work: Work) -> Made:
     counts = {}
     for name in work.archive.profile.tasks:
-        table, _, _ = read_labels(work.archive, work.partition, name)
+        table = read_labels(work.archive, work.partition, name).table
         work.draft.table(name, table[["frame_id"]])
         counts[f"labelled_{name}"] = len(table)
     return Made(counts)
@@ -385,9 +385,11 @@ def _labels(work: Work) -> Made:
     figures: dict[str, Any] = {"classes": {}, "highest_class": {}}
     metadata: dict[str, Any] = {}
     for name, task in work.archive.profile.tasks.items():
-        table, masks, problems = read_labels(work.archive, work.partition, name)
+        found = read_labels(work.archive, work.partition, name)
+        table, masks, problems = found.table, found.masks, found.problems
         work.draft.table(name, table)
         work.draft.table(f"{name}_problems", problems)
+        work.draft.table(f"{name}_ignored", pd.DataFrame({"frame_id": found.ignored}, dtype="string"))
         if masks is not None:
             work.draft.array(f"{name}_masks", masks)
         figures[f"labelled_{name}"] = len(table)

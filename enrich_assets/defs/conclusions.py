@@ -9,8 +9,9 @@ from enrich_assets.defs.arrival import markdown
 from enrich_assets.defs.automation import publication, summary
 from enrich_assets.defs.curation import arms
 from enrich_assets.defs.embedding import picture
-from enrich_assets.defs.partitions import cell_keys, every_partition
-from enrich_assets.defs.steps import Made, Step, Work, dep, per_batch
+from enrich_assets.defs.partitions import budget_and_seed, every_partition, for_lineage_only
+from enrich_assets.defs.steps import Made, Step, Work, dep, digests, per_batch
+from enrich_assets.defs.training import current_evaluations
 from enrich_assets.settings import Profile, TaskSettings
 from enrich_assets.store.receipts import MissingArtefact
 
@@ -24,7 +25,7 @@ def _task_steps(profile: Profile, name: str, task: TaskSettings) -> list[Step]:
         Step(
             key=f"{name}/comparison",
             partitions=None,
-            inputs=lambda archive, _: _evaluation_digests(archive, name),
+            inputs=lambda archive, _: _comparison_inputs(archive, name),
             make=lambda work: _comparison(work, name),
             settings=[task.alpha, task.equivalence_margin, task.label_seconds],
             group=name,
@@ -36,7 +37,7 @@ def _task_steps(profile: Profile, name: str, task: TaskSettings) -> list[Step]:
         Step(
             key=f"{name}/worklist",
             partitions=None,
-            inputs=lambda archive, _: per_batch(archive, "embeddings", "split", "labelled", "labels"),
+            inputs=lambda archive, _: _worklist_inputs(archive, name),
             make=lambda work: _worklist(work, name),
             settings=[
                 task.worklist,
@@ -53,6 +54,7 @@ def _task_steps(profile: Profile, name: str, task: TaskSettings) -> list[Step]:
                 dep("split", every_partition),
                 dep("labelled", every_partition),
                 dep("labels", every_partition),
+                *(dep(f"{name}/{arm}/evaluation", for_lineage_only) for arm in arms(task)),
             ),
             automation=summary(),
         ),
@@ -63,32 +65,44 @@ def _task_steps(profile: Profile, name: str, task: TaskSettings) -> list[Step]:
 
 
 def evaluations(archive: Archive, name: str) -> pd.DataFrame:
-    """Current evaluations of a task: arm, budget (frames), budget_key, seed, value, evaluation_id and what the receipt tells."""
-    task = archive.profile.tasks[name]
+    """Current evaluations of a task: arm, budget (frames), budget_key, seed, value, evaluation_id and what the receipt tells.
+
+    Of two budget keys that come to the same number of frames (`60` and `25%`), the first holds.
+    """
     rows = []
-    for arm in arms(task):
-        held = archive.store.receipts.of(f"{name}/{arm}/evaluation")
-        for key in cell_keys(task, arm):
-            if key in held:
-                figures = held[key].figures
-                budget_key, _, seed = key.partition("|")
-                rows.append(
-                    {**figures, "arm": arm, "budget": figures["n_train"], "budget_key": budget_key, "seed": int(seed)}
-                )
+    for arm in arms(archive.profile.tasks[name]):
+        for key, receipt in current_evaluations(archive, name, arm).items():
+            budget_key, seed = budget_and_seed(key)
+            rows.append(
+                {
+                    **receipt.figures,
+                    "arm": arm,
+                    "budget": receipt.figures["n_train"],
+                    "budget_key": budget_key,
+                    "seed": seed,
+                }
+            )
     columns = ["arm", "budget", "budget_key", "seed", "value", "evaluation_id"]
-    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
+    found = pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
+    return found.drop_duplicates(["arm", "budget", "seed"], ignore_index=True)
 
 
-def _evaluation_digests(archive: Archive, name: str) -> dict[str, str]:
-    task = archive.profile.tasks[name]
-    found = {}
-    for arm in arms(task):
-        for partition, receipt in archive.store.receipts.of(f"{name}/{arm}/evaluation").items():
-            if partition in set(cell_keys(task, arm)):
-                found[str(receipt.cell)] = receipt.figures["evaluation_id"]
-    if not found:
+def _evaluation_cells(archive: Archive, name: str) -> list[tuple[str, str]]:
+    held = {arm: current_evaluations(archive, name, arm) for arm in arms(archive.profile.tasks[name])}
+    return [(f"{name}/{arm}/evaluation", key) for arm, found in held.items() for key in found]
+
+
+def _comparison_inputs(archive: Archive, name: str) -> dict[str, str]:
+    cells = _evaluation_cells(archive, name)
+    if not cells:
         raise MissingArtefact(f"{name}: nothing has been evaluated yet")
-    return found
+    return digests(archive, *cells)
+
+
+def _worklist_inputs(archive: Archive, name: str) -> dict[str, str]:
+    """The labels, for the list itself; the evaluations, where there are any, for the advice beside it."""
+    labels = per_batch(archive, "embeddings", "split", "labelled", "labels")
+    return {**labels, **digests(archive, *_evaluation_cells(archive, name))}
 
 
 def _comparison(work: Work, name: str) -> Made:
@@ -133,7 +147,10 @@ def _worklist(work: Work, name: str) -> Made:
 
 
 def advice(archive: Archive, name: str, next_n: int) -> str:
-    """What the next labels are expected to add, by the curve so far; in words."""
+    """What the next labels are expected to add, by the curve so far; in words.
+
+    Counted from the labels there are; where nothing is left to label, from the greatest budget tried.
+    """
     from enrich_assets.method.advice import advise
 
     task = archive.profile.tasks[name]
@@ -141,12 +158,16 @@ def advice(archive: Archive, name: str, next_n: int) -> str:
     found = found[found["arm"] == next(iter(task.arms))]
     if found.empty:
         return "No advice yet: nothing has been evaluated (`enrich run`)."
+    frames = archive.frame_table()
+    train = frames.loc[frames["split"] == "train", "frame_id"]
+    labelled = int(train.isin(set(archive.labels(name)["frame_id"])).sum())
     return advise(
         found["budget"],
         found["value"],
         next_n,
         seeds=found["seed"],
         margin=task.equivalence_margin,
+        labelled=labelled if labelled < len(train) else None,
         metric="AUC" if task.metric == "auc" else "Jaccard",
     ).text
 
@@ -166,13 +187,17 @@ WORKLIST_COLUMNS = [
 
 
 def next_frames(archive: Archive, name: str, n: int, *, side: str = "train") -> pd.DataFrame:
-    """The unlabelled frames of one side that the max rule takes next, all labels so far counting as chosen."""
+    """The unlabelled frames of one side that the max rule takes next, all labels so far counting as chosen.
+
+    A frame that a labeller answered with one of the task's `ignore` values ("unsure") is not asked for again.
+    """
     from enrich_assets.method.embedding import SCALE
     from enrich_assets.method.worklist import greatest_similarity, rank_with_quotas
 
     task = archive.profile.tasks[name]
     frames = archive.frame_table()
-    frames = frames[frames["split"] == side].reset_index(drop=True)
+    ignored = frames["frame_id"].isin(archive.ignored(name))
+    frames = frames[(frames["split"] == side) & ~ignored].reset_index(drop=True)
     labels = archive.labels(name)
     labelled = frames["frame_id"].isin(set(labels["frame_id"])).to_numpy()
     vectors = archive.vectors(frames)

@@ -36,7 +36,10 @@ def _task_steps(profile: Profile, name: str, task: TaskSettings) -> list[Step]:
         Step(
             key=f"{name}/pool",
             partitions=batches,
-            inputs=lambda archive, batch: per_cell(archive, batch, "frames", "split", "labelled"),
+            inputs=lambda archive, batch: {
+                **per_cell(archive, batch, "frames", "split", "labelled"),
+                "labels in any batch": str(_is_labelled_anywhere(archive, name)),
+            },
             make=lambda work: _pool(work, name),
             settings=None,
             group=name,
@@ -141,17 +144,22 @@ def per_cell(archive: Archive, partition: str, *assets: str) -> dict[str, str]:
 # -------------------------------------------------------------------------------------------------------------- pool
 
 
+def _is_labelled_anywhere(archive: Archive, name: str) -> bool:
+    return any(
+        receipt.figures[f"labelled_{name}"]
+        for batch, receipt in archive.store.receipts.of("labelled").items()
+        if batch in archive.batches
+    )
+
+
 def _pool(work: Work, name: str) -> Made:
     archive, batch = work.archive, work.partition
     frames = archive.frame_table([batch])
     train = frames[frames["split"] == "train"]
     labelled = set(archive.store.table(work.receipt("labelled", batch), name)["frame_id"])
     # An archive without labels still has redundancy to measure and a worklist to draw up.
-    chosen = (
-        train[train["frame_id"].isin(labelled)]
-        if labelled or archive.profile.tasks[name].kind == "segmentation"
-        else train
-    )
+    only_labelled = archive.profile.tasks[name].kind == "segmentation" or _is_labelled_anywhere(archive, name)
+    chosen = train[train["frame_id"].isin(labelled)] if only_labelled else train
     columns = ["frame_id", "patient_id", "study_id", "clip_id", "batch", "part", "row"]
     pool = chosen[columns].assign(pixel_digest=chosen[digest_column(name)]).reset_index(drop=True)
     work.draft.table("pool", pool)
@@ -406,6 +414,7 @@ def _ranking(work: Work, name: str, arm: str, settings: ArmSettings) -> Made:
     figures = {
         "frames": n,
         "start": len(start),
+        "way": _way(settings),
         "extends": work.previous.digest if prefix is not None and work.previous else "",
         "budgets": budgets,
         "patients_in_first_tenth": int(table["patient_id"].head(max(1, n // 10)).nunique()),
@@ -419,13 +428,18 @@ def _ranking(work: Work, name: str, arm: str, settings: ArmSettings) -> Made:
     )
 
 
+def _way(settings: ArmSettings) -> str:
+    return f"{settings.rule} rule, {settings.similarity} similarity"
+
+
 def _bought(work: Work, pool: pd.DataFrame) -> np.ndarray | None:
     """Positions in the pool of the labels bought so far: the greatest budget of the ranking before this one.
 
-    None when there was none, when it was made by other settings, or when a frame of it has left the pool or changed.
+    None when there was none, when the arm chose in another way then, or when a frame of it has left the pool or changed.
     """
-    before = work.previous
-    if before is None or before.settings != work.draft.settings:
+    before, arm = work.previous, work.cell.asset.split("/")[1]
+    task = work.archive.profile.tasks[work.cell.asset.split("/")[0]]
+    if before is None or before.figures.get("way") != _way(arms(task)[arm]):
         return None
     order = work.archive.store.table(before, "ranking")
     sizes = [size for size in before.figures["budgets"].values() if size <= len(order)]
@@ -434,6 +448,7 @@ def _bought(work: Work, pool: pd.DataFrame) -> np.ndarray | None:
     same = order.merge(pool[["frame_id", "pixel_digest"]], on=["frame_id", "pixel_digest"])
     if order.empty or len(same) < len(order):
         return None
+    work.draft.seen[str(before.cell)] = before.digest
     return position.loc[order["frame_id"]].to_numpy()
 
 

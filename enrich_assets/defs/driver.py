@@ -18,7 +18,7 @@ from enrich_assets.defs.execution import Executed, Execution
 from enrich_assets.defs.instance import know_batches
 from enrich_assets.defs.steps import Step
 from enrich_assets.defs.workers import trainings_at_once, workers
-from enrich_assets.settings import ALL, budget_frames
+from enrich_assets.settings import budget_frames
 from enrich_assets.store.receipts import NOT_MADE_YET, Cell, DamagedStore
 from enrich_assets.studies.manifest import label_columns
 
@@ -130,19 +130,17 @@ class Driver:
         return any(self.archive.store.receipts.of(f"{task}/{arm}/evaluation") for arm in g.arms_of(self.graph, task))
 
     def _affordable(self, task: str, groups: list[g.Group]) -> list[g.Group]:
+        """Without budgets beyond the pool, and without those that come to as many frames as an earlier one."""
         pool = len(self.archive.pool(task))
-        kept, beyond = [], set()
-        for group in groups:
-            key = group.partition.partition("|")[0]
-            if key != ALL and budget_frames(key, pool) > pool:
-                beyond.add(key)
-            else:
-                kept.append(group)
+        budgets = self.archive.profile.tasks[task].budgets
+        sizes = {key: budget_frames(key, pool) for key in budgets}
+        beyond = [key for key in budgets if sizes[key] > pool]
+        again = [key for i, key in enumerate(budgets) if sizes[key] in {sizes[k] for k in budgets[:i]}]
         if beyond:
-            self.say(
-                f"{task}: budgets {', '.join(sorted(beyond, key=int))} are more than the pool's {pool:,} frames and are left out"
-            )
-        return kept
+            self.say(f"{task}: budgets {', '.join(beyond)} are more than the pool's {pool:,} frames and are left out")
+        if again:
+            self.say(f"{task}: budgets {', '.join(again)} come to as many frames as another one and are left out")
+        return [group for group in groups if group.partition.partition("|")[0] not in {*beyond, *again}]
 
     # ------------------------------------------------------------------------------------------------------- doing it
 

@@ -4,6 +4,7 @@ Used twice, by the asset that keeps the labels and by the one that keeps only wh
 """
 
 import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -25,13 +26,19 @@ def imported(archive: Archive, batch: str) -> pd.DataFrame:
     return log[log["frame_id"].isin(set(archive.frames.table([batch])["frame_id"]))].reset_index(drop=True)
 
 
-def read_labels(archive: Archive, batch: str, name: str) -> tuple[pd.DataFrame, np.ndarray | None, pd.DataFrame]:
-    """Current labels of a task in a batch; the masks (m, side, side) uint8; and what could not be used, with its reason."""
+@dataclass(frozen=True)
+class BatchLabels:
+    """Current labels of a task in a batch."""
+
+    table: pd.DataFrame  # COLUMNS
+    problems: pd.DataFrame  # item, reason: what could not be used
+    masks: np.ndarray | None = None  # (m, side, side) uint8 (segmentation)
+    ignored: tuple[str, ...] = ()  # frames that a labeller could not tell ("unsure")
+
+
+def read_labels(archive: Archive, batch: str, name: str) -> BatchLabels:
     task = archive.profile.tasks[name]
-    if task.kind == "classification":
-        table, problems = _classes(archive, batch, name, task)
-        return table, None, problems
-    return _masks(archive, batch, name, task)
+    return (_classes if task.kind == "classification" else _masks)(archive, batch, name, task)
 
 
 def _rows_by_frame(archive: Archive, batch: str, column: str) -> pd.DataFrame:
@@ -62,7 +69,7 @@ def manifest_labels(archive: Archive, batch: str, name: str) -> pd.DataFrame:
     return found.assign(source="manifest", author="", recorded_at=archive.arrivals.get(batch).received_at)
 
 
-def _classes(archive: Archive, batch: str, name: str, task: TaskSettings) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _classes(archive: Archive, batch: str, name: str, task: TaskSettings) -> BatchLabels:
     table = manifest_labels(archive, batch, name)
     later = _imported_for(archive, batch, name)[["frame_id", "label", "source", "author", "recorded_at"]]
     table = pd.concat([table, later], ignore_index=True).drop_duplicates("frame_id", keep="last")
@@ -79,15 +86,13 @@ def _classes(archive: Archive, batch: str, name: str, task: TaskSettings) -> tup
             ],
         }
     )
-    table = table[~unknown & ~table["label"].isin(task.ignore)]
-    return _ordered(
-        archive, batch, table.assign(mask_row=-1, mask_path=None, mask_sha256=None, mask_digest=None)
-    ), problems
+    ignored = table["label"].isin(task.ignore)
+    usable = table[~unknown & ~ignored].assign(mask_row=-1, mask_path=None, mask_sha256=None, mask_digest=None)
+    asked = ignored & (table["source"] != "manifest")  # there it may as well say that nobody looked yet
+    return BatchLabels(_ordered(archive, batch, usable), problems, ignored=tuple(table.loc[asked, "frame_id"]))
 
 
-def _masks(
-    archive: Archive, batch: str, name: str, task: TaskSettings
-) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame]:
+def _masks(archive: Archive, batch: str, name: str, task: TaskSettings) -> BatchLabels:
     clips = archive.frames.clips(batch).set_index("path")
     paths = dict(archive.frames.table([batch])[["frame_id", "path"]].itertuples(index=False))
     received = archive.arrivals.get(batch).received_at
@@ -119,7 +124,7 @@ def _masks(
         archive, batch, table.assign(mask_row=np.arange(len(table)), label=None, mask_digest=pixel_digests)
     )
     stack = np.stack(masks) if masks else np.empty((0, task.size, task.size), np.uint8)
-    return table, stack, pd.DataFrame(problems, columns=["item", "reason"])
+    return BatchLabels(table, pd.DataFrame(problems, columns=["item", "reason"]), stack)
 
 
 def _to_view(mask: np.ndarray, clip: pd.Series, name: str, task: TaskSettings) -> np.ndarray:

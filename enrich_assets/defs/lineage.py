@@ -15,7 +15,7 @@ def evaluations(archive: Archive) -> Iterator[Receipt]:
     seen: set[str] = set()
     for name, task in archive.profile.tasks.items():
         for arm in arms(task):
-            for receipt in archive.store.receipts.history(f"{name}/{arm}/evaluation"):
+            for receipt in reversed(archive.store.receipts.history(f"{name}/{arm}/evaluation")):
                 if receipt.figures["evaluation_id"] not in seen:
                     seen.add(receipt.figures["evaluation_id"])
                     yield receipt

@@ -66,15 +66,17 @@ CONFLICTS = "labels_agree"  # the check of labels among near-duplicates
 
 
 def _everything(archive: Archive, profile: Profile) -> str:
-    """Digest over the current content of every asset that is published."""
+    """Digest over the cells the profile asks for, what every published asset holds, and the MLflow runs of it."""
     assets = ["studies", "frames", "split", "labels", "embeddings", "vae_weights"]
     for name, task in profile.tasks.items():
         assets += [f"{name}/{asset}" for asset in ("pool", "similarity", "redundancy", "comparison", "worklist")]
         assets += [
             f"{name}/{arm}/{asset}" for arm in arms(task) for asset in ("ranking", "subset", "model", "evaluation")
         ]
-    held = {str(r.cell): r.digest for asset in assets for r in archive.store.receipts.of(asset).values()}
-    return digest_of(held)
+    held = (receipt for asset in assets for receipt in archive.store.receipts.of(asset).values())
+    told = {str(r.cell): [r.digest, r.figures.get("mlflow_run_id")] for r in held}
+    asked = {name: [arms(task), task.budgets, task.seed_list] for name, task in profile.tasks.items()}
+    return digest_of([asked, told])
 
 
 def _results(work: Work) -> Made:

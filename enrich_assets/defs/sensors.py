@@ -5,7 +5,7 @@ What a drop is: `studies/drops.py`; what becomes of it: `gathering.py`; what fol
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import dagster as dg
 
@@ -17,7 +17,7 @@ from enrich_assets.defs.partitions import BATCH, batches
 from enrich_assets.defs.resources import ArchiveResource
 from enrich_assets.defs.schedules import RETRAINING_TAG, cells_after_ranking, grid_steps
 from enrich_assets.defs.steps import ONLY_STALE, Step
-from enrich_assets.store.receipts import Cell, MissingArtefact, digest_of
+from enrich_assets.store.receipts import Cell, digest_of
 from enrich_assets.studies.drops import look, mark_taken
 
 INCOMING, FIRST_VAE, FOLLOW, UNSEEN = "incoming", "first_vae", "follow", "unseen_changes"
@@ -139,31 +139,49 @@ def _unseen_changes(graph: Graph) -> dg.SensorDefinition:
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Asks for what changed without an event in Dagster: imported labels, panels against a changed earlier batch.",
     )
-    def unseen_changes(
-        context: dg.SensorEvaluationContext, archive: ArchiveResource
-    ) -> list[dg.RunRequest] | dg.SkipReason:
-        return unseen_requests(archive.open(), graph) or dg.SkipReason("nothing changed unseen")
+    def unseen_changes(context: dg.SensorEvaluationContext, archive: ArchiveResource) -> dg.SensorResult:
+        requests, missing = unseen_requests(archive.open(), graph, json.loads(context.cursor or "[]"))
+        return dg.SensorResult(
+            run_requests=requests,
+            skip_reason=None if requests else dg.SkipReason("nothing changed unseen"),
+            cursor=json.dumps(missing),
+        )
 
     return unseen_changes
 
 
 def _unseen_steps(graph: Graph) -> list[Step]:
-    keys = ["labelled", "labels", *(f"{task}/similarity" for task in graph.profile.tasks)]
+    keys = [
+        "labelled",
+        "labels",
+        *(f"{task}/{asset}" for task in graph.profile.tasks for asset in ("pool", "similarity")),
+    ]
     return [graph.steps[key] for key in keys]
 
 
-def unseen_requests(archive: Archive, graph: Graph) -> list[dg.RunRequest]:
-    """Runs for cells of batches that were made once and are stale by receipts only in what no edge of the graph shows."""
-    requests = []
+def unseen_requests(
+    archive: Archive, graph: Graph, missing_before: Collection[str] = ()
+) -> tuple[list[dg.RunRequest], list[str]]:
+    """Runs for cells that are stale by receipts only in what no edge of the graph shows; and the panels that are missing.
+
+    A panel reads every earlier batch, its edges show its own alone: asked for while an earlier batch was still being read,
+    it failed, and no edge asks again. One that could be made and is missing for the second time is asked for here.
+    """
+    requests, missing = [], []
     for batch in archive.batches:
         stale: dict[str, str] = {}
         for step in _unseen_steps(graph):
-            receipt = archive.store.receipts.current(Cell(step.key, batch))
-            if receipt is None:
-                continue  # its first making is no secret
+            cell = Cell(step.key, batch)
+            receipt = archive.store.receipts.current(cell)
             try:
                 inputs = dict(step.inputs(archive, batch))
-            except (MissingArtefact, LookupError):
+            except LookupError:
+                continue
+            if receipt is None:
+                if step.key.endswith("/similarity"):
+                    missing.append(str(cell))
+                    if str(cell) in missing_before:
+                        stale[step.key] = digest_of(inputs)
                 continue
             changed = {name for name in inputs if receipt.inputs.get(name) != inputs[name]}
             if changed and not any(_is_shown(name, batch) for name in changed):
@@ -177,7 +195,7 @@ def unseen_requests(archive: Archive, graph: Graph) -> list[dg.RunRequest]:
                     tags=TAGS,
                 )
             )
-    return requests
+    return requests, missing
 
 
 def _is_shown(input_name: str, batch: str) -> bool:
@@ -200,14 +218,17 @@ def _retrain_cells(graph: Graph) -> dg.SensorDefinition:
 
 
 def ranked_anew(archive: Archive, graph: Graph, context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-    """Cells of the seeds that the schedule's runs have ranked since the last tick (cursor: the last run looked at)."""
+    """Cells of the seeds that the schedule's runs have ranked since the last tick (cursor: the runs looked at).
+
+    Runs end in another order than they began, so the cursor names them all, not the last one.
+    """
     done = context.instance.get_run_records(
         dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS], tags={RETRAINING_TAG: list(graph.profile.tasks)}),
         limit=500,
     )
-    last = int(context.cursor or 0)
-    new = [record.dagster_run for record in done if record.storage_id > last]
-    cursor = str(max([last, *(record.storage_id for record in done)]))
+    known = set(json.loads(context.cursor or "[]"))
+    new = [record.dagster_run for record in done if record.dagster_run.run_id not in known]
+    cursor = json.dumps(sorted(record.dagster_run.run_id for record in done))
     seeds = {
         (run.tags[RETRAINING_TAG], run.tags["dagster/partition"])
         for run in new

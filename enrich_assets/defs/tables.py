@@ -7,7 +7,8 @@ import pandas as pd
 
 from enrich_assets.archive import Archive
 from enrich_assets.defs.curation import arms
-from enrich_assets.defs.partitions import budget_and_seed
+from enrich_assets.defs.partitions import budget_and_seed, cell_keys
+from enrich_assets.defs.training import current_evaluations
 from enrich_assets.store.annotations import Annotations
 from enrich_assets.store.frames import SIMILARITY, digest_column
 from enrich_assets.store.lineage import Lineage
@@ -191,7 +192,9 @@ def _each_arm(
     for name, task in archive.profile.tasks.items():
         for arm in arms(task):
             asset = f"{name}/{arm}/{what}"
-            current = {r.partition: r.digest for r in archive.store.receipts.of(asset).values()}
+            asked = set(cell_keys(task, arm) if what == "subset" else map(str, task.seed_list))
+            held = archive.store.receipts.of(asset).values()
+            current = {r.partition: r.digest for r in held if r.partition in asked}
             for receipt in archive.store.receipts.history(asset):
                 table = read(name, arm, receipt, current.get(receipt.partition) == receipt.digest)
                 if table is not None:
@@ -253,11 +256,10 @@ def _evaluated(archive: Archive) -> Tables:
     rows: dict[str, dict[str, object]] = {}
     for name, task in archive.profile.tasks.items():
         for arm in arms(task):
-            asset = f"{name}/{arm}/evaluation"
-            current = {r.figures["evaluation_id"] for r in archive.store.receipts.of(asset).values()}
-            for receipt in archive.store.receipts.history(asset):
+            current = {r.figures["evaluation_id"] for r in current_evaluations(archive, name, arm).values()}
+            for receipt in reversed(archive.store.receipts.history(f"{name}/{arm}/evaluation")):
                 key = receipt.figures["evaluation_id"]
-                if key in rows:  # made again with the same outcome
+                if key in rows:  # made again since: that one counts
                     continue
                 rows[key] = _evaluation_row(name, arm, receipt, key in current)
                 predictions.append(archive.store.table(receipt, "predictions").assign(evaluation_id=key))

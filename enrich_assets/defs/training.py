@@ -13,12 +13,12 @@ from enrich_assets.archive import Archive
 from enrich_assets.defs.arrival import markdown
 from enrich_assets.defs.curation import arms
 from enrich_assets.defs.embedding import picture
-from enrich_assets.defs.partitions import budget_and_seed, every_partition, for_lineage_only, grid
+from enrich_assets.defs.partitions import budget_and_seed, cell_keys, every_partition, for_lineage_only, grid
 from enrich_assets.defs.steps import Made, Step, Work, dep, digests
 from enrich_assets.settings import Profile, TaskSettings
 from enrich_assets.store.frames import digest_column
 from enrich_assets.store.identity import evaluation_id, subset_id
-from enrich_assets.store.receipts import DamagedStore, MissingArtefact, digest_of
+from enrich_assets.store.receipts import DamagedStore, MissingArtefact, Receipt, digest_of
 from enrich_assets.store.tracking import CellRecord, Recorded
 
 CHECKPOINT = "checkpoint"
@@ -186,6 +186,18 @@ def _train(task: TaskSettings) -> Any:
 # -------------------------------------------------------------------------------------------------------- evaluation
 
 
+def current_evaluations(archive: Archive, name: str, arm: str) -> dict[str, Receipt]:
+    """Cell of the profile's grid -> its evaluation, where the subset has not been curated anew since."""
+    evaluated, subsets = (archive.store.receipts.of(f"{name}/{arm}/{what}") for what in ("evaluation", "subset"))
+    return {
+        key: evaluated[key]
+        for key in cell_keys(archive.profile.tasks[name], arm)
+        if key in evaluated
+        and key in subsets
+        and evaluated[key].figures["subset_id"] == subsets[key].figures["subset_id"]
+    }
+
+
 def test_set(archive: Archive, name: str) -> tuple[pd.DataFrame, str]:
     """Labelled frames of test patients (a row of the frame table each, with its label), and their digest."""
     state = tuple(
@@ -217,7 +229,7 @@ def _evaluation(work: Work, name: str, arm: str) -> Made:
     images = archive.frames.pixels(name, table)
     scored = _score_classes if task.kind == "classification" else _score_masks
     predictions, value, low, high, pictures = scored(archive, name, weights, images, table)
-    name_of_evaluation = evaluation_id(name, arm, budget, seed, model.digest, test_digest)
+    name_of_evaluation = evaluation_id(name, arm, budget, seed, model.digest, test_digest, work.draft.settings)
     work.draft.table("predictions", predictions)
     history = archive.store.table(model, "history")
     train_patients = set(archive.store.table(subset, "subset")["patient_id"])

@@ -14,7 +14,10 @@ def subset_id(frame_ids: Iterable[str], pixel_digests: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def evaluation_id(task: str, arm: str, budget: str, seed: int, model_digest: str, test_set_digest: str) -> str:
-    """20 hex characters: the same model on the same test frames in the same cell is the same evaluation."""
-    text = "\n".join((task, arm, budget, str(seed), model_digest, test_set_digest))
+def evaluation_id(
+    task: str, arm: str, budget: str, seed: int, model_digest: str, test_set_digest: str, scoring: str
+) -> str:
+    """20 hex characters: the same model, scored in the same way on the same test frames in the same cell, is the same
+    evaluation. scoring: digest of how it is scored (the positive class, the version of the code)."""
+    text = "\n".join((task, arm, budget, str(seed), model_digest, test_set_digest, scoring))
     return hashlib.sha256(text.encode()).hexdigest()[:20]

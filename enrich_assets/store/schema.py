@@ -241,7 +241,7 @@ EVALUATIONS = declare(
     mlflow_model_id  id     logged model in MLflow
     dagster_run_id   id     run in Dagster
     evaluated_at     time   UTC
-    current          flag!  false when the subset has since been curated anew
+    current          flag!  false when the subset has since been curated anew, or the profile no longer asks for the cell
     """,
 )  # fmt: skip
 

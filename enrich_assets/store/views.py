@@ -156,7 +156,7 @@ LINEAGE = View(
         "seed": "of the ranking and the training",
         "metric": "auc or jaccard",
         "value": "the score",
-        "current": "false when the subset has since been curated anew",
+        "current": "false when the subset has since been curated anew, or the profile no longer asks for the cell",
         "subset_id": "joins subsets and subset_frames",
         "n_train": "frames trained on",
         "n_test": "frames scored",

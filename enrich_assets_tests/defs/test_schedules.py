@@ -112,6 +112,27 @@ def test_the_cells_follow_the_run_that_ranked_once(small: Path) -> None:
         assert not again.run_requests
 
 
+def test_a_seed_whose_run_ends_after_a_later_one_is_not_forgotten(small: Path) -> None:
+    """Runs are ranked side by side: the first to begin may be the last to end."""
+    archive = Archive(small, profile())
+    graph = Graph(archive.profile)
+    for seed in ("0", "1"):
+        archive.store.receipts.forget(Cell("view/enrich/subset", f"20|{seed}"))
+    with dg.DagsterInstance.ephemeral() as instance:
+        runs = {}
+        for seed in ("0", "1"):
+            tags = {RETRAINING_TAG: "view", "dagster/partition": seed}
+            runs[seed] = instance.add_run(dg.DagsterRun(job_name="rank_view", tags=tags)).run_id
+        asked, cursor = [], None
+        for seed in ("1", "0"):
+            ended = dg.DagsterEvent("PIPELINE_SUCCESS", job_name="rank_view")
+            instance.report_dagster_event(ended, run_id=runs[seed])
+            result = ranked_anew(archive, graph, dg.build_sensor_context(instance=instance, cursor=cursor))
+            asked += [request.partition_key for request in result.run_requests or []]
+            cursor = result.cursor
+    assert asked == ["20|1", "20|0"]
+
+
 def test_a_budget_beyond_the_pool_is_not_asked_for(small: Path) -> None:
     whole = profile()
     view = whole.tasks["view"].model_copy(update={"budgets": ("10", "20", "100000")})

@@ -237,7 +237,7 @@ def test_imported_labels_are_followed_though_dagster_saw_no_event(world: World) 
     world.tick()
     world.make("a")
     world.make("b")
-    assert unseen_requests(world.archive, world.graph) == []
+    assert unseen_requests(world.archive, world.graph) == ([], [])
     frame = world.archive.frame_table(["a"])["frame_id"].iloc[0]
     label = {
         "frame_id": [frame],
@@ -247,11 +247,47 @@ def test_imported_labels_are_followed_though_dagster_saw_no_event(world: World) 
         "recorded_at": ["2026-01-01"],
     }
     Annotations(world.archive.store.folder).add("view", pd.DataFrame(label))
-    (request,) = unseen_requests(world.archive, world.graph)
+    (request,), _ = unseen_requests(world.archive, world.graph)
     assert request.partition_key == "a"
     assert {k.to_user_string() for k in request.asset_selection or []} == {"labelled", "labels"}
     world.make("a", "labelled", "labels")
-    assert unseen_requests(world.archive, world.graph) == []
+    assert unseen_requests(world.archive, world.graph) == ([], [])
+
+
+def test_a_panel_whose_first_making_failed_is_asked_for_when_it_is_still_missing_at_the_next_look(
+    world: World,
+) -> None:
+    """It reads every earlier batch, of which no edge of the graph tells."""
+    receipts = world.archive.store.receipts
+    for name in ("a", "b"):
+        world.drop(name)
+        world.tick()
+        world.make(name)
+    _pretend(world, "b")
+    with pytest.raises(LookupError, match="has not been materialised yet"):
+        world.graph.steps["view/similarity"].materialise(world.archive, "b")
+    assert unseen_requests(world.archive, world.graph) == ([], []), "not before the earlier batch is embedded"
+    _pretend(world, "a")
+    first, missing = unseen_requests(world.archive, world.graph)
+    assert first == []
+    assert missing == ["view/similarity[a]", "view/similarity[b]"]
+    world.make("a", "view/similarity")
+    assert receipts.current(Cell("view/similarity", "a")) is not None
+    (request,), still = unseen_requests(world.archive, world.graph, missing)
+    assert request.partition_key == "b"
+    assert [k.to_user_string() for k in request.asset_selection or []] == ["view/similarity"]
+    assert still == ["view/similarity[b]"]
+
+
+def _pretend(world: World, batch: str) -> None:
+    """Embeddings of a batch without a VAE, and its pool."""
+    draft = world.archive.store.draft(Cell("embeddings", batch), settings="s", inputs={})
+    n = len(world.archive.frames.table([batch]))
+    vectors = np.zeros((n, 128), np.int16)
+    vectors[:, 0] = 4000
+    draft.array("vectors", vectors)
+    draft.commit()
+    world.make(batch, "view/pool")
 
 
 def test_the_sensor_as_dagster_evaluates_it(world: World) -> None:

@@ -102,15 +102,13 @@ def test_labels_bought_leave_the_list_and_push_what_is_like_them_back(small: Pat
     assert before.empty, "the phantom is labelled whole"
     frames = archive.frame_table()
     train = frames.loc[frames["split"] == "train", "frame_id"]
-    unsure = pd.DataFrame({"frame_id": train, "label": "unsure", "source": "test", "author": "", "recorded_at": "2026"})
-    Annotations(archive.store.folder).add("view", unsure)
-    ignoring = archive.profile.model_copy(update={"tasks": {"view": task.model_copy(update={"ignore": ("unsure",)})}})
-    archive = Archive(small, ignoring)
-    graph = Graph(ignoring)
+    unlabelled = archive.profile.model_copy(update={"tasks": {"view": task.model_copy(update={"label": "nowhere"})}})
+    archive = Archive(small, unlabelled)
+    graph = Graph(unlabelled)
     for asset in ("labelled", "labels"):
         graph.steps[asset].materialise(archive, "first")
     wanted = next_frames(archive, "view", 1000)
-    assert set(wanted["frame_id"]) == set(train), "nobody knew what they show: all are to be labelled again"
+    assert set(wanted["frame_id"]) == set(train)
     first = wanted["frame_id"].iloc[:3]
     bought = pd.DataFrame({"frame_id": first, "label": "NT", "source": "test", "author": "", "recorded_at": "2027"})
     Annotations(archive.store.folder).add("view", bought)

@@ -11,6 +11,7 @@ import pytest
 from enrich_assets.archive import Archive
 from enrich_assets.defs.curation import arms
 from enrich_assets.defs.driver import Driver
+from enrich_assets.defs.graph import Graph
 from enrich_assets.defs.instance import open_instance
 from enrich_assets.method.embedding import SCALE
 from enrich_assets.settings import load_profile
@@ -167,3 +168,66 @@ def test_a_damaged_table_blocks_its_cells_by_name_and_the_rest_goes_on(small: Pa
     outcome = run(archive).outcome
     assert f"{damaged} is not what view/enrich/subset[10|0] wrote" in outcome.blocked["view/enrich/model[10|0]"]
     assert receipts.current(Cell("view/enrich/model", "10|1")) is not None
+
+
+def with_view(home: Path, **changes: object) -> Archive:
+    """The archive under other settings of the task `view`."""
+    profile = load_profile(str(home / "enrich.yaml"))
+    view = profile.tasks["view"].model_copy(update=changes)
+    return Archive(home, profile.model_copy(update={"tasks": {**profile.tasks, "view": view}}))
+
+
+def test_another_positive_class_is_another_evaluation(small: Path) -> None:
+    was = opened(small).store.receipts.require(Cell("view/enrich/evaluation", "10|0"))
+    archive = with_view(small, positive="NT")
+    graph = Graph(archive.profile)
+    now, _ = graph.steps["view/enrich/evaluation"].materialise(archive, "10|0")
+    graph.steps["results"].materialise(archive)
+    assert now.figures["evaluation_id"] != was.figures["evaluation_id"]
+    of_cell = f"evaluation_id IN ('{was.figures['evaluation_id']}', '{now.figures['evaluation_id']}')"
+    scored = f"SELECT DISTINCT current, class FROM evaluations JOIN predictions USING (evaluation_id) WHERE {of_cell}"
+    assert set(sql(archive, scored).itertuples(index=False, name=None)) == {(False, "A4C"), (True, "NT")}
+
+
+def test_an_evaluation_made_again_leads_to_its_newest_mlflow_run(small: Path) -> None:
+    archive = opened(small)
+    graph = Graph(archive.profile)
+    was = archive.store.receipts.require(Cell("view/enrich/evaluation", "10|0"))
+    now, _ = graph.steps["view/enrich/evaluation"].materialise(archive, "10|0")
+    assert now.digest == was.digest
+    assert now.figures["mlflow_run_id"] != was.figures["mlflow_run_id"]
+    assert graph.steps["results"].why_stale(archive) == "changed: everything"
+    graph.steps["results"].materialise(archive)
+    shown = f"SELECT mlflow_run_id FROM lineage WHERE evaluation_id = '{now.figures['evaluation_id']}'"
+    assert sql(archive, shown)["mlflow_run_id"].item() == now.figures["mlflow_run_id"]
+
+
+def test_current_is_what_the_profile_asks_for(small: Path) -> None:
+    archive = with_view(small, budgets=("10",), seeds=1)
+    graph = Graph(archive.profile)
+    for asset in ("view/comparison", "results"):
+        graph.steps[asset].materialise(archive)
+    for table in ("evaluations", "subsets"):
+        found = sql(archive, f"SELECT arm, budget, seed FROM {table} WHERE current AND task = 'view' ORDER BY arm")
+        assert found["seed"].eq(0).all(), table
+        assert found.loc[found["arm"] != "all", "budget"].tolist() == [10, 10], table
+    assert sql(archive, "SELECT DISTINCT budget FROM comparisons WHERE task = 'view'")["budget"].tolist() == [10]
+
+
+def test_two_budgets_of_one_size_are_one_in_the_comparison(small: Path) -> None:
+    pool = len(opened(small).pool("view"))
+    share = f"{100 * 10 / pool:.4f}%"
+    archive = with_view(small, budgets=("10", share))
+    with open_instance(archive) as instance:
+        outcome = Driver(archive, instance, print, task="view").run()
+    assert not outcome.failed
+    assert sql(archive, "SELECT DISTINCT budget FROM comparisons WHERE task = 'view'")["budget"].tolist() == [10]
+    assert not sql(archive, "SELECT task, arm, budget, seed FROM evaluations WHERE current").duplicated().any()
+
+
+def test_the_advice_follows_the_evaluations(small: Path) -> None:
+    archive = opened(small)
+    worklist = Graph(archive.profile).steps["view/worklist"]
+    assert worklist.why_stale(archive) is None
+    archive.store.receipts.forget(Cell("view/enrich/evaluation", "20|0"))
+    assert worklist.why_stale(archive) == "changed: view/enrich/evaluation[20|0]"
