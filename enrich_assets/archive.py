@@ -6,12 +6,14 @@ Dagster's resource and the command line both hand it around; nothing here knows 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
 from enrich_assets.settings import Profile, home, load_profile, profile_source
 from enrich_assets.store.arrivals import Arrival, Arrivals
@@ -138,8 +140,18 @@ class Archive:
             sealed=True,
         )
 
+    @cached_property
+    def arriving(self) -> FileLock:
+        """Held while a batch is named and registered: a sensor and an `enrich ingest` may do so at once."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        return FileLock(str(self.home / ".arrivals.lock"))
+
     def take_in(self, arriving: Arriving, batch: str | None = None) -> Ingested:
         """Register what was read as one batch, unless it is known."""
+        with self.arriving:
+            return self._take_in(arriving, batch)
+
+    def _take_in(self, arriving: Arriving, batch: str | None) -> Ingested:
         from enrich_assets.studies.manifest import label_columns
 
         rows, refused, digest = arriving.rows, arriving.refused, arriving.digest
@@ -147,14 +159,13 @@ class Archive:
             if known.digest == digest and batch in (None, known.batch):
                 return Ingested(known, False, len(rows), len(rows), len(refused))
         name = self.arrivals.new_name(batch)
-        rows, known_rows, clashing = self._apart(rows, except_batch=name)
-        refused = pd.concat([refused, clashing], ignore_index=True)
-        labels = label_columns(rows)
-        rows = rows.assign(**{c: rows[c].astype("string") for c in labels})
+        rows, n_known, not_taken = self._apart(rows, except_batch=name)
+        refused = pd.concat([refused, not_taken], ignore_index=True)
         if rows.empty and refused.empty and self.batches:
-            return Ingested(self.arrivals.all()[-1], False, 0, known_rows, 0)
+            return Ingested(self.arrivals.all()[-1], False, 0, n_known, 0)
+        rows = rows.assign(**{c: rows[c].astype("string") for c in label_columns(rows)})
         arrival = self.arrivals.register(name, digest, arriving.source, rows, refused)
-        return Ingested(arrival, True, rows["path"].nunique(), known_rows, len(refused))
+        return Ingested(arrival, True, rows["path"].nunique(), n_known, len(refused))
 
     def address(self, path: str) -> str:
         """Where a source file lies: a sealed path opened, any other as it is. Raises LookupError without the right key."""
@@ -184,23 +195,29 @@ class Archive:
             )
 
     def _apart(self, rows: pd.DataFrame, *, except_batch: str) -> tuple[pd.DataFrame, int, pd.DataFrame]:
-        """Split rows into new ones, a count of known ones, and those that clash with another file of the same identity."""
-        earlier = [self.arrivals.rows(batch) for batch in self.batches if batch != except_batch]
-        if not earlier:
-            return rows, 0, pd.DataFrame({"path": [], "reason": []}, dtype="string")
-        known = pd.concat(earlier, ignore_index=True)
-        key = [tuple(map(str, r)) for r in rows[IDENTITY].itertuples(index=False)]
-        digests = dict(
-            zip([tuple(map(str, r)) for r in known[IDENTITY].itertuples(index=False)], known["sha256"], strict=True)
-        )
-        same = np.array([digests.get(k) == d for k, d in zip(key, rows["sha256"], strict=True)], bool)
-        clash = np.array([k in digests for k in key], bool) & ~same
-        reason = (
-            "another file with the same study, clip and frame index arrived before; give this one its own clip_id, or "
-            "ingest it under the batch name of the one it replaces"
-        )
-        clashing = pd.DataFrame({"path": rows.loc[clash, "path"], "reason": reason}).astype("string")
-        return rows.loc[~same & ~clash].reset_index(drop=True), int(same.sum()), clashing
+        """Split rows into new ones, a count of known ones, and those that contradict what arrived before, with the reason."""
+        known = {
+            identity: (batch, sha256, told)
+            for batch in self.batches
+            if batch != except_batch
+            for identity, sha256, told in _told(self.arrivals.rows(batch))
+        }
+        new, contradictions, n_known = [], [], 0
+        for at, (identity, sha256, told) in enumerate(_told(rows)):
+            if identity not in known:
+                new.append(at)
+                continue
+            batch, sha256_known, told_before = known[identity]
+            if sha256 != sha256_known:
+                contradictions.append((rows["path"].iloc[at], _CLASH))
+            elif changed := sorted({column for column, _ in told ^ told_before}):
+                contradictions.append(
+                    (rows["path"].iloc[at], _CORRECTION.format(changed=", ".join(changed), batch=batch))
+                )
+            else:
+                n_known += 1
+        said = pd.DataFrame(contradictions, columns=["path", "reason"], dtype="string")
+        return rows.iloc[new].reset_index(drop=True), n_known, said
 
     # --------------------------------------------------------------------------------------------------- what is there
 
@@ -296,6 +313,27 @@ class Archive:
         receipt = self.store.receipts.require(Cell("embeddings", batch))
         ids = self.frames.table([batch])["frame_id"]
         return self.store.array(receipt, "vectors"), pd.Series(np.arange(len(ids)), index=ids)
+
+
+_CLASH = (
+    "another file with the same study, clip and frame index arrived before; give this one its own clip_id, or "
+    "ingest it under the batch name of the one it replaces"
+)
+_CORRECTION = (
+    "is known from batch {batch} with another {changed}; to correct that, ingest the whole of that batch again with "
+    "`--batch {batch}`"
+)
+
+
+def _told(rows: pd.DataFrame) -> Iterator[tuple[tuple[str, ...], str, set[tuple[str, str]]]]:
+    """Of each row: its identity, the digest of its file, and what else it says (split, mask, labels)."""
+    from enrich_assets.studies.manifest import label_columns
+
+    columns = ["split", "mask_sha256", *label_columns(rows)]
+    text = rows.reindex(columns=[*IDENTITY, "sha256", *columns]).astype("string")
+    for row in text.fillna("").itertuples(index=False, name=None):
+        identity, (sha256, *values) = row[: len(IDENTITY)], row[len(IDENTITY) :]
+        yield identity, sha256, {(c, v) for c, v in zip(columns, values, strict=True) if v}
 
 
 def _without_path(reason: str, folder: str, sealed: dict[str, str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -157,11 +156,10 @@ def demo() -> None:
     from enrich_assets.store.folder import Folder
     from enrich_assets.studies.phantom import write_phantom
 
-    os.environ.setdefault("ENRICH_PROFILE", "demo")
     folder = home()
     folder.mkdir(parents=True, exist_ok=True)
     own = folder / "enrich.yaml"
-    if not own.exists() and os.environ["ENRICH_PROFILE"] == "demo":
+    if not own.exists() and os.environ.get("ENRICH_PROFILE", "demo") == "demo":
         Folder(str(folder)).write(own.name, DEMO_PROFILE.encode())
     archive = _archive()
     phantom = folder / "phantom"
@@ -287,10 +285,8 @@ def import_labels(file: str, task: str) -> None:
 
 
 @main.command()
-@click.option(
-    "--port", default=3000, show_default=True, help="Dagster's; MLflow takes the next but one thousand (5000)."
-)
-@click.option("--mlflow-port", default=5000, show_default=True)
+@click.option("--port", default=3000, show_default=True, help="Dagster's.")
+@click.option("--mlflow-port", default=5000, show_default=True, help="MLflow's.")
 def ui(port: int, mlflow_port: int) -> None:
     """Dagster and MLflow on localhost, until interrupted."""
     from enrich_assets.defs.instance import open_instance
@@ -301,15 +297,6 @@ def ui(port: int, mlflow_port: int) -> None:
     with open_instance(archive):
         pass
     sys.exit(serve(archive, port, mlflow_port, _say))
-
-
-@main.command()
-def status() -> None:
-    """What home holds: batches, frames, labels, evaluations."""
-    archive = _archive()
-    click.echo(
-        json.dumps({"home": str(archive.home), "profile": archive.profile.name, "batches": archive.batches}, indent=1)
-    )
 
 
 if __name__ == "__main__":

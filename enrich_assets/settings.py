@@ -106,9 +106,9 @@ class TaskSettings(_Settings):
     crop: Crop | None = None  # None: as `frames`
     share: Share | None = None
     size: int = Field(80, ge=16)  # side of the square the model sees, in pixels
-    start: int | Annotated[str, BeforeValidator(_budget_key)] = 1000  # random frames common to all arms
+    start: BudgetKey = "1000"  # random frames common to all arms
     budgets: tuple[BudgetKey, ...] = Field(min_length=1)
-    seeds: int | tuple[int, ...] = 10
+    seeds: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=0)], ...] = 10
     arms: dict[str, ArmSettings] = Field(
         default_factory=lambda: {"enrich": ArmSettings(), "random": ArmSettings(rule="random")}
     )
@@ -179,8 +179,8 @@ class TaskSettings(_Settings):
         return 1.0 if self.kind == "classification" else 300.0
 
     def start_frames(self, pool: int) -> int:
-        """Size of the random start set: never more than a quarter of the smallest budget's pool share allows."""
-        return min(budget_frames(str(self.start), pool), pool)
+        """Size of the random start set that all arms share: never more than the pool."""
+        return min(budget_frames(self.start, pool), pool)
 
 
 class PhantomSettings(_Settings):

@@ -30,11 +30,11 @@ def test_the_paper_profile_has_the_papers_figures() -> None:
     paper = load_profile("paper")
     view, chambers = paper.tasks["view"], paper.tasks["chambers"]
     assert view.budgets == ("3000", "5000", "10000", "15000", "20000", "25000", "30000", "35000", "40000")
-    assert (view.start, len(view.seed_list), view.size) == (1000, 10, 80)
+    assert (view.start, len(view.seed_list), view.size) == ("1000", 10, 80)
     assert (view.model_settings.epochs, view.model_settings.batch_size) == (175, 32)
     assert view.model_settings.drops == ((100, 1e-4), (150, 5e-5))
     assert chambers.budgets == ("200", "300", "400", "600", "800", "1000")
-    assert (chambers.start, len(chambers.seed_list), chambers.size) == (200, 3, 272)
+    assert (chambers.start, len(chambers.seed_list), chambers.size) == ("200", 3, 272)
     assert (chambers.model_settings.epochs, chambers.model_settings.channels) == (500, (8, 16, 32, 64, 128))
     assert paper.vae.train_frames == 5000
 
@@ -53,6 +53,25 @@ def test_a_wrong_key_is_refused_with_its_line_and_what_is_allowed(tmp_path: Path
     said = refused(tmp_path, "extends: demo\ntasks:\n  view:\n    budgetz: [1]\n")
     assert "mine.yaml, line 4: tasks.view.budgetz is no setting; allowed here: " in said
     assert "budgets" in said
+
+
+@pytest.mark.parametrize(
+    ("setting", "line", "why"),
+    [
+        ("tasks: {view: {start: -5}}", "tasks.view.start", "is no budget"),
+        ("tasks: {view: {seeds: 0}}", "tasks.view.seeds", "greater than or equal to 1"),
+        ("tasks: {view: {training: {epochs: 0}}}", "training.epochs", "greater than or equal to 1"),
+        ("tasks: {view: {training: {learning_rate: -1}}}", "training.learning_rate", "greater than 0"),
+        ("tasks: {view: {training: {dropout: 1}}}", "training.dropout", "less than 1"),
+        ("vae: {max_steps: 0}", "vae.max_steps", "greater than or equal to 1"),
+        ("vae: {patience: -1}", "vae.patience", "greater than or equal to 1"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused(tmp_path: Path, setting: str, line: str, why: str) -> None:
+    said = refused(tmp_path, f"extends: demo\n{setting}\n")
+    assert "mine.yaml, line 2" in said
+    assert line in said
+    assert why in said
 
 
 def test_a_wrong_training_key_is_refused_with_what_is_allowed(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def _frames(work: Work) -> Made:
     # A file of several rows (a video of which single frames carry masks) is decoded once.
     files = [(str(path), group) for path, group in rows.groupby("path", sort=False)]
     views = _views(work.archive.profile)
-    tables: dict[str, list[pd.DataFrame]] = {"frames": [], "clips": [], "refused": []}
+    tables = {name: [table] for name, table in _no_rows(views).items()}
     done = 0
     with work.progress("decoding", "files") as advance, ThreadPoolExecutor(cpu_count() or 1) as threads:
         for number, part in enumerate(_parts(files)):
@@ -149,7 +149,9 @@ def _frames(work: Work) -> Made:
                 found.append(_read_part(work, f"{name}-{number:04d}", views))
             done += len(part)
             advance(done, len(files), {"frames": float(sum(map(len, tables["frames"])))})
-    frames, clips, refused = (pd.concat(found, ignore_index=True) for found in tables.values())
+    frames, clips, refused = (
+        pd.concat([table for table in found if len(table)] or found[:1], ignore_index=True) for found in tables.values()
+    )
     for name, table in (("frames", frames), ("clips", clips), ("refused", refused)):
         work.draft.table(name, table)
     per_clip = frames.groupby("clip_id").size() if len(frames) else pd.Series([0])
@@ -157,10 +159,13 @@ def _frames(work: Work) -> Made:
         "frames": len(frames),
         "clips": int(frames["clip_id"].nunique()),
         "files_refused": len(refused),
+        "files_with_warnings": int(clips["warnings"].ne("").sum()),
         "frames_per_clip_median": float(per_clip.median()),
         "part_frames": PART_FRAMES,
     }
-    return Made(figures, {"refused": markdown(refused.head(20))} if len(refused) else {})
+    odd = clips.loc[clips["warnings"] != "", ["path", "warnings"]]
+    told = {"refused": refused, "warnings": odd}
+    return Made(figures, {name: markdown(table.head(20)) for name, table in told.items() if len(table)})
 
 
 def _parts(files: list[tuple[str, pd.DataFrame]]) -> Iterator[list[tuple[str, pd.DataFrame]]]:
@@ -181,11 +186,8 @@ def _decode_part(
 ) -> None:
     decoded = list(_in_order(threads, work.archive, part, views))
     kept = [found for found in decoded if not isinstance(found, UnreadableFile)]
-    frames = (
-        pd.concat([found["frames"] for found in kept], ignore_index=True)
-        if kept
-        else pd.DataFrame(columns=list(FRAME_COLUMNS))
-    )
+    nothing = _no_rows(views)
+    frames = pd.concat([found["frames"] for found in kept], ignore_index=True) if kept else nothing["frames"]
     repeated = frames["frame_id"].duplicated()
     refusals = [
         (found.path, f"{found.reason}; {found.remedy}") for found in decoded if isinstance(found, UnreadableFile)
@@ -198,7 +200,7 @@ def _decode_part(
         pixels = [found["pixels"][view] for found in kept] or [np.empty((0, side, side), np.uint8)]
         work.draft.array(f"{view}/{number:04d}", np.concatenate(pixels))
     frames = frames.assign(batch=work.partition, part=number, row=np.arange(len(frames)))[~repeated]
-    clips = pd.DataFrame([found["clip"] for found in kept], columns=_clip_columns(views))
+    clips = pd.DataFrame([found["clip"] for found in kept], columns=nothing["clips"].columns)
     refused = pd.DataFrame(refusals, columns=["path", "reason"], dtype="string")
     for name, table in (
         ("frames", frames),
@@ -208,9 +210,17 @@ def _decode_part(
         work.draft.table(f"{name}-{number:04d}", table, note=True)
 
 
-def _clip_columns(views: dict[str, Any]) -> list[str]:
-    told = ["clip_id", "study_id", "patient_id", "path", "file_sha256", "n_frames", "height", "width"]
-    return [*told, "warnings", "deidentification", *(f"box_{view}" for view in views)]
+def _no_rows(views: dict[str, Any]) -> dict[str, pd.DataFrame]:
+    """The tables of a batch of which no file can be read."""
+    clip = ["clip_id", "study_id", "patient_id", "path", "file_sha256", "n_frames", "height", "width"]
+    clip += ["warnings", "deidentification", *(f"box_{view}" for view in views)]
+    frame = [*FRAME_COLUMNS, *(digest_column(view) for view in views)]
+    columns = {"frames": frame, "clips": clip, "refused": ["path", "reason"]}
+    counts = ("frame_index", "part", "row", "n_frames", "height", "width")
+    return {
+        name: pd.DataFrame({c: pd.Series(dtype="int64" if c in counts else "string") for c in names})
+        for name, names in columns.items()
+    }
 
 
 def _read_part(work: Work, name: str, views: dict[str, Any]) -> pd.DataFrame:

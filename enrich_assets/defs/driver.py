@@ -19,7 +19,7 @@ from enrich_assets.defs.instance import know_batches
 from enrich_assets.defs.steps import Step
 from enrich_assets.defs.workers import trainings_at_once, workers
 from enrich_assets.settings import budget_frames
-from enrich_assets.store.receipts import NOT_MADE_YET, Cell, DamagedStore
+from enrich_assets.store.receipts import NOT_MADE_YET, Cell, DamagedStore, Receipt
 from enrich_assets.studies.manifest import label_columns
 
 Say = Callable[[str], None]
@@ -111,12 +111,21 @@ class Driver:
     def _is_labelled(self, task: str) -> bool:
         receipts = self.archive.store.receipts.of(f"{task}/pool")
         labelled = sum(receipt.figures["labelled"] for receipt in receipts.values())
-        if not labelled:
-            self.say(
-                f"{task}: no frame is labelled yet, so nothing is trained; `enrich worklist {task}` says what to label first"
-                + self._other_columns(task)
-            )
-        return labelled > 0
+        if labelled:
+            return True
+        labels = self.archive.store.receipts.of("labels").values()
+        unusable = [receipt for receipt in labels if receipt.figures.get(f"problems_{task}")]
+        if unusable:
+            count = sum(receipt.figures[f"problems_{task}"] for receipt in unusable)
+            why = f"none of its {count:,} labels can be used ({self._first_problem(unusable[0], task)})"
+        else:
+            why = f"no train frame is labelled yet{self._other_columns(task)}"
+        self.say(f"{task}: {why}, so nothing is trained; `enrich worklist {task}` says what to label first")
+        return False
+
+    def _first_problem(self, labels: Receipt, task: str) -> str:
+        first = self.archive.store.table(labels, f"{task}_problems").iloc[0]
+        return f"{first['item']}: {first['reason']}"
 
     def _other_columns(self, task: str) -> str:
         """The manifests' label columns, where the one that the task names is not among them."""
@@ -124,7 +133,7 @@ class Driver:
         settings = self.archive.profile.tasks[task]
         if settings.kind != "classification" or settings.label in found or not found:
             return ""
-        return f"\n    (no column {settings.label!r} in the manifests; there are {', '.join(found)}: set tasks.{task}.label in enrich.yaml)"
+        return f" (no column {settings.label!r} in the manifests; there are {', '.join(found)}: set tasks.{task}.label in enrich.yaml)"
 
     def _is_evaluated(self, task: str) -> bool:
         return any(self.archive.store.receipts.of(f"{task}/{arm}/evaluation") for arm in g.arms_of(self.graph, task))
@@ -227,8 +236,15 @@ class Driver:
                 f"{step.key.split('/')[1]} {'AUC' if figures['metric'] == 'auc' else 'Jaccard'} {figures['value']:.3f}"
             )
         if kind == "frames":
-            return f"{figures['frames']:,} frames of {figures['clips']:,} clips" + (
-                f", {figures['files_refused']} files refused" if figures["files_refused"] else ""
+            told = {"files_refused": "files refused", "files_with_warnings": "files read with a warning"}
+            odd = [f", {figures[key]:,} {words}" for key, words in told.items() if figures.get(key)]
+            return f"{figures['frames']:,} frames of {figures['clips']:,} clips" + "".join(odd)
+        if kind == "labels":
+            unusable = {task: figures.get(f"problems_{task}", 0) for task in self.archive.profile.tasks}
+            return ", ".join(
+                f"{count:,} labels not usable for {task} ({self._first_problem(receipt, task)}; table label_problems)"
+                for task, count in unusable.items()
+                if count
             )
         if kind == "vae_weights":
             return f"{figures['active_units']} of {figures['latent']} units active, {'healthy' if figures['healthy'] else 'NOT healthy'}"

@@ -86,9 +86,6 @@ def _vae(work: Work) -> Made:
             f"no train frames: all {len(table)} frames belong to test patients; give some patients split=train in the "
             "manifest, or lower split.test_share"
         )
-    rng = np.random.default_rng(archive.profile.vae_seed)
-    if len(train) > settings.train_frames:
-        train = train.loc[np.sort(rng.choice(len(train), settings.train_frames, replace=False))].reset_index(drop=True)
     frames = archive.frames.pixels(SIMILARITY, train)
     patients, clips = pd.factorize(train["patient_id"])[0], pd.factorize(train["clip_id"])[0]
     with work.progress("training", "steps") as advance:
@@ -102,15 +99,18 @@ def _vae(work: Work) -> Made:
             resume=work.draft.scratched(CHECKPOINT),
             save=lambda content: work.draft.scratch(CHECKPOINT, content),
         )
-    judged = health(trained.weights, frames, clips, settings)
+    judged = health(trained.weights, frames, clips, settings, device=archive.profile.device)
     work.draft.weights("vae", trained.weights)
     history = pd.DataFrame(trained.history)
     work.draft.table("history", history, note=True)
     shown = frames[:: max(1, len(frames) // 10)][:10]
-    rebuilt = np.rint(255 * reconstruct(trained.weights, shown, settings)).astype(np.uint8)
+    rebuilt = np.rint(255 * reconstruct(trained.weights, shown, settings, device=archive.profile.device)).astype(
+        np.uint8
+    )
     work.draft.write("reconstructions.png", reconstructions_png(shown, rebuilt), note=True)
     work.draft.write("curves.png", vae_curves_png(history), note=True)
-    means = embed(trained.weights, frames, settings)
+    seen = train.loc[trained.trained_on]
+    means = embed(trained.weights, frames[trained.trained_on], settings, device=archive.profile.device)
     work.draft.scratch(CHECKPOINT, None)
     figures = {
         "healthy": bool(judged.passed),
@@ -120,8 +120,8 @@ def _vae(work: Work) -> Made:
         "mean_image_error": float(judged.mean_image_error),
         "retrieval_rank1": _number(judged.retrieval_rank1),
         "retrieval_chance": _number(judged.retrieval_chance),
-        "train_frames": len(frames),
-        "train_patients": int(train["patient_id"].nunique()),
+        "train_frames": len(seen),
+        "train_patients": int(seen["patient_id"].nunique()),
         "train_batches": sorted(set(map(str, train["batch"]))),
         "mean_embedding": [round(float(v), 6) for v in _unit(means).mean(axis=0)],
     }
@@ -187,7 +187,7 @@ def _embeddings(work: Work) -> Made:
     if finite:
         work.draft.array("vectors", to_fixed_point(means))
     sample = frames[:: max(1, len(frames) // 200)]
-    rebuilt = reconstruct(weights, sample, settings)
+    rebuilt = reconstruct(weights, sample, settings, device=archive.profile.device)
     error = float(np.mean((sample / 255.0 - rebuilt) ** 2))
     known = weights_receipt.figures["reconstruction_error"]
     centre = np.asarray(weights_receipt.figures["mean_embedding"])

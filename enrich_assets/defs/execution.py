@@ -43,11 +43,14 @@ class Execution:
             tags={ONLY_STALE: "true", "enrich/command": "run"},
             raise_on_error=False,
         )
-        failed = {
-            str(Cell(event.step_key.replace("__", "/"), partition)): _in_words(event)
-            for event in result.all_events
-            if event.is_step_failure and event.step_key is not None
+        unsound = {
+            check.asset_key.to_user_string(): f"did not pass its check {check.check_name}: {check.description}"
+            for check in result.get_asset_check_evaluations()
+            if not check.passed and check.severity == dg.AssetCheckSeverity.ERROR
         }
+        failures = ((event.step_key or "", event) for event in result.all_events if event.is_step_failure)
+        steps = {key.replace("__", "/"): event for key, event in failures}
+        failed = {str(Cell(key, partition)): unsound.get(key) or _in_words(event) for key, event in steps.items()}
         return Executed(len(result.get_asset_materialization_events()), time.perf_counter() - start, failed)
 
 

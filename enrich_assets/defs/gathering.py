@@ -92,7 +92,8 @@ def take_in_drops(archive: Archive, register: DropRegister, drops: Sequence[Drop
             fresh.append((drop, arriving))
     most = archive.profile.incoming.gather
     for at in range(0, len(fresh), most):
-        outcomes.append(_take_in_new(archive, register, fresh[at : at + most]))
+        with archive.arriving:
+            outcomes.append(_take_in_new(archive, register, fresh[at : at + most]))
     return outcomes
 
 

@@ -44,6 +44,7 @@ def _arrived(archive: Archive) -> Tables:
     clips, files = [], []
     for batch in batches:
         table = archive.frames.clips(batch)
+        warnings = table.set_index("path")["warnings"].replace("", None)
         if len(table):
             boxes = table[f"box_{SIMILARITY}"]
             crop = [f"{top} {left} {side} {side}" for top, left, side in boxes]
@@ -56,6 +57,7 @@ def _arrived(archive: Archive) -> Tables:
         unread = read["path"].isin(reasons) & (read["n_frames"] == 0)
         read.loc[unread, "status"] = "refused"
         read["reason"] = read["path"].map(reasons)
+        read["warning"] = read["path"].map(warnings.to_dict())
         never = pd.DataFrame(
             [
                 {"path": p, "status": "refused", "reason": r, "n_frames": 0}
@@ -63,7 +65,7 @@ def _arrived(archive: Archive) -> Tables:
                 if p not in set(read["path"])
             ]
         )
-        columns = ["path", "sha256", "batch", "status", "reason", "n_frames"]
+        columns = ["path", "sha256", "batch", "status", "reason", "warning", "n_frames"]
         files.append(
             _concat(
                 [read.assign(batch=batch).reindex(columns=columns), never.assign(batch=batch).reindex(columns=columns)]
@@ -120,6 +122,8 @@ def _labels(archive: Archive) -> Tables:
     held = [batch for batch in archive.batches if archive.store.receipts.current(Cell("labels", batch)) is not None]
     for name in archive.profile.tasks:
         current = archive.labels(name, held).assign(task=name, current=True)
+        if current.empty:
+            continue
         replaced = later[(later["task"] == name)].merge(
             current[["frame_id", "source", "recorded_at"]].rename(columns={"source": "held", "recorded_at": "since"}),
             on="frame_id",
@@ -130,15 +134,24 @@ def _labels(archive: Archive) -> Tables:
             replaced.assign(current=False, mask_path=None, mask_digest=None),
             _overwritten(archive, name, current),
         ]
-    found = _concat(tables)
+    found, problems = _concat(tables), {"label_problems": _label_problems(archive, held)}
     if found.empty:
-        return {}
+        return problems
     found["recorded_at"] = _time(found["recorded_at"])
-    return {
-        "labels": found[
-            ["frame_id", "task", "label", "mask_path", "mask_digest", "source", "author", "recorded_at", "current"]
+    columns = ["frame_id", "task", "label", "mask_path", "mask_digest", "source", "author", "recorded_at", "current"]
+    return {"labels": found[columns], **problems}
+
+
+def _label_problems(archive: Archive, batches: list[str]) -> pd.DataFrame:
+    return _concat(
+        [
+            archive.store.table(archive.store.receipts.require(Cell("labels", batch)), f"{name}_problems").assign(
+                task=name, batch=batch
+            )
+            for name in archive.profile.tasks
+            for batch in batches
         ]
-    }
+    )
 
 
 def _overwritten(archive: Archive, name: str, current: pd.DataFrame) -> pd.DataFrame:

@@ -48,7 +48,7 @@ class Frames:
         tables = [self._table(self.receipt(batch).digest, batch) for batch in batches]
         if not tables:
             return pd.DataFrame(columns=list(FRAME_COLUMNS))
-        return pd.concat(tables, ignore_index=True)
+        return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
 
     def clips(self, batch: str) -> pd.DataFrame:
         return self.store.table(self.receipt(batch), "clips")

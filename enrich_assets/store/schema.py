@@ -79,6 +79,7 @@ FILES = declare(
     batch     id!    studies that arrived together
     status    text!  read or refused
     reason    text   why it was refused; NULL when read
+    warning   text   what was odd about a file that was read (cut off, damaged, no cone found); NULL for nothing
     n_frames  int    frames read from it
     """,
 )  # fmt: skip
@@ -127,6 +128,16 @@ LABELS = declare(
     author       text   who labelled it, where known
     recorded_at  time   when it was labelled, else when it was imported (UTC)
     current      flag!  true for the label in force, false for one since replaced
+    """,
+)  # fmt: skip
+
+LABEL_PROBLEMS = declare(
+    "label_problems", "Labels and masks of the manifests that could not be used, and why.",
+    columns="""
+    task    id!    the task they were given for
+    batch   id!    studies that arrived together
+    item    id     the frame
+    reason  text!  what is wrong with its label or mask
     """,
 )  # fmt: skip
 
@@ -355,7 +366,7 @@ PROVENANCE = declare(
 )  # fmt: skip
 
 TABLES: tuple[Table, ...] = (
-    STUDIES, FILES, CLIPS, FRAMES, LABELS,
+    STUDIES, FILES, CLIPS, FRAMES, LABELS, LABEL_PROBLEMS,
     REDUNDANCY, NEIGHBOURS, NEAR_DUPLICATES,
     RANKINGS, SUBSETS, SUBSET_FRAMES,
     EVALUATIONS, PREDICTIONS, COMPARISONS, SUFFICIENT, TRAINING_CURVES,
