@@ -117,15 +117,20 @@ class Archive:
 
         A folder without a manifest may be named after a patient, its files too: their paths are sealed.
         """
+        from enrich_assets.studies.addresses import is_folder
         from enrich_assets.studies.arrival import arrival_digest, examine
-        from enrich_assets.studies.dicom import scan_dicom
-        from enrich_assets.studies.manifest import find_manifest, read_manifest
+        from enrich_assets.studies.dicom_folder import NO_DICOM, scan_dicom
+        from enrich_assets.studies.manifest import find_manifest, is_table, no_manifest, read_manifest
         from enrich_assets.studies.sealed_paths import seal
 
-        if path.endswith((".csv", ".parquet")) or find_manifest(path):
+        if is_table(path) or find_manifest(path):
             rows, refused = examine(read_manifest(path))
             return Arriving(rows, refused, arrival_digest(rows), path)
+        if not is_folder(path):
+            raise no_manifest(path)
         rows, unreadable = scan_dicom(path, self.pseudonyms)
+        if rows.empty and unreadable["reason"].str.startswith(f"{NO_DICOM};").all():
+            raise no_manifest(path)
         rows, refused = examine(rows)
         refused = pd.concat([unreadable, refused], ignore_index=True)
         digest = arrival_digest(rows)
@@ -202,10 +207,16 @@ class Archive:
             if batch != except_batch
             for identity, sha256, told in _told(self.arrivals.rows(batch))
         }
+        clips = {identity[:2]: batch for identity, (batch, *_) in known.items()}
+        whole = {identity[:2] for identity in known if not identity[2]}
         new, contradictions, n_known = [], [], 0
         for at, (identity, sha256, told) in enumerate(_told(rows)):
             if identity not in known:
-                new.append(at)
+                clip = identity[:2]
+                if clip in clips and (clip in whole or not identity[2]):
+                    contradictions.append((rows["path"].iloc[at], _SAME_CLIP.format(batch=clips[clip])))
+                else:
+                    new.append(at)
                 continue
             batch, sha256_known, told_before = known[identity]
             if sha256 != sha256_known:
@@ -318,6 +329,10 @@ class Archive:
 _CLASH = (
     "another file with the same study, clip and frame index arrived before; give this one its own clip_id, or "
     "ingest it under the batch name of the one it replaces"
+)
+_SAME_CLIP = (
+    "its clip arrived in batch {batch} already, there as a whole and here frame by frame (or the other way round); put "
+    "the rows into the manifest of that batch and ingest it again with `--batch {batch}`"
 )
 _CORRECTION = (
     "is known from batch {batch} with another {changed}; to correct that, ingest the whole of that batch again with "

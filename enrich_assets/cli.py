@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from enrich_assets.archive import Archive
 
 
+MOST_REFUSED = 20  # files named one by one
 DEMO_PROFILE = "# This home's profile. Say here what shall differ from the demo's.\nextends: demo\n"
 
 
@@ -77,9 +78,12 @@ def _ingest(archive: Archive, path: str, batch: str | None) -> None:
     known = f", {found.n_known} rows known from before" if found.n_known else ""
     refused = f", {found.n_refused} refused" if found.n_refused else ""
     click.echo(f"batch {arrival.batch}: {found.n_files} files{known}{refused}")
-    if found.n_refused:
-        for path_, reason in archive.arrivals.refused(arrival.batch).head(10).itertuples(index=False):
-            click.echo(f"  refused {archive.address(path_)}: {reason}")
+    for path_, reason in archive.arrivals.refused(arrival.batch).head(MOST_REFUSED).itertuples(index=False):
+        click.echo(f"  refused {archive.address(path_)}: {reason}")
+    if found.n_refused > MOST_REFUSED:
+        click.echo(f'  and {found.n_refused - MOST_REFUSED:,} more (after `enrich run`: enrich sql "FROM refused")')
+    if not found.n_files:
+        click.echo("nothing of it can be used as it is; correct it and ingest it again")
 
 
 @main.command()

@@ -63,6 +63,16 @@ def budget_frames(key: str, pool: int) -> int:
     return max(1, round(float(key[:-1]) / 100 * pool)) if key.endswith("%") else int(key)
 
 
+def _class_name(value: Any) -> Any:
+    """Classes are names; a number without quotes is taken as one, YAML's yes and no are not."""
+    if isinstance(value, bool):
+        raise ValueError(f"YAML reads yes, no, on and off as {value}; put the name between quotes")
+    return str(value) if isinstance(value, int) else value
+
+
+ClassName = Annotated[str, BeforeValidator(_class_name)]
+
+
 class ArmSettings(_Settings):
     """A way to choose."""
 
@@ -100,9 +110,9 @@ class TaskSettings(_Settings):
 
     kind: Literal["classification", "segmentation"]
     label: str = "label"  # the manifest column (classification)
-    classes: tuple[str, ...] | None = None  # None: those found in the archive, in alphabetical order
-    positive: str | None = None  # of two classes; None: the last
-    ignore: tuple[str, ...] = ()  # label values that are no answer ("unsure")
+    classes: tuple[ClassName, ...] | None = None  # None: those found in the archive, in alphabetical order
+    positive: ClassName | None = None  # of two classes; None: the last
+    ignore: tuple[ClassName, ...] = ()  # label values that are no answer ("unsure")
     crop: Crop | None = None  # None: as `frames`
     share: Share | None = None
     size: int = Field(80, ge=16)  # side of the square the model sees, in pixels

@@ -74,6 +74,15 @@ def test_a_value_that_makes_no_sense_is_refused(tmp_path: Path, setting: str, li
     assert why in said
 
 
+def test_classes_that_are_numbers_need_no_quotes_and_yes_and_no_do(tmp_path: Path) -> None:
+    view = load_profile(written(tmp_path, "extends: demo\ntasks: {view: {classes: [0, 1], positive: 1}}\n")).tasks[
+        "view"
+    ]
+    assert (view.classes, view.positive) == (("0", "1"), "1")
+    said = refused(tmp_path, "extends: demo\ntasks: {view: {classes: [yes, no]}}\n")
+    assert "put the name between quotes" in said
+
+
 def test_a_wrong_training_key_is_refused_with_what_is_allowed(tmp_path: Path) -> None:
     said = refused(tmp_path, "extends: demo\ntasks:\n  view:\n    training: {epoch: 3}\n")
     assert "line 3" in said

@@ -302,7 +302,11 @@ def _chosen(path: str, clip: Clip, rows: pd.DataFrame, every: int, most: int | N
     """Positions in the file and frame indices in the clip. Frames named one by one are always taken."""
     n = len(clip.frames)
     named = [int(index) for index in rows["frame_index"].dropna()]
-    if n == 1:
+    if n == 1 and not clip.is_partial:  # a still: the manifest says which frame of its clip it is
+        if len(named) > 1:
+            raise UnreadableFile(
+                path, f"is one picture, but the manifest names frames {named} of it", "correct frame_index"
+            )
         return [0], [named[0] if named else 0]
     beyond = [index for index in named if not 0 <= index < n]
     if beyond:

@@ -17,6 +17,7 @@ from enrich_assets.defs import graph as g
 from enrich_assets.defs.execution import Executed, Execution
 from enrich_assets.defs.instance import know_batches
 from enrich_assets.defs.steps import Step
+from enrich_assets.defs.training import why_not_trainable
 from enrich_assets.defs.workers import trainings_at_once, workers
 from enrich_assets.settings import budget_frames
 from enrich_assets.store.receipts import NOT_MADE_YET, Cell, DamagedStore, Receipt
@@ -90,7 +91,7 @@ class Driver:
         tasks = [task for task in self.archive.profile.tasks if self._has_pool(task)]
         yield [group for task in tasks for group in g.redundancy_groups(self.graph, task)]
         wanted = [task for task in tasks if self.train and self.only_task in (None, task)]
-        chosen = [task for task in wanted if self._is_labelled(task)]
+        chosen = [task for task in wanted if self._is_labelled(task) and self._is_scorable(task)]
         arms = {task: [arm for arm in g.arms_of(self.graph, task) if self.only_arm in (None, arm)] for task in chosen}
         yield [group for task in chosen for group in g.ranking_groups(self.graph, task, arms[task])]
         yield [
@@ -102,11 +103,13 @@ class Driver:
         yield g.conclusion_groups(self.graph, tasks, compared=compared)
 
     def _has_pool(self, task: str) -> bool:
-        receipts = self.archive.store.receipts.of(f"{task}/pool")
-        n = sum(receipt.figures["frames"] for receipt in receipts.values())
+        n = self._pool_size(task)
         if n < 2:
             self.say(f"{task}: {n} frames in the pool, nothing to curate; this task is left out")
         return n >= 2
+
+    def _pool_size(self, task: str) -> int:
+        return sum(receipt.figures["frames"] for receipt in self.archive.store.receipts.of(f"{task}/pool").values())
 
     def _is_labelled(self, task: str) -> bool:
         receipts = self.archive.store.receipts.of(f"{task}/pool")
@@ -122,6 +125,12 @@ class Driver:
             why = f"no train frame is labelled yet{self._other_columns(task)}"
         self.say(f"{task}: {why}, so nothing is trained; `enrich worklist {task}` says what to label first")
         return False
+
+    def _is_scorable(self, task: str) -> bool:
+        why = why_not_trainable(self.archive, task)
+        if why is not None:
+            self.outcome.blocked[f"models of {task}"] = why
+        return why is None
 
     def _first_problem(self, labels: Receipt, task: str) -> str:
         first = self.archive.store.table(labels, f"{task}_problems").iloc[0]
@@ -140,7 +149,7 @@ class Driver:
 
     def _affordable(self, task: str, groups: list[g.Group]) -> list[g.Group]:
         """Without budgets beyond the pool, and without those that come to as many frames as an earlier one."""
-        pool = len(self.archive.pool(task))
+        pool = self._pool_size(task)
         budgets = self.archive.profile.tasks[task].budgets
         sizes = {key: budget_frames(key, pool) for key in budgets}
         beyond = [key for key in budgets if sizes[key] > pool]

@@ -42,10 +42,10 @@ def read_labels(archive: Archive, batch: str, name: str) -> BatchLabels:
 
 
 def _rows_by_frame(archive: Archive, batch: str, column: str) -> pd.DataFrame:
-    """frame_id, value: a file's label holds for all its frames, unless a row names the frame itself."""
+    """frame_id, value, named: a file's label holds for all its frames, unless a row names the frame itself."""
     rows = archive.arrivals.rows(batch)
     if column not in rows:
-        return pd.DataFrame({"frame_id": [], "value": []}, dtype="string")
+        return pd.DataFrame({"frame_id": [], "value": [], "named": []}, dtype="string")
     rows = rows[rows[column].notna() & (rows[column].astype("string").str.strip() != "")]
     frames = archive.frames.table([batch])[["frame_id", "path", "frame_index"]]
     whole = rows[rows["frame_index"].isna()].drop_duplicates("path", keep="last")
@@ -54,8 +54,9 @@ def _rows_by_frame(archive: Archive, batch: str, column: str) -> pd.DataFrame:
     of_frames = frames.merge(
         single[["path", "frame_index", column]].astype({"frame_index": "int64"}), on=["path", "frame_index"]
     )
-    both = pd.concat([of_files, of_frames], ignore_index=True).drop_duplicates("frame_id", keep="last")
-    return both[["frame_id", column]].rename(columns={column: "value"})
+    both = pd.concat([of_files.assign(named=False), of_frames.assign(named=True)], ignore_index=True)
+    both = both.drop_duplicates("frame_id", keep="last").rename(columns={column: "value"})
+    return both[["frame_id", "value", "named"]]
 
 
 def _imported_for(archive: Archive, batch: str, name: str) -> pd.DataFrame:
@@ -66,6 +67,7 @@ def _imported_for(archive: Archive, batch: str, name: str) -> pd.DataFrame:
 def manifest_labels(archive: Archive, batch: str, name: str) -> pd.DataFrame:
     """Class labels as the manifest gave them: frame_id, label, source, author, recorded_at."""
     found = _rows_by_frame(archive, batch, archive.profile.tasks[name].label).rename(columns={"value": "label"})
+    found = found.drop(columns="named")
     return found.assign(source="manifest", author="", recorded_at=archive.arrivals.get(batch).received_at)
 
 
@@ -98,11 +100,17 @@ def _masks(archive: Archive, batch: str, name: str, task: TaskSettings) -> Batch
     received = archive.arrivals.get(batch).received_at
     digests = archive.arrivals.rows(batch).drop_duplicates("mask_path").set_index("mask_path")["mask_sha256"]
     rows, masks, problems = [], [], []
-    for frame_id, mask_path in _rows_by_frame(archive, batch, "mask_path").itertuples(index=False):
+    for frame_id, mask_path, named in _rows_by_frame(archive, batch, "mask_path").itertuples(index=False):
         clip = clips.loc[paths[frame_id]]
         try:
             archive.require_unchanged(mask_path, digests[mask_path])
-            mask = read_mask(mask_path, task.classes, (int(clip.height), int(clip.width)))
+            mask = read_mask(
+                mask_path,
+                task.classes,
+                (int(clip.height), int(clip.width)),
+                page=int(frame_id.rpartition("/")[2]),
+                page_each=not named and int(clip.n_frames) > 1,
+            )
         except UnreadableFile as refusal:
             problems.append((frame_id, str(refusal)))
             continue

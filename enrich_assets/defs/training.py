@@ -149,15 +149,17 @@ def _model(work: Work, name: str, arm: str) -> Made:
     if len(classes) < 2:
         raise MissingArtefact(f"{work.cell}: only {len(classes)} class among the labels; a model needs two")
     seed = budget_and_seed(work.partition)[1]
-    common: dict[str, Any] = {
-        "seed": seed,
-        "device": archive.profile.device,
-        "resume": work.draft.scratched(CHECKPOINT),
-        "save": lambda content: work.draft.scratch(CHECKPOINT, content),
-    }
     with work.progress("training", "epochs") as advance:
         trained = _train(task)(
-            images, _answers(archive, name, labels), len(classes), task.model_settings, progress=advance, **common
+            images,
+            _answers(archive, name, labels),
+            len(classes),
+            task.model_settings,
+            seed=seed,
+            device=archive.profile.device,
+            progress=advance,
+            resume=work.draft.scratched(CHECKPOINT),
+            save=lambda content: work.draft.scratch(CHECKPOINT, content),
         )
     work.draft.scratch(CHECKPOINT, None)
     work.draft.weights("model", trained.weights)
@@ -214,15 +216,38 @@ def test_set(archive: Archive, name: str) -> tuple[pd.DataFrame, str]:
     return known
 
 
-def _evaluation(work: Work, name: str, arm: str) -> Made:
-    work.saw("frames", "labels", "split")
-    archive, task = work.archive, work.archive.profile.tasks[name]
-    table, test_digest = test_set(archive, name)
+def why_not_trainable(archive: Archive, name: str) -> str | None:
+    """Why no model of the task could be scored, whatever it is trained on; None if it can."""
+    table, _ = test_set(archive, name)
+    classes = archive.classes(name)
+    try:
+        _require_scorable(archive, name, table, classes)
+    except MissingArtefact as missing:
+        return str(missing)
+    return None
+
+
+def _require_scorable(archive: Archive, name: str, table: pd.DataFrame, classes: tuple[str, ...]) -> None:
     if table.empty:
         raise MissingArtefact(
             f"{name}: no labelled frame belongs to a test patient; label some, set split=test for some patients in the "
             "manifest, or raise split.test_share"
         )
+    if len(classes) < 2:
+        raise MissingArtefact(f"{name}: only {len(classes)} class among the labels; a model needs two")
+    absent = [c for c in classes if not (table["label"] == c).any()] if table["label"].notna().any() else []
+    if absent:
+        raise MissingArtefact(
+            f"{name}: no test frame is labelled {', '.join(absent)}, so there is no AUC; set split=test for patients that "
+            "have such frames, or raise split.test_share"
+        )
+
+
+def _evaluation(work: Work, name: str, arm: str) -> Made:
+    work.saw("frames", "labels", "split")
+    archive, task = work.archive, work.archive.profile.tasks[name]
+    table, test_digest = test_set(archive, name)
+    _require_scorable(archive, name, table, archive.classes(name))
     budget, seed = budget_and_seed(work.partition)
     model, subset = (work.receipt(f"{name}/{arm}/{what}", work.partition) for what in ("model", "subset"))
     weights = archive.store.weights(model, "model")
@@ -280,7 +305,6 @@ def _score_classes(
         weights, images, archive.profile.tasks[name].model_settings, archive.profile.device
     ).astype(np.float64)
     truth = pd.Categorical(table["label"], categories=list(classes)).codes
-    _require_all_classes(name, classes, truth)
     shown = [classes.index(archive.positive(name))] if len(classes) == 2 else list(range(len(classes)))
     is_class = np.stack([truth == i for i in shown], axis=1)
     patients = table["patient_id"].to_numpy()
@@ -305,15 +329,6 @@ def _score_classes(
         ignore_index=True,
     )
     return predictions, float(value), float(interval.low), float(interval.high), {}
-
-
-def _require_all_classes(name: str, classes: tuple[str, ...], truth: np.ndarray) -> None:
-    absent = [c for i, c in enumerate(classes) if not (truth == i).any()]
-    if absent:
-        raise MissingArtefact(
-            f"{name}: no test frame is labelled {', '.join(absent)}, so there is no AUC; set split=test for patients that "
-            "have such frames, or raise split.test_share"
-        )
 
 
 def _score_masks(

@@ -99,6 +99,15 @@ def is_folder(url: str) -> bool:
     return bool(fs.isdir(path))
 
 
+def names_in(folder: str) -> list[str]:
+    """Names of what stands directly in a folder, in order; none where there is no folder."""
+    fs, path = fsspec.core.url_to_fs(folder)
+    if not fs.isdir(path):
+        return []
+    fs.invalidate_cache()
+    return sorted(posixpath.basename(str(found).rstrip("/")) for found in fs.ls(path, detail=False))
+
+
 def exists(url: str) -> bool:
     fs, path = fsspec.core.url_to_fs(url)
     return bool(fs.exists(path))

@@ -18,14 +18,15 @@ MAX_CLIP_PIXELS = 1 << 31
 @dataclass
 class Clip:
     """frames: (n, h, w) uint8, greyscale. kept: attributes that identify nobody. warnings: what a user should
-    know.
-    actions: what de-identification did. frame_times_ms: (n,) float64 from the first frame on, where known."""
+    know. is_partial: fewer frames than the file announces. actions: what de-identification did. frame_times_ms: (n,)
+    float64 from the first frame on, where known."""
 
     frames: NDArray[np.uint8] = field(repr=False)
     kept: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     actions: list[str] = field(default_factory=list)
     frame_times_ms: NDArray[np.float64] | None = field(default=None, repr=False)
+    is_partial: bool = False
 
     def __len__(self) -> int:
         return len(self.frames)

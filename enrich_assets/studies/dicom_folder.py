@@ -20,6 +20,7 @@ _WANTED = (
     *("AcquisitionDate", "AcquisitionTime", "NumberOfFrames", "Rows", "Columns", "FrameTime"),
 )
 _DICOMDIR = "1.2.840.10008.1.3.10"
+NO_DICOM = "is not DICOM"
 # In these, each single image is a view of its own; elsewhere the single images of a series are slices of one
 # stack.
 _STILLS = frozenset(("US", "IVUS", "ES", "XC", "OT", "SC", "GM", "SM", "OP"))
@@ -110,7 +111,7 @@ def _candidates(folder: str) -> Iterator[tuple[str, UnreadableFile | None]]:
         else:
             yield (
                 path,
-                UnreadableFile(path, "is not DICOM", "give the folder a manifest.csv to use other images"),
+                UnreadableFile(path, NO_DICOM, "give the folder a manifest.csv to use other images"),
             )
 
 

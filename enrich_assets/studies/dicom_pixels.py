@@ -122,7 +122,7 @@ def _decode(dataset: Dataset, path: str) -> Clip:
         warnings.append(f"is damaged: {n_read} of {n_frames} frames were read")
     del dataset.PixelData
     grey = raw[:n_read] if samples == 3 else _values_to_grey(dataset, raw[:n_read], bits)
-    return Clip(grey, warnings=warnings)
+    return Clip(grey, warnings=warnings, is_partial=bool(warnings))
 
 
 def _whole_frames(dataset: Dataset, height: int, width: int, samples: int, bits: int) -> int:

@@ -25,20 +25,41 @@ IDENTITY = ("path", "patient_id", "study_id", "clip_id", "frame_index", "split",
 # Columns that reading an arrival adds; they are never labels, and a manifest's own columns of these names are
 # ignored.
 MEASURED = ("sha256", "n_bytes", "mask_sha256", "series_time", "frame_times_ms")
-MANIFEST_NAMES = ("manifest.csv", "manifest.parquet")
+MANIFEST_NAMES = ("manifest.csv", "manifest.parquet", "manifest.tsv")
+TABLES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
 SPLITS = ("train", "test")
 
+_NOTHING = ("nan", "NaN", "NAN", "<NA>", "NaT", "null", "NULL")
 _DELIMITERS = ",;\t|"
 _UNSAFE_IN_ID = re.compile(r"[%/\\\x00-\x1f\x7f]")
 
 
 def find_manifest(folder: str) -> str | None:
-    """The manifest that stands directly in `folder` (`manifest.csv` before `manifest.parquet`), or None."""
-    for name in MANIFEST_NAMES:
-        url = f"{folder.rstrip('/')}/{name}"
-        if addresses.exists(url):
-            return url
-    return None
+    """The manifest that stands directly in `folder` (`manifest.csv` before `manifest.parquet`), in any case, or None."""
+    there = {name.lower(): name for name in addresses.names_in(folder)}
+    return next((f"{folder.rstrip('/')}/{there[name]}" for name in MANIFEST_NAMES if name in there), None)
+
+
+def is_table(path: str) -> bool:
+    """Whether the name says that it is a table (as a manifest is)."""
+    return path.lower().endswith(TABLES)
+
+
+def no_manifest(place: str) -> ManifestError | FileNotFoundError:
+    """What to say of a place where there is neither a manifest nor a DICOM file."""
+    if not addresses.exists(place):
+        return FileNotFoundError(f"{place}: there is no such file or folder; check the path")
+    if not addresses.is_folder(place):
+        return ManifestError(
+            place,
+            "is neither a table nor a folder",
+            f"name a manifest ({', '.join(TABLES)}), or the folder of the files",
+        )
+    tables = [name for name in addresses.names_in(place) if is_table(name)]
+    remedy = "add a manifest.csv (a row per file: path, patient_id)"
+    if tables:
+        remedy += f", or name the table that is one: {place.rstrip('/')}/{tables[0]}"
+    return ManifestError(place, "holds no manifest and no DICOM file", remedy)
 
 
 def label_columns(rows: pd.DataFrame) -> list[str]:
@@ -73,14 +94,16 @@ def read_manifest(url: str) -> pd.DataFrame:
     Raises ManifestError naming file, line and column; FileNotFoundError where there is no manifest.
     """
     url = addresses.absolute(url)
-    if not url.endswith((".csv", ".tsv", ".txt", ".parquet", ".pq")) and addresses.is_folder(url):
+    if not is_table(url) and addresses.is_folder(url):
         found = find_manifest(url)
         if found is None:
             raise FileNotFoundError(f"{url}: holds neither {' nor '.join(MANIFEST_NAMES)}; write one, or name the file")
         url = found
     if not addresses.exists(url):
         raise FileNotFoundError(f"{url}: there is no such manifest; check the path")
-    table, lines = _read_parquet(url) if url.endswith((".parquet", ".pq")) else _read_csv(url)
+    table, lines = _read_parquet(url) if url.lower().endswith((".parquet", ".pq")) else _read_csv(url)
+    for column in table.columns:
+        table[column] = _tidied(table[column])
     return _Checked(table, lines, url).rows()
 
 
@@ -103,6 +126,14 @@ def _decode(content: bytes, url: str) -> str:
     if "\0" in text:
         raise ManifestError(url, "is not a text file", "save the table as CSV (UTF-8) or as .parquet")
     return text
+
+
+def _tidied(cells: pd.Series) -> pd.Series:
+    """What a program wrote for nothing is nothing; and a column of whole numbers that it wrote as 12.0 is one of 12."""
+    cells = cells.where(~cells.isin(_NOTHING), "")
+    said = cells[cells != ""]
+    whole = len(said) > 0 and bool(said.str.fullmatch(r"-?\d+\.0+").all())
+    return cells.str.replace(r"\.0+$", "", regex=True) if whole else cells
 
 
 def _read_csv(url: str) -> tuple[pd.DataFrame, list[int]]:
@@ -289,6 +320,13 @@ class _Checked:
             "path",
         )
         clip = ["study_id", "clip_id"]
+        first_clip = (rows["study_id"] + "/" + rows["clip_id"]).groupby(rows["path"]).transform("first")
+        self._refuse_where(
+            rows["study_id"] + "/" + rows["clip_id"] != first_clip,
+            "is listed under another study or clip in an earlier row",
+            "one file is one clip; tell its frames apart by frame_index",
+            "path",
+        )
         self._refuse_where(
             rows.duplicated([*clip, "frame_index"]),
             "stands for the same study, clip and frame as an earlier row",

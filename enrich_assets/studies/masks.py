@@ -15,17 +15,24 @@ from enrich_assets.studies import addresses
 from enrich_assets.studies.clip import refuse_absurd_size
 from enrich_assets.studies.errors import UnreadableFile
 
+_MOST_UNNAMED = 63  # a greater index without a name is rather a grey value
+_NEAR, _CLEAR_SHARE = 48, 0.97  # a JPEG counts as black and white if so many pixels lie so near to 0 or 255
 
-def read_mask(path: str, classes: int | Sequence[str] | None, shape: tuple[int, int]) -> NDArray[np.uint8]:
+
+def read_mask(
+    path: str, classes: int | Sequence[str] | None, shape: tuple[int, int], *, page: int = 0, page_each: bool = False
+) -> NDArray[np.uint8]:
     """Class indices of one frame.
 
     path: a single-channel PNG, TIFF or BMP whose values are the indices (a palette image counts by its
         indices; 255 stands for 1 where there are two classes), or a folder with one image per class, named
         after the class, where anything but 0 is inside; where two overlap, the class named later in `classes`
-        is on top.
+        is on top. A JPEG only of black and white, cut at the middle.
     classes: their names in the order of the indices, background first, or how many there are (a folder needs
-        names); None: any index will do, and black and white (0, 255) is background and one structure.
+        names); None: any index up to 63 will do, and black and white (0, 255) is background and one structure.
     shape: (height, width) of the frame.
+    page: the frame's index in its clip: of a file of several pages (or frames) that one is read.
+    page_each: the mask stands for a whole clip of several frames, so it must have a page for each.
     Returns (h, w) uint8. Raises UnreadableFile naming the file: another size, an unknown class, no readable
     image.
     """
@@ -34,10 +41,18 @@ def read_mask(path: str, classes: int | Sequence[str] | None, shape: tuple[int, 
             raise UnreadableFile(
                 path, "is a folder of masks, but the classes have no names", "name them in the profile"
             )
-        return _from_folder(path, classes, shape)
-    mask = _read_indices(path, shape)
+        return _from_folder(path, classes, shape, page, page_each)
+    mask = _read_indices(path, shape, page, page_each)
     if classes is None:
-        return (mask != 0).astype(np.uint8) if mask.max(initial=0) == 255 and _is_black_and_white(mask) else mask
+        if mask.max(initial=0) == 255 and _is_black_and_white(mask):
+            return (mask != 0).astype(np.uint8)
+        if mask.max(initial=0) > _MOST_UNNAMED:
+            raise UnreadableFile(
+                path,
+                f"holds values up to {mask.max()}, too many for class indices without names (0 to {_MOST_UNNAMED})",
+                "save it without soft edges, as 0, 1, 2 ... or as 0 and 255, or name the classes in the profile",
+            )
+        return mask
     n_classes = classes if isinstance(classes, int) else len(classes)
     if n_classes == 2 and _is_black_and_white(mask):
         return (mask != 0).astype(np.uint8)
@@ -46,7 +61,7 @@ def read_mask(path: str, classes: int | Sequence[str] | None, shape: tuple[int, 
         raise UnreadableFile(
             path,
             f"holds the class indices {unknown[:5]}, but the classes are 0 to {n_classes - 1}",
-            "correct the mask, or name all classes in the profile",
+            "correct the mask (soft edges?), or name all classes in the profile",
         )
     return mask
 
@@ -55,7 +70,9 @@ def _is_black_and_white(mask: NDArray[np.uint8]) -> bool:
     return not np.isin(mask, (0, 255), invert=True).any()
 
 
-def _from_folder(path: str, classes: Sequence[str], shape: tuple[int, int]) -> NDArray[np.uint8]:
+def _from_folder(
+    path: str, classes: Sequence[str], shape: tuple[int, int], page: int, page_each: bool
+) -> NDArray[np.uint8]:
     index_of = {name.strip().casefold(): index for index, name in enumerate(classes)}
     files: dict[int, str] = {}
     for file in addresses.files_below(path):
@@ -74,19 +91,22 @@ def _from_folder(path: str, classes: Sequence[str], shape: tuple[int, int]) -> N
         raise UnreadableFile(path, "holds no mask", "put one PNG per class into it, named after the class")
     mask = np.zeros(shape, np.uint8)
     for index in sorted(files):
-        mask[_read_indices(files[index], shape) != 0] = index
+        mask[_read_indices(files[index], shape, page, page_each) != 0] = index
     return mask
 
 
-def _read_indices(path: str, shape: tuple[int, int]) -> NDArray[np.uint8]:
+def _read_indices(path: str, shape: tuple[int, int], page: int, page_each: bool) -> NDArray[np.uint8]:
     reason = ""
     pixels: NDArray[Any] = np.empty((0, 0))
+    is_jpeg = False
     try:
         with addresses.open_binary(path) as file:
             content = file.read()
         with Image.open(io.BytesIO(content)) as image:
             refuse_absurd_size(path, image.height, image.width)
+            _turn_to_page(path, image, page, page_each)
             pixels = np.asarray(image)  # a palette image yields its indices
+            is_jpeg = image.format == "JPEG"
     except UnreadableFile:
         raise
     except FileNotFoundError:
@@ -99,6 +119,8 @@ def _read_indices(path: str, shape: tuple[int, int]) -> NDArray[np.uint8]:
         pixels = pixels[:, :, 0]
     if pixels.ndim != 2:
         raise UnreadableFile(path, "is in colour", "a mask has one channel, whose values are the class indices")
+    if is_jpeg:
+        pixels = _black_and_white(path, pixels)
     if pixels.shape != tuple(shape):
         raise UnreadableFile(
             path,
@@ -110,3 +132,29 @@ def _read_indices(path: str, shape: tuple[int, int]) -> NDArray[np.uint8]:
             raise UnreadableFile(path, "holds values that are no class index", "class indices are 0 to 255")
         pixels = pixels.astype(np.uint8)
     return pixels
+
+
+def _turn_to_page(path: str, image: Image.Image, page: int, page_each: bool) -> None:
+    pages = getattr(image, "n_frames", 1)
+    if pages == 1 and page_each:
+        raise UnreadableFile(
+            path,
+            "is one mask for a clip of several frames",
+            "name its frame in frame_index, or save a page for each frame (TIFF)",
+        )
+    if pages == 1:
+        return
+    if page >= pages:
+        raise UnreadableFile(
+            path, f"has {pages} pages, none for frame {page}", "save a page for each frame, or one alone"
+        )
+    image.seek(page)
+
+
+def _black_and_white(path: str, pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """A JPEG of two classes, with what compression left beside its edges cut at the middle. Raises UnreadableFile."""
+    if float(((pixels <= _NEAR) | (pixels >= 255 - _NEAR)).mean()) < _CLEAR_SHARE:
+        raise UnreadableFile(
+            path, "is a JPEG of more than black and white, whose values compression has changed", "save masks as PNG"
+        )
+    return np.where(pixels > 127, 255, 0).astype(np.uint8)

@@ -117,6 +117,7 @@ def _decode(path: str, container: av.container.InputContainer) -> Clip:
         frames.held[: frames.n],
         kept={"codec": stream.codec_context.name},
         warnings=warnings,
+        is_partial=bool(warnings),
         frame_times_ms=1000.0 * (np.array(times, float) - times[0]) if known else None,
     )
 

@@ -37,10 +37,38 @@ def test_identifiers_and_labels_are_text_whatever_they_look_like(tmp_path: Path)
         written(tmp_path, "path,patient_id,view,score\na.png,007,NA,1.50\nb.png,7,,nan\nc.png,1e3,None,0\n")
     )
     assert rows["patient_id"].tolist() == ["007", "7", "1e3"]
-    assert rows["view"].isna().tolist() == [False, True, False]  # only an empty cell is missing
+    assert rows["view"].isna().tolist() == [False, True, False]  # NA and None may be somebody's classes
     assert rows["view"][0] == "NA"
-    assert rows["score"].tolist() == ["1.50", "nan", "0"]
+    assert rows["score"].fillna("").tolist() == ["1.50", "", "0"]  # what a program writes for nothing is nothing
     assert label_columns(rows) == ["view", "score"]
+
+
+def test_whole_numbers_that_a_program_wrote_as_floats_are_whole(tmp_path: Path) -> None:
+    rows = read_manifest(
+        written(tmp_path, "path,patient_id,grade,mixed\na.png,12.0,0.0,1.0\nb.png,7.0,,0.5\nc.png,12.0,1.0,2.0\n")
+    )
+    assert rows["patient_id"].tolist() == ["12", "7", "12"]
+    assert rows["grade"].fillna("").tolist() == ["0", "", "1"]
+    assert rows["mixed"].tolist() == ["1.0", "0.5", "2.0"]
+
+
+def test_a_patient_who_is_nan_is_nobody(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="line 3, column patient_id: is empty"):
+        read_manifest(written(tmp_path, "path,patient_id\na.png,p\nb.png,nan\n"))
+
+
+def test_one_file_is_one_clip(tmp_path: Path) -> None:
+    text = "path,patient_id,clip_id,frame_index\nv.avi,p,ED,5\nv.avi,p,ES,12\n"
+    with pytest.raises(ManifestError, match="line 3, column path: is listed under another study or clip"):
+        read_manifest(written(tmp_path, text))
+
+
+@pytest.mark.parametrize("name", ["Manifest.CSV", "manifest.tsv"])
+def test_a_manifest_is_found_in_any_case_and_as_tsv(tmp_path: Path, name: str) -> None:
+    delimiter = "\t" if name.endswith("tsv") else ","
+    (tmp_path / name).write_text(f"path{delimiter}patient_id\na.png{delimiter}p\n")
+    assert find_manifest(str(tmp_path)) == f"{tmp_path}/{name}"
+    assert read_manifest(str(tmp_path))["patient_id"].tolist() == ["p"]
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,37 @@ def test_pages_of_a_tiff_are_frames(tmp_path: Path, compression: str | None) -> 
     assert np.array_equal(read_clip(str(tmp_path / "a.tiff")).frames, SMOOTH[:5])
 
 
+def test_a_tiff_whose_white_is_zero_comes_out_as_it_looks(tmp_path: Path) -> None:
+    """A TIFF of 16 bits written by hand: no library here writes that kind."""
+    truth = (GREY.astype(np.uint16) << 8) | GREY
+    height, width = truth.shape
+    tags = [(256, 4, width), (257, 4, height), (258, 3, 16), (259, 3, 1), (262, 3, 0)]
+    tags += [(273, 4, 8 + 2 + 12 * 9 + 4), (277, 3, 1), (278, 4, height), (279, 4, truth.nbytes)]
+    head = struct.pack("<2sHI", b"II", 42, 8) + struct.pack("<H", len(tags))
+    head += b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags) + struct.pack("<I", 0)
+    (tmp_path / "a.tif").write_bytes(head + (65535 - truth).astype("<u2").tobytes())
+    assert np.array_equal(read_clip(str(tmp_path / "a.tif")).frames[0], GREY)
+
+
+def test_a_colour_png_of_sixteen_bits_keeps_its_depth(tmp_path: Path) -> None:
+    twelve = np.repeat(GREY.astype(np.uint16)[..., None] << 4, 3, axis=2)
+    cv2.imwrite(str(tmp_path / "a.png"), twelve)
+    assert np.abs(read_clip(str(tmp_path / "a.png")).frames[0].astype(int) - GREY).max() <= 1
+
+
+def test_a_tiff_of_long_floats_is_read(tmp_path: Path) -> None:
+    assert cv2.imwrite(str(tmp_path / "a.tif"), GREY.astype(np.float64) / 255)
+    assert np.array_equal(read_clip(str(tmp_path / "a.tif")).frames[0], GREY)
+
+
+def test_the_thumbnail_before_a_tiffs_picture_is_left_out_and_told(tmp_path: Path) -> None:
+    thumbnail, whole = Image.fromarray(GREY[::4, ::4]), Image.fromarray(GREY)
+    thumbnail.save(tmp_path / "a.tif", save_all=True, append_images=[whole])
+    clip = read_clip(str(tmp_path / "a.tif"))
+    assert np.array_equal(clip.frames, GREY[None])
+    assert clip.warnings == ["left out 1 pages of another size than the largest"]
+
+
 def test_a_picture_taken_upside_down_is_turned(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees clockwise to see it upright
@@ -319,6 +350,46 @@ def test_black_and_white_stands_for_background_and_the_one_structure(tmp_path: P
     for pixels in (inside, inside * np.uint8(255), inside * np.uint8(1)):
         assert np.array_equal(read_mask(saved(tmp_path / "m.png", pixels), 2, (24, 32)), inside)
         assert np.array_equal(read_mask(saved(tmp_path / "m.png", pixels), None, (24, 32)), inside)
+
+
+def test_a_jpeg_of_black_and_white_is_cut_at_the_middle(tmp_path: Path) -> None:
+    drawn = np.zeros((64, 96), np.uint8)
+    drawn[16:48, 24:72] = 255
+    path = saved(tmp_path / "m.jpg", drawn, quality=90)
+    assert np.array_equal(read_mask(path, 2, drawn.shape), drawn // 255)
+    assert np.array_equal(read_mask(path, None, drawn.shape), drawn // 255)
+
+
+@pytest.mark.parametrize(
+    ("name", "mask", "why"),
+    [
+        ("soft.png", cv2.GaussianBlur(np.eye(64, dtype=np.uint8) * 255, (9, 9), 0), "too many for class indices"),
+        ("grey.png", np.where(np.eye(64) > 0, 127, 0).astype(np.uint8), "values up to 127"),
+        (
+            "three.jpg",
+            np.repeat(np.uint8([0, 127, 255, 0]), 16)[:, None].repeat(64, axis=1),
+            "more than black and white",
+        ),
+    ],
+)
+def test_a_mask_without_class_names_that_holds_grey_values_is_refused(
+    tmp_path: Path, name: str, mask: NDArray[np.uint8], why: str
+) -> None:
+    with pytest.raises(UnreadableFile, match=why):
+        read_mask(saved(tmp_path / name, mask), None, mask.shape)
+
+
+def test_of_a_mask_with_pages_each_frame_has_its_own(tmp_path: Path) -> None:
+    pages = [np.eye(8, k=k, dtype=np.uint8) for k in range(3)]
+    Image.fromarray(pages[0]).save(
+        tmp_path / "m.tif", save_all=True, append_images=[Image.fromarray(p) for p in pages[1:]]
+    )
+    for index, page in enumerate(pages):
+        assert np.array_equal(read_mask(str(tmp_path / "m.tif"), 2, (8, 8), page=index, page_each=True), page)
+    with pytest.raises(UnreadableFile, match="has 3 pages, none for frame 3"):
+        read_mask(str(tmp_path / "m.tif"), 2, (8, 8), page=3)
+    with pytest.raises(UnreadableFile, match="one mask for a clip of several frames"):
+        read_mask(saved(tmp_path / "one.png", pages[0]), 2, (8, 8), page_each=True)
 
 
 def test_a_folder_of_one_mask_per_class(tmp_path: Path) -> None:
