@@ -141,9 +141,8 @@ def _plan_task(archive: Archive, graph: g.Graph, plan: Plan, task: str, frames: 
         else None
     )
     seconds = len(rankings) * (cost.seconds if cost else 0) + len(rankings) * OVERHEAD_PER_RUN
-    plan.stages.append(
-        Stage(f"{task}: rank {pool:,} frames", len(rankings) * len(arms), seconds, cost.bytes if cost else 0, "", True)
-    )
+    memory, note = (cost.bytes, f"{cost.bytes / 1e6:,.0f} MB of memory") if cost else (0, "")
+    plan.stages.append(Stage(f"{task}: rank {pool:,} frames", len(rankings) * len(arms), seconds, memory, note, True))
     groups = g.training_groups(graph, task, arms)
     stale = groups if behind else _stale_groups(archive, groups)
     cells, trained, seconds, beyond = 0, 0, 0.0, set()

@@ -34,11 +34,6 @@ class Coverage:
     def cosines(self) -> NDArray[np.float64]:
         return to_cosine(self.similarity)
 
-    def quantiles(self, at: Sequence[float] = (0.0, 0.05, 0.5)) -> dict[float, float]:
-        """Quantiles of the cosines; NaN when nothing is left out."""
-        cosines = self.cosines()
-        return {q: float(np.quantile(cosines, q)) if len(cosines) else float("nan") for q in at}
-
 
 def coverage(embeddings: NDArray[np.int16], chosen: ArrayLike) -> Coverage:
     """The nearest chosen frame of every left-out one (on the CPU; `coverage_at` for many frames and budgets).

@@ -65,10 +65,6 @@ class Panel:
         products = getattr(self, name)
         return np.where(products == NO_SIMILARITY, np.nan, to_cosine(products))
 
-    def merge(self, later: Panel) -> Panel:
-        """The panel of both batches, exactly what one pass over them would give. `later` starts where this one ends."""
-        return sum_panels([self, later])
-
     def arrays(self) -> dict[str, NDArray[np.int64] | NDArray[np.int32]]:
         """Every field as an array, for keeping; `from_arrays` is its inverse."""
         return {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}

@@ -19,8 +19,8 @@ from enrich_assets.report.figure_vae import reconstructions_png, vae_curves_figu
 from enrich_assets.report.style import to_png, to_svg
 
 __all__ = [
-    "RELATION_NAMES", "THRESHOLDS", "coverage_figure", "coverage_png", "coverage_svg", "curves_figure", "curves_png",
-    "curves_svg", "labelling_time_figure", "labelling_time_png", "labelling_time_svg", "reconstructions_png",
+    "RELATION_NAMES", "THRESHOLDS", "coverage_figure", "coverage_svg", "curves_figure", "curves_png",
+    "curves_svg", "labelling_time_figure", "labelling_time_svg", "reconstructions_png",
     "redundancy_figure", "redundancy_png", "redundancy_shares", "redundancy_svg", "to_png", "to_svg",
     "vae_curves_figure", "vae_curves_png", "vae_curves_svg",
 ]  # fmt: skip
@@ -61,21 +61,8 @@ def labelling_time_svg(
     return to_svg(figure, name=name, title="Hours of labelling until a model is as good as with everything")
 
 
-def labelling_time_png(
-    sufficient: pd.DataFrame,
-    pools: Mapping[str, int],
-    seconds_per_label: Mapping[str, float],
-    largest_tested: Mapping[str, int],
-) -> bytes:
-    return to_png(labelling_time_figure(sufficient, pools, seconds_per_label, largest_tested))
-
-
 def coverage_svg(subsets: pd.DataFrame, name: str = "coverage") -> str:
     return to_svg(coverage_figure(subsets), name=name, title="Similarity of left-out frames to the nearest chosen one")
-
-
-def coverage_png(subsets: pd.DataFrame) -> bytes:
-    return to_png(coverage_figure(subsets))
 
 
 def vae_curves_svg(history: pd.DataFrame, name: str = "vae") -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -148,7 +147,3 @@ class MissingArtefact(LookupError):
 
 class DamagedStore(RuntimeError):
     """A stored file is not what its receipt says."""
-
-
-def inputs_digest(inputs: Mapping[str, str]) -> str:
-    return digest_of(dict(inputs))

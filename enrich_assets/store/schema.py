@@ -287,7 +287,7 @@ COMPARISONS = declare(
     ci_high             real   its upper end
     u                   real   Mann-Whitney U of the arm
     p                   real   exact, two-sided
-    p_holm              real   corrected over the budgets of the task
+    p_holm              real   Holm's correction over the budgets of the task, for this arm and reference
     rank_biserial       real   effect size, -1 to 1
     alpha               real   level of the test
     can_reach_alpha     flag   false where so few replicates could never be significant

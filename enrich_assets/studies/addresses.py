@@ -16,7 +16,6 @@ from typing import BinaryIO
 import fsspec
 
 _ABSOLUTE = re.compile(r"^(?:[A-Za-z][A-Za-z0-9+.\-]+://|/|[A-Za-z]:[/\\])")
-_WINDOWS = re.compile(r"^[A-Za-z]:[/\\]|^\\\\")
 
 
 def local_path(url: str) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -28,6 +29,9 @@ def examine(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     Returns (rows, refused): rows with `sha256`, `n_bytes` (Int64) and `mask_sha256` (NA without mask);
     refused with `path` and `reason`, each file once.
     """
+    rows = rows.assign(
+        **{column: rows[column].map(_as_it_lies, na_action="ignore") for column in ("path", "mask_path")}
+    )
     rows, refused = _unpacked(rows)
     digests = _digests(rows["path"].unique())
     masks = _digests(rows["mask_path"].dropna().unique())
@@ -43,6 +47,14 @@ def examine(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     )
     rows["mask_path"] = rows["mask_path"].where(rows["mask_sha256"].notna())
     return rows, pd.DataFrame(refused, columns=["path", "reason"], dtype="str")
+
+
+def _as_it_lies(path: str) -> str:
+    """The path as the file is called: manifests compose letters with their accents, disks from a Mac take them apart."""
+    if path.isascii() or addresses.exists(path):
+        return path
+    forms = (unicodedata.normalize(form, path) for form in ("NFC", "NFD"))
+    return next((form for form in forms if addresses.exists(form)), path)
 
 
 def arrival_digest(rows: pd.DataFrame) -> str:

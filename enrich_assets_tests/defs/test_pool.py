@@ -68,7 +68,7 @@ def test_another_budget_keeps_the_labels_bought(small: Path) -> None:
     before = Archive(small, load_profile(str(small / "enrich.yaml")))
     bought = before.store.receipts.require(Cell("view/enrich/ranking", "0"))
     order = list(before.store.table(bought, "ranking")["frame_id"])
-    view = before.profile.tasks["view"].model_copy(update={"budgets": ("10", "20", "30"), "start": 3})
+    view = before.profile.tasks["view"].model_copy(update={"budgets": ("10", "20", "30"), "start": "3"})
     archive = Archive(small, before.profile.model_copy(update={"tasks": {**before.profile.tasks, "view": view}}))
     receipt, _ = Graph(archive.profile).steps["view/enrich/ranking"].materialise(archive, "0")
     assert receipt.figures["extends"] == bought.digest

@@ -104,9 +104,7 @@ def test_every_arm_has_a_colour_a_marker_and_a_dash_of_its_own():
     "draw",
     [
         lambda t: figures.redundancy_png(t["redundancy"]),
-        lambda t: figures.coverage_png(t["subsets"]),
         lambda t: figures.curves_png(t["evaluations"], t["comparisons"]),
-        lambda t: figures.labelling_time_png(t["sufficient"], {"view": 900}, {"view": 1.0}, {"view": 400}),
         lambda t: figures.vae_curves_png(archive.meta()["vae_history"]),
     ],
 )

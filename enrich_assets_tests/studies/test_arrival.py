@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import unicodedata
 import zipfile
 from pathlib import Path
+from typing import Literal
 
 import fsspec
 import pandas as pd
@@ -132,3 +134,15 @@ def test_a_zip_of_several_files_becomes_a_row_for_each(drop: Path) -> None:
     assert rows["label"].tolist() == ["x", "x", "y"]
     assert rows["n_bytes"].tolist() == [3, 4, 7]
     assert rows["frame_index"].dtype == "Int64"
+
+
+@pytest.mark.parametrize(("written", "on_disk"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_accents_may_be_composed_otherwise_on_disk_than_in_the_manifest(
+    tmp_path: Path, written: Literal["NFC", "NFD"], on_disk: Literal["NFC", "NFD"]
+) -> None:
+    (tmp_path / unicodedata.normalize(on_disk, "é.png")).write_bytes("é".encode())
+    name = unicodedata.normalize(written, "é.png")
+    (tmp_path / "manifest.csv").write_text(f"path,patient_id\n{name},p\n", encoding="utf-8")
+    rows, refused = examine(read_manifest(str(tmp_path)))
+    assert refused.empty
+    assert Path(rows["path"].item()).read_bytes() == "é".encode()
