@@ -120,7 +120,13 @@ class Archive:
         from enrich_assets.studies.addresses import is_folder
         from enrich_assets.studies.arrival import arrival_digest, examine
         from enrich_assets.studies.dicom_folder import NO_DICOM, scan_dicom
-        from enrich_assets.studies.manifest import find_manifest, is_table, no_manifest, read_manifest
+        from enrich_assets.studies.manifest import (
+            find_manifest,
+            is_table,
+            no_manifest,
+            read_manifest,
+            refuse_folder_of_archives,
+        )
         from enrich_assets.studies.sealed_paths import seal
 
         if is_table(path) or find_manifest(path):
@@ -128,6 +134,7 @@ class Archive:
             return Arriving(rows, refused, arrival_digest(rows), path)
         if not is_folder(path):
             raise no_manifest(path)
+        refuse_folder_of_archives(path)
         rows, unreadable = scan_dicom(path, self.pseudonyms)
         if rows.empty and unreadable["reason"].str.startswith(f"{NO_DICOM};").all():
             raise no_manifest(path)

@@ -20,6 +20,7 @@ def serve(archive: Archive, port: int, mlflow_port: int, say: Callable[[str], No
         **os.environ,
         "ENRICH_HOME": str(archive.home),
         "DAGSTER_HOME": str(archive.home / "dagster"),
+        "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "3600",  # a tick reads every byte of what dropped in
         "DO_NOT_TRACK": "true",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }

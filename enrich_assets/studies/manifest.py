@@ -29,6 +29,7 @@ MANIFEST_NAMES = ("manifest.csv", "manifest.parquet", "manifest.tsv")
 TABLES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
 SPLITS = ("train", "test")
 
+_SUBFOLDERS = 200  # looked into for manifests
 _NOTHING = ("nan", "NaN", "NAN", "<NA>", "NaT", "null", "NULL")
 _DELIMITERS = ",;\t|"
 _UNSAFE_IN_ID = re.compile(r"[%/\\\x00-\x1f\x7f]")
@@ -43,6 +44,18 @@ def find_manifest(folder: str) -> str | None:
 def is_table(path: str) -> bool:
     """Whether the name says that it is a table (as a manifest is)."""
     return path.lower().endswith(TABLES)
+
+
+def refuse_folder_of_archives(folder: str) -> None:
+    """Raises ManifestError for a folder whose subfolders hold manifests: each is an archive of its own."""
+    below = [f"{folder.rstrip('/')}/{name}" for name in addresses.names_in(folder)[:_SUBFOLDERS]]
+    found = [place for place in below if addresses.is_folder(place) and find_manifest(place)]
+    if found:
+        raise ManifestError(
+            folder,
+            f"holds no manifest itself, but {len(found)} of its folders do",
+            f"ingest each: {', '.join(found[:5])}",
+        )
 
 
 def no_manifest(place: str) -> ManifestError | FileNotFoundError:

@@ -116,17 +116,19 @@ def test_labels_that_cannot_be_used_are_told(tmp_path: Path) -> None:
     assert found[["task", "item"]].values.tolist() == [["view", "a/c/0"], ["view", "b/c/0"]]
 
 
-@pytest.mark.parametrize("name", ["i0.png", "nowhere", "pictures"])
+@pytest.mark.parametrize("name", ["i0.png", "nowhere", "pictures", "several"])
 def test_what_is_no_archive_is_refused_with_what_to_do(tmp_path: Path, name: str) -> None:
     archive = opened(tmp_path / "home")
     write_stills(tmp_path / "pictures", [{"patient_id": "a"}])
     (tmp_path / "pictures" / "manifest.csv").rename(tmp_path / "pictures" / "list.csv")
     (tmp_path / "i0.png").write_bytes((tmp_path / "pictures" / "i0.png").read_bytes())
+    write_stills(tmp_path / "several" / "one", [{"patient_id": "a"}])
     with pytest.raises((ManifestError, FileNotFoundError)) as error:
         archive.ingest(str(tmp_path / name))
     said = {
         "i0.png": "is neither a table nor a folder",
         "nowhere": "there is no such file or folder",
+        "several": f"1 of its folders do; ingest each: {tmp_path}/several/one",
         "pictures": f"name the table that is one: {tmp_path}/pictures/list.csv",
     }
     assert said[name] in str(error.value)
