@@ -39,6 +39,7 @@ def _task_steps(profile: Profile, name: str, task: TaskSettings) -> list[Step]:
             partitions=None,
             inputs=lambda archive, _: _worklist_inputs(archive, name),
             make=lambda work: _worklist(work, name),
+            version=2,
             settings=[
                 task.worklist,
                 task.quota_per_patient,
