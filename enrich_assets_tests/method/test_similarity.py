@@ -129,7 +129,7 @@ def test_panels_that_do_not_follow_on_one_another_are_refused() -> None:
     with pytest.raises(ValueError, match="not adjacent"):
         sum_panels([first, third])
     with pytest.raises(ValueError, match="different n_neighbours"):
-        first.merge(all_pairs(q, clips=code, patients=code, n_earlier=10, neighbours=3))
+        sum_panels([first, all_pairs(q, clips=code, patients=code, n_earlier=10, neighbours=3)])
 
 
 def test_a_panel_kept_as_arrays_comes_back_whole() -> None:
