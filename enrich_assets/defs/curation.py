@@ -146,7 +146,7 @@ def per_cell(archive: Archive, partition: str, *assets: str) -> dict[str, str]:
 
 def _is_labelled_anywhere(archive: Archive, name: str) -> bool:
     return any(
-        receipt.figures[f"labelled_{name}"]
+        receipt.figures.get(f"labelled_{name}", 0)
         for batch, receipt in archive.store.receipts.of("labelled").items()
         if batch in archive.batches
     )
