@@ -21,7 +21,7 @@ from enrich_assets.store.artefacts import Store
 from enrich_assets.store.frames import Frames
 from enrich_assets.store.receipts import Cell
 from enrich_assets.store.tracking import Tracking
-from enrich_assets.studies.deidentify import Pseudonyms
+from enrich_assets.studies.dicom.deidentify import Pseudonyms
 
 IDENTITY = ["study_id", "clip_id", "frame_index"]
 
@@ -118,8 +118,9 @@ class Archive:
         A folder without a manifest may be named after a patient, its files too: their paths are sealed.
         """
         from enrich_assets.studies.addresses import is_folder
-        from enrich_assets.studies.arrival import arrival_digest, examine
-        from enrich_assets.studies.dicom_folder import NO_DICOM, scan_dicom
+        from enrich_assets.studies.dicom.folder import NO_DICOM, scan_dicom
+        from enrich_assets.studies.dicom.sealed_paths import seal
+        from enrich_assets.studies.examine import arrival_digest, examine
         from enrich_assets.studies.manifest import (
             find_manifest,
             is_table,
@@ -127,7 +128,6 @@ class Archive:
             read_manifest,
             refuse_folder_of_archives,
         )
-        from enrich_assets.studies.sealed_paths import seal
 
         if is_table(path) or find_manifest(path):
             rows, refused = examine(read_manifest(path))
@@ -181,7 +181,7 @@ class Archive:
 
     def address(self, path: str) -> str:
         """Where a source file lies: a sealed path opened, any other as it is. Raises LookupError without the right key."""
-        from enrich_assets.studies.sealed_paths import is_sealed, unseal
+        from enrich_assets.studies.dicom.sealed_paths import is_sealed, unseal
 
         return unseal(path, self.pseudonyms) if is_sealed(path) else path
 

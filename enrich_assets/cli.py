@@ -158,7 +158,7 @@ def demo() -> None:
     """Write the built-in phantom archive, take it in, and do everything: a few minutes on two cores."""
     from enrich_assets.settings import home
     from enrich_assets.store.folder import Folder
-    from enrich_assets.studies.phantom import write_phantom
+    from enrich_assets.studies.phantom.archive import write_phantom
 
     folder = home()
     folder.mkdir(parents=True, exist_ok=True)
@@ -178,7 +178,7 @@ def demo() -> None:
 
 def _show_results(archive: Archive) -> None:
     from enrich_assets.report.numbers import results_text
-    from enrich_assets.store.published import query
+    from enrich_assets.store.published.file import query
 
     click.echo(results_text(query(str(archive.published), "SELECT * FROM evaluations WHERE current")))
     click.echo(
@@ -195,7 +195,7 @@ def _show_results(archive: Archive) -> None:
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table")
 def sql(statement: str, form: str) -> None:
     """Query the published database."""
-    from enrich_assets.store.published import format_rows, query
+    from enrich_assets.store.published.file import format_rows, query
 
     archive = _archive()
     if not archive.published.exists():
@@ -241,7 +241,7 @@ def worklist(task: str, budget: int, form: str, out: str, test_set: bool) -> Non
     from enrich_assets.defs.annotation import Pictures
     from enrich_assets.defs.conclusions import advice, next_frames
     from enrich_assets.store.receipts import MissingArtefact
-    from enrich_assets.studies.worklist_export import export_worklist
+    from enrich_assets.studies.labels.worklist_export import export_worklist
 
     archive = _archive()
     _require_task(archive, task)

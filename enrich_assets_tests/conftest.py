@@ -33,7 +33,7 @@ def small_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from enrich_assets.defs.driver import Driver
     from enrich_assets.defs.instance import open_instance
     from enrich_assets.settings import load_profile
-    from enrich_assets.studies.phantom import write_phantom
+    from enrich_assets.studies.phantom.archive import write_phantom
 
     home = tmp_path_factory.mktemp("small") / "home"
     home.mkdir()

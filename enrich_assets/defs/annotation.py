@@ -9,8 +9,8 @@ from enrich_assets.archive import Archive
 from enrich_assets.store.annotations import Annotations
 from enrich_assets.store.receipts import now
 from enrich_assets.studies.errors import UnreadableFile
-from enrich_assets.studies.labels_import import read_labels
-from enrich_assets.studies.reading import read_clip
+from enrich_assets.studies.labels.reading import read_labels
+from enrich_assets.studies.readers.reading import read_clip
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,14 @@ from enrich_assets.archive import Archive
 from enrich_assets.defs.labelling import read_labels
 from enrich_assets.defs.partitions import batches
 from enrich_assets.defs.steps import Made, Step, Work, dep, digests
-from enrich_assets.method.preprocessing import Box, cone_mask, crop, pixel_digests, resize, window
+from enrich_assets.method.images.preprocessing import Box, cone_mask, crop, pixel_digests, resize, window
 from enrich_assets.method.split import side_of
 from enrich_assets.settings import Profile, TaskSettings, settings_dict
 from enrich_assets.store.frames import FRAME_COLUMNS, SIMILARITY, digest_column, frame_ids
 from enrich_assets.store.receipts import Cell, digest_of
 from enrich_assets.studies.errors import UnreadableFile
 from enrich_assets.studies.manifest import SPLITS
-from enrich_assets.studies.reading import Clip, read_clip
+from enrich_assets.studies.readers.reading import Clip, read_clip
 
 GROUP = "arrival"
 PART_FRAMES = 1000  # about so many frames go into one stored part

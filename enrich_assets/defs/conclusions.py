@@ -107,7 +107,7 @@ def _worklist_inputs(archive: Archive, name: str) -> dict[str, str]:
 
 
 def _comparison(work: Work, name: str) -> Made:
-    from enrich_assets.method.comparison import compare, smallest_sufficient_budget
+    from enrich_assets.method.statistics.comparison import compare, smallest_sufficient_budget
     from enrich_assets.report.figures import curves_png
     from enrich_assets.report.numbers import results_table
 
@@ -152,7 +152,7 @@ def advice(archive: Archive, name: str, next_n: int) -> str:
 
     Counted from the labels there are; where nothing is left to label, from the greatest budget tried.
     """
-    from enrich_assets.method.advice import advise
+    from enrich_assets.method.statistics.learning_curve import advise
 
     task = archive.profile.tasks[name]
     found = evaluations(archive, name)
@@ -192,8 +192,8 @@ def next_frames(archive: Archive, name: str, n: int, *, side: str = "train") -> 
 
     A frame that a labeller answered with one of the task's `ignore` values ("unsure") is not asked for again.
     """
-    from enrich_assets.method.embedding import SCALE
-    from enrich_assets.method.worklist import greatest_similarity, rank_with_quotas
+    from enrich_assets.method.embeddings.fixed_point import SCALE
+    from enrich_assets.method.ranking.worklist import greatest_similarity, rank_with_quotas
 
     task = archive.profile.tasks[name]
     frames = archive.frame_table()

@@ -180,8 +180,8 @@ def _codes(pool: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _similarity(work: Work, name: str) -> Made:
-    from enrich_assets.method.cost import estimate_redundancy
-    from enrich_assets.method.similarity import all_pairs
+    from enrich_assets.method.pairs.cost import estimate_redundancy
+    from enrich_assets.method.pairs.similarity import all_pairs
 
     archive, settings = work.archive, work.archive.profile.similarity
     upto = archive.batches[: archive.batches.index(work.partition) + 1]
@@ -224,7 +224,7 @@ def _similarity(work: Work, name: str) -> Made:
 
 def _so_far(work: Work, name: str, earlier: list[str], n_earlier: int) -> Any:
     """The sum of the earlier panels, which spares a small batch most of its neighbour updates; None where it does not fit."""
-    from enrich_assets.method.panel import sum_panels
+    from enrich_assets.method.pairs.panel import sum_panels
 
     receipts = [work.receipt(f"{name}/similarity", batch) for batch in earlier]
     if not receipts or any(receipt.figures["is_estimate"] for receipt in receipts):
@@ -268,8 +268,8 @@ def _fitting_panels(archive: Archive, name: str) -> dict[str, str]:
 
 def _test_twins(archive: Archive, name: str, pool: pd.DataFrame) -> dg.AssetCheckResult:
     """Test frames of the task (all, where none is labelled) whose nearest pool frame is a near-duplicate."""
-    from enrich_assets.method.embedding import SCALE
-    from enrich_assets.method.worklist import greatest_similarity
+    from enrich_assets.method.embeddings.fixed_point import SCALE
+    from enrich_assets.method.ranking.worklist import greatest_similarity
 
     settings = archive.profile.similarity
     frames = archive.frame_table()
@@ -303,8 +303,8 @@ def _test_twins(archive: Archive, name: str, pool: pd.DataFrame) -> dg.AssetChec
 
 
 def _redundancy(work: Work, name: str) -> Made:
-    from enrich_assets.method.cost import estimate_redundancy
-    from enrich_assets.method.panel import sum_panels
+    from enrich_assets.method.pairs.cost import estimate_redundancy
+    from enrich_assets.method.pairs.panel import sum_panels
     from enrich_assets.report.figures import redundancy_png
     from enrich_assets.store.panels import (
         estimated_table,
@@ -365,8 +365,8 @@ def _share_over(table: pd.DataFrame, relation: str, threshold: float) -> float:
 
 
 def _ranking(work: Work, name: str, arm: str, settings: ArmSettings) -> Made:
-    from enrich_assets.method.coverage import coverage_at
-    from enrich_assets.method.rules import random_order, rank_frames
+    from enrich_assets.method.ranking.coverage import coverage_at
+    from enrich_assets.method.ranking.rules import random_order, rank_frames
 
     archive, task, seed = work.archive, work.archive.profile.tasks[name], int(work.partition)
     pool = archive.pool(name)

@@ -8,7 +8,7 @@ from enrich_assets.defs.arrival import markdown
 from enrich_assets.defs.automation import by_batch
 from enrich_assets.defs.partitions import batches, for_lineage_only
 from enrich_assets.defs.steps import Made, Step, Work, dep, digests, per_batch
-from enrich_assets.method.embedding import to_fixed_point
+from enrich_assets.method.embeddings.fixed_point import to_fixed_point
 from enrich_assets.settings import Profile, settings_dict
 from enrich_assets.store.frames import SIMILARITY
 from enrich_assets.store.receipts import MissingArtefact
@@ -74,8 +74,8 @@ def steps(profile: Profile) -> list[Step]:
 
 
 def _vae(work: Work) -> Made:
-    from enrich_assets.method.vae import embed, reconstruct, train_vae
-    from enrich_assets.method.vae_health import health
+    from enrich_assets.method.embeddings.health import health
+    from enrich_assets.method.embeddings.vae import embed, reconstruct, train_vae
     from enrich_assets.report.figures import reconstructions_png, vae_curves_png
 
     archive, settings = work.archive, work.archive.profile.vae
@@ -167,7 +167,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def _embeddings(work: Work) -> Made:
-    from enrich_assets.method.vae import embed, reconstruct
+    from enrich_assets.method.embeddings.vae import embed, reconstruct
 
     archive, settings = work.archive, work.archive.profile.vae
     weights_receipt = work.receipt("vae_weights")

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from enrich_assets.archive import Archive
-from enrich_assets.method.preprocessing import Box, crop, resize_mask
+from enrich_assets.method.images.preprocessing import Box, crop, resize_mask
 from enrich_assets.settings import TaskSettings
 from enrich_assets.store.annotations import Annotations
 from enrich_assets.studies.errors import UnreadableFile
-from enrich_assets.studies.reading import read_mask
+from enrich_assets.studies.readers.reading import read_mask
 
 COLUMNS = ["frame_id", "label", "mask_row", "mask_path", "mask_sha256", "mask_digest"]
 COLUMNS += ["source", "author", "recorded_at", "batch"]

@@ -97,7 +97,7 @@ def _is_stale(archive: Archive, step: g.Step, partition: str) -> bool:
 
 
 def _plan_similarity(archive: Archive, graph: g.Graph, plan: Plan, frames: int, behind: bool) -> None:
-    from enrich_assets.method.cost import calibrate, foretell_pairs
+    from enrich_assets.method.pairs.cost import calibrate, foretell_pairs
 
     groups = g.similarity_groups(graph, archive.batches)
     stale = groups if behind and not archive.store.receipts.of("embeddings") else _stale_groups(archive, groups)
@@ -120,7 +120,7 @@ def _plan_similarity(archive: Archive, graph: g.Graph, plan: Plan, frames: int, 
 
 
 def _plan_task(archive: Archive, graph: g.Graph, plan: Plan, task: str, frames: int, behind: bool) -> None:
-    from enrich_assets.method.cost import calibrate, foretell_ranking
+    from enrich_assets.method.pairs.cost import calibrate, foretell_ranking
 
     settings, arms = archive.profile.tasks[task], g.arms_of(graph, task)
     held = archive.store.receipts.of(f"{task}/pool")
@@ -189,14 +189,14 @@ def _seconds_per_frame(archive: Archive, task: str, arms: list[str]) -> float:
     ]
     if found:
         return float(np.median(found))
-    from enrich_assets.method.training_cost import seconds_per_frame
+    from enrich_assets.method.networks.cost import seconds_per_frame
 
     classes = len(settings.classes or ()) or 2
     return seconds_per_frame(settings.model_settings, settings.size, classes, time.perf_counter, archive.profile.device)
 
 
 def _vae_seconds_per_step(archive: Archive) -> float:
-    from enrich_assets.method.training_cost import vae_seconds_per_step
+    from enrich_assets.method.networks.cost import vae_seconds_per_step
 
     return vae_seconds_per_step(archive.profile.vae, time.perf_counter, archive.profile.device)
 

@@ -81,7 +81,7 @@ def _everything(archive: Archive, profile: Profile) -> str:
 
 def _results(work: Work) -> Made:
     from enrich_assets.report.numbers import results_table
-    from enrich_assets.store.published import publish
+    from enrich_assets.store.published.file import publish
 
     tables = all_tables(work.archive)
     check = labels_agree(tables.get("near_duplicates", pd.DataFrame()))
@@ -117,7 +117,7 @@ def labels_agree(near_duplicates: pd.DataFrame) -> dg.AssetCheckResult:
 
 def _report(work: Work) -> Made:
     from enrich_assets.report.page import render
-    from enrich_assets.store.published import read_tables
+    from enrich_assets.store.published.file import read_tables
     from enrich_assets.store.receipts import now
 
     archive = work.archive
@@ -191,7 +191,7 @@ def _nearest_chosen(archive: Archive) -> pd.DataFrame:
 
     Columns task, frame_id, chosen_id, similarity.
     """
-    from enrich_assets.method.coverage import coverage
+    from enrich_assets.method.ranking.coverage import coverage
 
     found = []
     for name, task in archive.profile.tasks.items():

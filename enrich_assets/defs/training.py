@@ -113,7 +113,7 @@ def _model_inputs(archive: Archive, name: str, arm: str, cell: str) -> dict[str,
 
 def _verified_pixels(work: Work, name: str, subset: pd.DataFrame, wanted: str) -> np.ndarray:
     """The subset's pixels, after its name was computed again from them. Raises DamagedStore if it differs."""
-    from enrich_assets.method.preprocessing import pixel_digests
+    from enrich_assets.method.images.preprocessing import pixel_digests
 
     archive = work.archive
     table = archive.frames.table(archive.batches)
@@ -177,10 +177,10 @@ def _model(work: Work, name: str, arm: str) -> Made:
 
 def _train(task: TaskSettings) -> Any:
     if task.kind == "classification":
-        from enrich_assets.method.classification import train_classifier
+        from enrich_assets.method.networks.classification import train_classifier
 
         return train_classifier
-    from enrich_assets.method.segmentation import train_segmenter
+    from enrich_assets.method.networks.segmentation import train_segmenter
 
     return train_segmenter
 
@@ -296,9 +296,9 @@ Scored = tuple[pd.DataFrame, float, float, float, dict[str, bytes]]
 def _score_classes(
     archive: Archive, name: str, weights: dict[str, Any], images: np.ndarray, table: pd.DataFrame
 ) -> Scored:
-    from enrich_assets.method.classification import predict_classes
-    from enrich_assets.method.intervals import auc_interval
-    from enrich_assets.method.metrics import auc, macro_auc
+    from enrich_assets.method.networks.classification import predict_classes
+    from enrich_assets.method.statistics.intervals import auc_interval
+    from enrich_assets.method.statistics.metrics import auc, macro_auc
 
     classes = archive.classes(name)
     scores = predict_classes(
@@ -334,10 +334,10 @@ def _score_classes(
 def _score_masks(
     archive: Archive, name: str, weights: dict[str, Any], images: np.ndarray, table: pd.DataFrame
 ) -> Scored:
-    from enrich_assets.method.intervals import jaccard_interval
-    from enrich_assets.method.metrics import frame_jaccard, jaccard, jaccard_counts
-    from enrich_assets.method.segmentation import predict_masks
-    from enrich_assets.report.overlays import masks_png
+    from enrich_assets.method.networks.segmentation import predict_masks
+    from enrich_assets.method.statistics.intervals import jaccard_interval
+    from enrich_assets.method.statistics.metrics import frame_jaccard, jaccard, jaccard_counts
+    from enrich_assets.report.figures.overlays import masks_png
 
     classes = archive.classes(name)
     truth = archive.masks(name, table)

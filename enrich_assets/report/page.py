@@ -17,9 +17,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from enrich_assets.report import figures, numbers
-from enrich_assets.report.findings import Finding, finding
-from enrich_assets.report.gallery import Gallery, Images, Pair, Pictures, conflicts, gallery, png_uri
-from enrich_assets.report.grids import (
+from enrich_assets.report.figures.grids import (
     APPENDIX_HEADS,
     Grid,
     appendix_groups,
@@ -34,6 +32,8 @@ from enrich_assets.report.grids import (
     score_grid,
     sufficient_grid,
 )
+from enrich_assets.report.findings import Finding, finding
+from enrich_assets.report.gallery import Gallery, Images, Pair, Pictures, conflicts, gallery, png_uri
 
 # Columns the page reads of each table: a table that is absent or empty is taken as one of these without rows.
 NEEDED: dict[str, str] = {

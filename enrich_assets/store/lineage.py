@@ -119,7 +119,7 @@ class Lineage:
 
     def recomputed(self, receipt: Receipt) -> float:
         """The value of an evaluation, from its predictions alone."""
-        from enrich_assets.method import metrics
+        from enrich_assets.method.statistics import metrics
 
         table = self.store.table(receipt, "predictions")
         if receipt.figures["metric"] == "auc":

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from enrich_assets.method.embedding import SCALE
-from enrich_assets.method.panel import BIN_EDGES, NO_NEIGHBOUR, RELATIONS, Panel
+from enrich_assets.method.embeddings.fixed_point import SCALE
+from enrich_assets.method.pairs.panel import BIN_EDGES, NO_NEIGHBOUR, RELATIONS, Panel
 from enrich_assets.store.artefacts import Draft, Store
 from enrich_assets.store.receipts import Receipt
 
@@ -117,7 +117,7 @@ def write_matrix(draft: Draft, embeddings: NDArray[np.int16], n_earlier: int, dt
     import zarr
     from zarr.storage import MemoryStore
 
-    from enrich_assets.method.similarity import matrix_blocks
+    from enrich_assets.method.pairs.similarity import matrix_blocks
 
     memory = MemoryStore()
     shape = (len(embeddings) - n_earlier, len(embeddings))

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from enrich_assets.method.device_pairs import exact_float32
-from enrich_assets.method.embedding import to_fixed_point
-from enrich_assets.method.ranking import rank_by_max_similarity
-from enrich_assets.method.similarity import all_pairs, similarity_histogram
+from enrich_assets.method.embeddings.fixed_point import to_fixed_point
+from enrich_assets.method.pairs.cuda import exact_float32
+from enrich_assets.method.pairs.similarity import all_pairs, similarity_histogram
+from enrich_assets.method.ranking.greedy import rank_by_max_similarity
 from enrich_assets_tests.benchmarks.archives import codes, start_set, unit_vectors
 from enrich_assets_tests.benchmarks.marked_section import write_section
 

@@ -55,8 +55,8 @@ def bare_product(x: Floats) -> Call:
 
 
 def our_histogram(x: Floats) -> Call:
-    from enrich_assets.method.embedding import to_fixed_point
-    from enrich_assets.method.similarity import similarity_histogram
+    from enrich_assets.method.embeddings.fixed_point import to_fixed_point
+    from enrich_assets.method.pairs.similarity import similarity_histogram
 
     q, edges = to_fixed_point(x), np.linspace(-1.001, 1.001, 401)
     similarity_histogram(q[:4100], edges)
@@ -64,8 +64,8 @@ def our_histogram(x: Floats) -> Call:
 
 
 def our_panel(x: Floats) -> Call:
-    from enrich_assets.method.embedding import to_fixed_point
-    from enrich_assets.method.similarity import all_pairs
+    from enrich_assets.method.embeddings.fixed_point import to_fixed_point
+    from enrich_assets.method.pairs.similarity import all_pairs
 
     q, (clips, patients) = to_fixed_point(x), codes(len(x))
     all_pairs(q[:4100], clips=clips[:4100], patients=patients[:4100])
@@ -73,8 +73,8 @@ def our_panel(x: Floats) -> Call:
 
 
 def our_batch(x: Floats) -> Call:
-    from enrich_assets.method.embedding import to_fixed_point
-    from enrich_assets.method.similarity import all_pairs
+    from enrich_assets.method.embeddings.fixed_point import to_fixed_point
+    from enrich_assets.method.pairs.similarity import all_pairs
 
     q, (clips, patients), old = to_fixed_point(x), codes(len(x)), len(x) - len(x) // 100
     so_far = all_pairs(q[:old], clips=clips[:old], patients=patients[:old])
@@ -82,8 +82,8 @@ def our_batch(x: Floats) -> Call:
 
 
 def our_batch_alone(x: Floats) -> Call:
-    from enrich_assets.method.embedding import to_fixed_point
-    from enrich_assets.method.similarity import all_pairs
+    from enrich_assets.method.embeddings.fixed_point import to_fixed_point
+    from enrich_assets.method.pairs.similarity import all_pairs
 
     q, (clips, patients), old = to_fixed_point(x), codes(len(x)), len(x) - len(x) // 100
     all_pairs(q, clips=clips, patients=patients, n_earlier=old)
@@ -140,8 +140,8 @@ def faiss_neighbours(x: Floats) -> Call:
 
 def our_ranking(share: float) -> Callable[[Floats], Call]:
     def prepare(x: Floats) -> Call:
-        from enrich_assets.method.embedding import to_fixed_point
-        from enrich_assets.method.ranking import rank_by_max_similarity
+        from enrich_assets.method.embeddings.fixed_point import to_fixed_point
+        from enrich_assets.method.ranking.greedy import rank_by_max_similarity
 
         q, start = to_fixed_point(x), start_set(len(x))
         rank_by_max_similarity(q[:2100], start[start < 2100], 200)
@@ -187,8 +187,8 @@ def skactiveml_core_set(x: Floats) -> Call:
 
 
 def our_facility_location(x: Floats) -> Call:
-    from enrich_assets.method.embedding import to_fixed_point
-    from enrich_assets.method.rules import rank_by_facility_location
+    from enrich_assets.method.embeddings.fixed_point import to_fixed_point
+    from enrich_assets.method.ranking.rules import rank_by_facility_location
 
     q = to_fixed_point(x)
     rank_by_facility_location(q[:4100], [], 10)

@@ -77,7 +77,7 @@ def _run(profile: str) -> float:
     from enrich_assets.defs.driver import Driver
     from enrich_assets.defs.instance import open_instance
     from enrich_assets.settings import load_profile
-    from enrich_assets.studies.phantom import write_phantom
+    from enrich_assets.studies.phantom.archive import write_phantom
 
     with tempfile.TemporaryDirectory() as folder:
         archive = Archive(Path(folder), load_profile(profile).model_copy(update={"workers": 1}))

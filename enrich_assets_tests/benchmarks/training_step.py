@@ -19,15 +19,15 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from enrich_assets.method.augmentation import augment
-from enrich_assets.method.classification import shape_of as resnet_shape
-from enrich_assets.method.classification import train_classifier
 from enrich_assets.method.hyperparameters import ClassifierSettings, SegmenterSettings
-from enrich_assets.method.resnet import ResNet
-from enrich_assets.method.segmentation import augmentation_of, segmentation_loss, train_segmenter
-from enrich_assets.method.segmentation import shape_of as unet_shape
-from enrich_assets.method.training import adam, device_name, mixed_precision, one_thread, placed, repeatable
-from enrich_assets.method.unet import UNet
+from enrich_assets.method.images.augmentation import augment
+from enrich_assets.method.networks.classification import shape_of as resnet_shape
+from enrich_assets.method.networks.classification import train_classifier
+from enrich_assets.method.networks.resnet import ResNet
+from enrich_assets.method.networks.segmentation import augmentation_of, segmentation_loss, train_segmenter
+from enrich_assets.method.networks.segmentation import shape_of as unet_shape
+from enrich_assets.method.networks.training import adam, device_name, mixed_precision, one_thread, placed, repeatable
+from enrich_assets.method.networks.unet import UNet
 
 ROUNDS = 7
 Model = torch.nn.Module

@@ -14,9 +14,9 @@ from enrich_assets.archive import Archive
 from enrich_assets.defs.curation import TEST_TWINS
 from enrich_assets.defs.graph import Graph
 from enrich_assets.defs.publication import CONFLICTS, labels_agree
-from enrich_assets.method.embedding import SCALE
+from enrich_assets.method.embeddings.fixed_point import SCALE
 from enrich_assets.settings import load_profile
-from enrich_assets.store.published import query
+from enrich_assets.store.published.file import query
 from enrich_assets.store.receipts import Cell, MissingArtefact
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from enrich_assets.archive import Archive
 from enrich_assets.defs.graph import Graph
-from enrich_assets.method.embedding import SCALE
+from enrich_assets.method.embeddings.fixed_point import SCALE
 from enrich_assets.settings import load_profile
 from enrich_assets.store.panels import open_matrix, panel_redundancy, read_panel
 from enrich_assets.store.receipts import Cell

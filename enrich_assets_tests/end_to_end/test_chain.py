@@ -13,11 +13,11 @@ from enrich_assets.defs.curation import arms
 from enrich_assets.defs.driver import Driver
 from enrich_assets.defs.graph import Graph
 from enrich_assets.defs.instance import open_instance
-from enrich_assets.method.embedding import SCALE
+from enrich_assets.method.embeddings.fixed_point import SCALE
 from enrich_assets.settings import load_profile
-from enrich_assets.store.published import query
+from enrich_assets.store.published.file import query
 from enrich_assets.store.receipts import Cell
-from enrich_assets.studies.phantom import write_phantom
+from enrich_assets.studies.phantom.archive import write_phantom
 
 
 def opened(home: Path) -> Archive:

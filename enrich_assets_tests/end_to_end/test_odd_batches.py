@@ -15,9 +15,9 @@ from enrich_assets.defs.driver import Driver, Outcome
 from enrich_assets.defs.instance import open_instance
 from enrich_assets.defs.tables import all_tables
 from enrich_assets.settings import Profile
-from enrich_assets.store.published import query
+from enrich_assets.store.published.file import query
 from enrich_assets.studies.errors import ManifestError
-from enrich_assets.studies.phantom import write_phantom
+from enrich_assets.studies.phantom.archive import write_phantom
 from enrich_assets_tests.defs.made_archive import opened, write_stills
 
 

@@ -20,10 +20,10 @@ from enrich_assets.archive import Archive
 from enrich_assets.defs.build import build_definitions
 from enrich_assets.defs.instance import open_instance
 from enrich_assets.defs.resources import ArchiveResource
-from enrich_assets.method.preprocessing import Box, crop, resize
+from enrich_assets.method.images.preprocessing import Box, crop, resize
 from enrich_assets.settings import load_profile
 from enrich_assets.store.frames import SIMILARITY
-from enrich_assets.store.published import read_tables
+from enrich_assets.store.published.file import read_tables
 from enrich_assets.store.receipts import Cell
 from enrich_assets_tests.studies.made_dicom import dataset, save, sector
 

@@ -11,7 +11,7 @@ from enrich_assets.archive import Archive
 from enrich_assets.defs.driver import Driver, Outcome
 from enrich_assets.defs.instance import open_instance
 from enrich_assets.settings import load_profile
-from enrich_assets.store.published import query
+from enrich_assets.store.published.file import query
 from enrich_assets.store.receipts import Cell
 
 pytestmark = pytest.mark.realdata

@@ -14,7 +14,7 @@ from enrich_assets.defs.driver import Driver
 from enrich_assets.defs.instance import open_instance
 from enrich_assets.defs.workers import WorkerDied, Workers, trainings_at_once, workers
 from enrich_assets.settings import load_profile
-from enrich_assets.store.published import query
+from enrich_assets.store.published.file import query
 from enrich_assets.store.receipts import Cell
 
 

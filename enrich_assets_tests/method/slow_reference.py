@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from enrich_assets.method.embedding import to_fixed_point
-from enrich_assets.method.panel import BIN_EDGES
+from enrich_assets.method.embeddings.fixed_point import to_fixed_point
+from enrich_assets.method.pairs.panel import BIN_EDGES
 
 KINDS = ("gauss", "clips", "ties", "duplicates", "one picture")
 

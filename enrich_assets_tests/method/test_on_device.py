@@ -6,12 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enrich_assets.method import device_pairs, device_ranking, plain_pairs
 from enrich_assets.method.accelerator import accelerator_for
-from enrich_assets.method.coverage import coverage_at
-from enrich_assets.method.embedding import least_product
-from enrich_assets.method.ranking import rank
-from enrich_assets.method.similarity import all_pairs, similarity_histogram, sum_panels
+from enrich_assets.method.embeddings.fixed_point import least_product
+from enrich_assets.method.pairs import cuda as device_pairs
+from enrich_assets.method.pairs import plain as plain_pairs
+from enrich_assets.method.pairs.similarity import all_pairs, similarity_histogram, sum_panels
+from enrich_assets.method.ranking import cuda as device_ranking
+from enrich_assets.method.ranking.coverage import coverage_at
+from enrich_assets.method.ranking.greedy import rank
 from enrich_assets_tests.method import slow_reference as slow
 
 CPU = torch.device("cpu")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from enrich_assets.method.comparison import compare, smallest_sufficient_budget
+from enrich_assets.method.statistics.comparison import compare, smallest_sufficient_budget
 
 NOON = pd.Timestamp("2026-11-23 12:00:00")
 TASKS = {

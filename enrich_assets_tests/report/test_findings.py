@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from enrich_assets.method.comparison import compare, smallest_sufficient_budget
+from enrich_assets.method.statistics.comparison import compare, smallest_sufficient_budget
 from enrich_assets.report.findings import finding
 
 

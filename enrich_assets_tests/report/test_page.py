@@ -11,7 +11,7 @@ import pytest
 
 from enrich_assets.report import figures, numbers
 from enrich_assets.report.page import NEEDED, render
-from enrich_assets.store.views import VIEWS, create_view
+from enrich_assets.store.published.views import VIEWS, create_view
 from enrich_assets_tests.report import archive
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}

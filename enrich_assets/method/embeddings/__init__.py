@@ -1,0 +1,1 @@
+"""Vectors: the beta-VAE, its health, and fixed point."""

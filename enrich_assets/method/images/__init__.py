@@ -1,0 +1,1 @@
+"""Pictures: cone, crop, resize, augmentation. Arrays in, arrays out."""

@@ -1,0 +1,1 @@
+"""What is trained on a subset: networks, the training loop, classification and segmentation."""

@@ -1,0 +1,163 @@
+"""Segmentation: train the U-Net on a subset with masks, and predict masks.
+
+The network is in `unet`, the loop in `training`, the movement in `augmentation`, the score in `metrics`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from enrich_assets.method.device import pick
+from enrich_assets.method.hyperparameters import SegmenterSettings
+from enrich_assets.method.images.augmentation import Augmentation, augment
+from enrich_assets.method.networks.training import (
+    CHECKPOINT_STEPS,
+    Progress,
+    Save,
+    TrainedModel,
+    as_frames,
+    build,
+    chunks,
+    device_name,
+    fingerprint,
+    load_arrays,
+    mixed_precision,
+    one_thread,
+    placed,
+    repeatable,
+    resident,
+    run_epochs,
+    schedule_of,
+    state_arrays,
+)
+from enrich_assets.method.networks.unet import UNet, UNetShape
+
+PREDICTION_PIXELS = 1 << 20  # per portion, bounds memory whatever the size of an image
+
+
+def shape_of(settings: SegmenterSettings, n_classes: int) -> UNetShape:
+    return UNetShape(n_classes, settings.channels, settings.dropout)
+
+
+def augmentation_of(settings: SegmenterSettings) -> Augmentation | None:
+    if not settings.augment:
+        return None
+    return Augmentation(settings.rotation, settings.shift, settings.shear, settings.zoom, settings.flips)
+
+
+def segmentation_loss(logits: Tensor, truth: Tensor, weights: Tensor | None = None, dice: float = 0.0) -> Tensor:
+    """Cross-entropy per pixel, plus `dice` times one minus soft Dice.
+
+    logits: (b, n_classes, h, w).   truth: (b, h, w) int64.   weights: (n_classes,), weighted mean over the
+    pixels. Soft Dice: over the batch, per structure (no background), with 1 added above and below so that
+    a structure absent from both is perfect; then the mean.
+    """
+    log_p = F.log_softmax(logits.float(), dim=1)
+    # One-hot instead of torch's NLL over images, whose CUDA sum comes in any order.
+    one_hot = F.one_hot(truth, logits.shape[1]).movedim(-1, 1).to(log_p.dtype)
+    if weights is None:
+        loss = -(one_hot * log_p).sum() / truth.numel()
+    else:
+        per_class = one_hot * weights.view(1, -1, 1, 1)
+        loss = -(per_class * log_p).sum() / per_class.sum().clamp_min(torch.finfo(log_p.dtype).tiny)
+    if dice:
+        p, t = log_p.exp()[:, 1:], one_hot[:, 1:]
+        overlap, total = (p * t).sum(dim=(0, 2, 3)), (p + t).sum(dim=(0, 2, 3))
+        loss = loss + dice * (1 - ((2 * overlap + 1) / (total + 1)).mean())
+    return loss
+
+
+def train_segmenter(
+    images: NDArray[np.uint8],
+    masks: NDArray[np.uint8],
+    n_classes: int,
+    settings: SegmenterSettings | None = None,
+    *,
+    seed: int,
+    device: str | torch.device | None = None,
+    progress: Progress | None = None,
+    resume: bytes | None = None,
+    save: Save | None = None,
+    checkpoint_steps: int = CHECKPOINT_STEPS,
+) -> TrainedModel:
+    """Train on a subset.
+
+    images, masks: (n, h, w) uint8; a mask holds class indices, 0 = background.   settings: None for the
+    paper's. Input is /255.   History: loss per epoch (as trained: augmented, dropout on).
+    Same arguments, same machine: the same weights, bit for bit.   Raises ValueError on what does not fit.
+    """
+    settings = settings or SegmenterSettings()
+    images, masks = as_frames(images), as_frames(masks, "masks")
+    if images.shape != masks.shape:
+        raise ValueError(f"images {images.shape} and masks {masks.shape} differ in shape")
+    if len(images) == 0:
+        raise ValueError("there is no frame to train on")
+    if n_classes < 2 or masks.max() >= n_classes:
+        raise ValueError(f"a mask holds class {masks.max()}, but the classes are 0..{n_classes - 1}")
+    if settings.class_weights is not None and len(settings.class_weights) != n_classes:
+        raise ValueError(f"{len(settings.class_weights)} class weights for {n_classes} classes (background first)")
+    made_of = fingerprint(settings, seed, n_classes, images, masks) if resume or save else ""
+    movement = augmentation_of(settings)
+    place = pick(device)
+    with repeatable(place), one_thread(place):
+        model = build(lambda: UNet(shape_of(settings, n_classes)), seed, place)
+        x, y = resident(images, place), resident(masks, place)
+        weights = None if settings.class_weights is None else torch.tensor(settings.class_weights, device=place)
+
+        def batch_loss(indices: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            frames, truth = x[indices].to(torch.float32) / 255, y[indices]
+            if movement is not None:
+                frames, truth = augment(frames, truth, movement)
+            with mixed_precision(place):
+                logits = model(frames.unsqueeze(1).contiguous(memory_format=torch.channels_last))
+            return segmentation_loss(logits, truth.long(), weights, settings.dice), {}
+
+        history = run_epochs(
+            model,
+            batch_loss,
+            len(images),
+            schedule_of(settings),
+            seed=seed,
+            device=place,
+            made_of=made_of,
+            progress=progress,
+            resume=resume,
+            save=save,
+            checkpoint_steps=checkpoint_steps,
+        )
+    return TrainedModel(state_arrays(model), history, device_name(place))
+
+
+@torch.inference_mode()
+def predict_masks(
+    weights: dict[str, Any],
+    images: NDArray[np.uint8],
+    settings: SegmenterSettings | None = None,
+    device: str | torch.device | None = None,
+) -> NDArray[np.uint8]:
+    """The likeliest class of each pixel: (n, h, w) uint8, computed in float32.
+
+    weights: of a TrainedModel.   images: (n, h, w) uint8, of any size.
+    Raises ValueError when weights and settings do not fit together.
+    """
+    settings = settings or SegmenterSettings()
+    images = as_frames(images)
+    if "head.bias" not in weights:
+        raise ValueError("these weights are not of a segmenter: no 'head.bias' among them")
+    place = pick(device)
+    portion = max(1, PREDICTION_PIXELS // max(1, images.shape[1] * images.shape[2]))
+    prediction = np.zeros(images.shape, np.uint8)
+    with repeatable(place), one_thread(place):
+        model = UNet(shape_of(settings, int(weights["head.bias"].shape[0])))
+        placed(load_arrays(model, weights), place).eval()
+        for a, b in chunks(len(images), portion):
+            x = resident(images[a:b], place).to(torch.float32) / 255
+            logits = model(x.unsqueeze(1).contiguous(memory_format=torch.channels_last))
+            prediction[a:b] = logits.argmax(dim=1).to(torch.uint8).cpu().numpy()
+    return prediction

@@ -1,0 +1,65 @@
+"""How well a subset stands for what it leaves out. Drawing only."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from enrich_assets.report import numbers
+from enrich_assets.report.figures.style import (
+    LARGE,
+    MEDIUM,
+    PAPER,
+    WIDTH,
+    arm_styles,
+    legend_above,
+    new_figure,
+    nothing,
+    plain_axes,
+)
+
+
+def coverage_figure(subsets: pd.DataFrame) -> Figure:
+    """How alike each left-out frame is to its nearest chosen one, by budget and arm of one task, means over
+    seeds.
+
+    Marker: the median left-out frame; thick bar down to the 5th percentile; thin line down to the worst
+    (over all seeds).
+    """
+    rows = numbers.current(subsets)
+    rows = rows[(rows["arm"] != "all") & rows["coverage_p50"].notna()]
+    if rows.empty:
+        return nothing("no subsets yet")
+    table = rows.groupby(["arm", "budget"], as_index=False).agg(
+        p50=("coverage_p50", "mean"), p05=("coverage_p05", "mean"), least=("coverage_min", "min")
+    )
+    arms = sorted(table["arm"].unique(), key=numbers.arm_order)
+    budgets = sorted(int(b) for b in table["budget"].unique())
+    styles = arm_styles(arms)
+    figure = new_figure(WIDTH, 4.4)
+    axes = figure.subplots()
+    plain_axes(axes)
+    for i, arm in enumerate(arms):
+        mine = table[table["arm"] == arm].sort_values("budget")
+        x = np.array([budgets.index(b) for b in mine["budget"]]) + (i - (len(arms) - 1) / 2) * 0.16
+        color = styles[arm].color
+        axes.vlines(x, mine["least"], mine["p05"], color=color, linewidth=1.6, alpha=0.8)
+        axes.scatter(x, mine["least"], marker="_", s=110, color=color, linewidths=1.6)
+        axes.vlines(x, mine["p05"], mine["p50"], color=color, linewidth=7, alpha=0.55)
+        axes.plot(
+            x,
+            mine["p50"],
+            marker=styles[arm].marker,
+            markersize=10,
+            linestyle="none",
+            color=color,
+            markeredgecolor=PAPER,
+            label=numbers.arm_name(arm),
+        )
+    axes.set_xticks(range(len(budgets)), [numbers.count(b) for b in budgets])
+    axes.set_xlim(-0.6, len(budgets) - 0.4)
+    axes.set_xlabel("labelled frames", fontsize=LARGE)
+    axes.set_ylabel("similarity to the\nnearest chosen frame", fontsize=MEDIUM)
+    legend_above(axes, length=1.0)
+    return figure

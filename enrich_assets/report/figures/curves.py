@@ -1,0 +1,186 @@
+"""Figures 2b and 2c: score by number of labelled frames, arm against arm and against everything. Drawing only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from enrich_assets.report import numbers
+from enrich_assets.report.figures.style import (
+    GREEN,
+    LARGE,
+    PAPER,
+    WIDTH,
+    ArmStyle,
+    arm_styles,
+    legend_above,
+    new_figure,
+    nothing,
+    plain_axes,
+)
+
+
+def curves_figure(evaluations: pd.DataFrame, comparisons: pd.DataFrame) -> Figure:
+    """Mean and standard deviation by budget for each arm of one task, each training as a dot, everything as
+    a band.
+
+    A star in an arm's colour: better than random after correction; a triangle below: worse. A ring: shown
+    equivalent to everything. Dots link to the evaluation's place in the page.
+    """
+    runs = numbers.current(evaluations).dropna(subset=["value"])
+    if runs.empty:
+        return nothing("no evaluations yet")
+    summary = numbers.results_table(runs)
+    figure = new_figure(WIDTH, 5.4)
+    axes = figure.subplots()
+    plain_axes(axes)
+    arms = sorted(set(runs["arm"]) - {"all"}, key=numbers.arm_order)
+    budgets = sorted({int(b) for b in runs.loc[runs["arm"] != "all", "budget"]})
+    log = bool(budgets) and max(budgets) > 6 * min(budgets)
+    styles = arm_styles(arms)
+    for i, arm in enumerate(arms):
+        move = partial(_aside, budgets=budgets, log=log, i=i, n=len(arms))
+        _draw_arm(axes, runs, summary, arm, styles[arm], move)
+        if len(comparisons):
+            _draw_marks(
+                axes,
+                summary[summary["arm"] == arm],
+                comparisons[comparisons["arm"] == arm],
+                styles[arm],
+                move,
+            )
+    if budgets:
+        _budget_axis(axes, budgets, log)
+    _draw_everything(axes, runs, comparisons, bool(budgets))
+    axes.set_ylabel(numbers.metric_name(runs["metric"].iloc[0]), fontsize=LARGE)
+    axes.margins(y=0.16)
+    legend_above(axes)
+    return figure
+
+
+def _aside(budget: Any, budgets: list[int], log: bool, i: int, n: int) -> Any:
+    """Arm i of n stands a little beside its budget, so that error bars do not cover one another."""
+    step = 0.012 * (i - (n - 1) / 2)
+    if log:
+        return budget * np.exp(step * np.log(max(budgets) / min(budgets)))
+    return budget + step * (max(budgets) - min(budgets) or max(budgets))
+
+
+def _draw_arm(
+    axes: Axes,
+    runs: pd.DataFrame,
+    summary: pd.DataFrame,
+    arm: str,
+    style: ArmStyle,
+    move: Callable[[Any], Any],
+) -> None:
+    mine = runs[runs["arm"] == arm]
+    dots = axes.scatter(
+        move(mine["budget"].to_numpy(dtype=float)),
+        mine["value"],
+        s=26,
+        color=style.color,
+        alpha=0.4,
+        linewidths=0,
+        zorder=3,
+    )
+    if "evaluation_id" in mine:
+        dots.set_urls(["#" + numbers.anchor(e) for e in mine["evaluation_id"]])
+    means = summary[summary["arm"] == arm]
+    axes.errorbar(
+        move(means["budget"].to_numpy(dtype=float)),
+        means["mean"],
+        yerr=means["sd"].fillna(0),
+        color=style.color,
+        marker=style.marker,
+        markersize=10,
+        linewidth=2.6,
+        linestyle=style.dash,
+        elinewidth=2,
+        capsize=5,
+        capthick=2,
+        markeredgecolor=PAPER,
+        markeredgewidth=1.2,
+        zorder=5,
+        label=numbers.arm_name(arm),
+    )
+
+
+def _draw_marks(
+    axes: Axes, summary: pd.DataFrame, comparisons: pd.DataFrame, style: ArmStyle, move: Callable[[Any], Any]
+) -> None:
+    """Stars, triangles and rings of the comparisons of one arm."""
+    means = summary.set_index("budget")
+    for row in comparisons.itertuples():
+        if row.budget not in means.index or numbers.is_missing(means["mean"][row.budget]):
+            continue
+        x, mean = move(float(row.budget)), float(means["mean"][row.budget])
+        spread = 0.0 if numbers.is_missing(means["sd"][row.budget]) else float(means["sd"][row.budget])
+        if row.reference == "all" and not numbers.is_missing(row.equivalent) and bool(row.equivalent):
+            axes.plot(
+                [x],
+                [mean],
+                marker="o",
+                markersize=21,
+                markerfacecolor="none",
+                linestyle="none",
+                markeredgecolor=style.color,
+                markeredgewidth=2.2,
+                zorder=6,
+            )
+        elif row.reference == "random" and not numbers.is_missing(row.p_holm) and row.p_holm <= row.alpha:
+            up = 1 if row.difference > 0 else -1
+            axes.annotate(
+                "★" if up > 0 else "▼",
+                (x, mean + up * spread),
+                xytext=(0, 9 * up),
+                color=style.color,
+                textcoords="offset points",
+                ha="center",
+                va="bottom" if up > 0 else "top",
+                fontsize=LARGE + 2,
+                zorder=7,
+            )
+
+
+def _draw_everything(axes: Axes, runs: pd.DataFrame, comparisons: pd.DataFrame, others: bool) -> None:
+    """The full set: its mean as a line, its standard deviation as a band, the margin of equivalence as
+    dots.
+    """
+    full = runs[runs["arm"] == "all"]
+    if full.empty:
+        return
+    full = full[full["budget"] == full["budget"].max()]
+    mean, sd = float(full["value"].mean()), float(full["value"].std()) if len(full) > 1 else 0.0
+    axes.axhspan(mean - sd, mean + sd, color=GREEN, alpha=0.16, linewidth=0, zorder=1)
+    said = f"everything: {numbers.count(full['budget'].iloc[0])} labels, {numbers.score(mean)}"
+    axes.axhline(mean, color=GREEN, linewidth=2.2, zorder=2, label=said)
+    margins = comparisons["margin"].dropna() if len(comparisons) else pd.Series(dtype=float)
+    if len(margins):
+        axes.axhline(mean - float(margins.iloc[0]), color=GREEN, linewidth=1.6, linestyle=(0, (1, 2.5)), zorder=2)
+    if not others:
+        axes.scatter([0.5] * len(full), full["value"], s=40, color=GREEN)
+        axes.set_xticks([])
+
+
+def _budget_axis(axes: Axes, budgets: list[int], log: bool) -> None:
+    if log:
+        axes.set_xscale("log")
+    shown = budgets
+    if len(budgets) > 2:  # leave out labels that would run into each other
+        place = np.log(budgets) if log else np.array(budgets, dtype=float)
+        least, shown = (place[-1] - place[0]) / 11, [budgets[0]]
+        for budget, here in zip(budgets[1:], place[1:], strict=True):
+            if here - (np.log(shown[-1]) if log else shown[-1]) >= least:
+                shown.append(budget)
+    axes.xaxis.set_major_locator(FixedLocator(shown))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda b, _: numbers.count(b)))
+    axes.set_xlabel("labelled frames" + (" (logarithmic)" if log else ""), fontsize=LARGE)

@@ -1,0 +1,1 @@
+"""The published DuckDB file: schema, views, writing and reading."""

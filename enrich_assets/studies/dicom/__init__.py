@@ -1,0 +1,1 @@
+"""DICOM: folders, headers, pixels, and what identifies a patient."""

@@ -1,0 +1,166 @@
+"""A folder of DICOM files without a manifest: who, which study, which clip, in which order, read from the headers."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+
+import pandas as pd
+from pydicom.dataset import Dataset
+
+from enrich_assets.studies import addresses
+from enrich_assets.studies.dicom import header as dicom_header
+from enrich_assets.studies.dicom.deidentify import Pseudonyms, first_date_and_time, patient_identifier
+from enrich_assets.studies.dicom.header import looks_like_dicom, open_dataset
+from enrich_assets.studies.errors import UnreadableFile
+from enrich_assets.studies.manifest import IDENTITY
+
+_WANTED = (
+    *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "InstanceNumber", "Modality"),
+    *("PatientID", "PatientName", "PatientBirthDate", "StudyDate", "StudyTime", "SeriesDate", "SeriesTime"),
+    *("AcquisitionDate", "AcquisitionTime", "NumberOfFrames", "Rows", "Columns", "FrameTime"),
+)
+_DICOMDIR = "1.2.840.10008.1.3.10"
+NO_DICOM = "is not DICOM"
+# In these, each single image is a view of its own; elsewhere the single images of a series are slices of one
+# stack.
+_STILLS = frozenset(("US", "IVUS", "ES", "XC", "OT", "SC", "GM", "SM", "OP"))
+
+
+def scan_dicom(folder_url: str, pseudonyms: Pseudonyms) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows like a manifest's for every DICOM image below a folder (with or without suffix, in zips too).
+
+    Patients and studies are keyed hashes, clips a keyed hash of the instance, or of the series where its
+    single images make one stack (MR, CT; `frame_index` then counts them by InstanceNumber). Ordered by patient,
+    time of the series, number in it.
+    Returns (rows, refused): rows with the columns of `read_manifest` and `series_time` (shifted date, ISO; NA
+    where unknown); refused with `path` and `reason`. DICOMDIR, hidden files and the `_READY` mark are passed
+    over.
+    Raises FileNotFoundError where there is no such folder.
+    """
+    found: list[dict[str, object]] = []
+    refused: list[dict[str, str]] = []
+    for path, problem in _candidates(addresses.absolute(folder_url)):
+        try:
+            if problem:
+                raise problem
+            dataset = open_dataset(path, only=_WANTED)
+            if _safe(dataset, "SOPClassUID") == _DICOMDIR:
+                continue
+            found.append(_described(path, dataset, pseudonyms))
+        except UnreadableFile as error:
+            refused.append({"path": path, "reason": _reason(error)})
+    rows = pd.DataFrame(
+        found,
+        columns=[
+            "path",
+            "patient_id",
+            "study_id",
+            "clip_id",
+            "series",
+            "still",
+            "number",
+            "instance",
+            "series_time",
+        ],
+    )
+    rows = _without_copies(rows, pseudonyms, refused)
+    rows = rows.sort_values(
+        ["patient_id", "series_time", "study_id", "series", "number", "instance"],
+        kind="stable",
+        na_position="last",
+    ).reset_index(drop=True)
+    stacked = rows["still"].eq(False) & (rows.groupby("series")["path"].transform("size") > 1)
+    rows["frame_index"] = pd.Series(pd.NA, index=rows.index, dtype="Int64")
+    rows.loc[stacked, "frame_index"] = rows[stacked].groupby("series").cumcount().astype("Int64")
+    rows.loc[stacked, "clip_id"] = rows.loc[stacked, "series"]
+    rows["split"] = pd.Series(pd.NA, index=rows.index)
+    rows["mask_path"] = pd.Series(pd.NA, index=rows.index)
+    text = [name for name in (*IDENTITY, "series_time") if name != "frame_index"]
+    shaped = rows[[*IDENTITY, "series_time"]].astype(dict.fromkeys(text, "str"))
+    return shaped, pd.DataFrame(refused, columns=["path", "reason"], dtype="str")
+
+
+def _reason(error: UnreadableFile) -> str:
+    return error.reason + (f"; {error.remedy}" if error.remedy else "")
+
+
+def _candidates(folder: str) -> Iterator[tuple[str, UnreadableFile | None]]:
+    """Every file that claims to be DICOM, and with a problem each one that does not."""
+    for path in addresses.files_below(folder):
+        base = posixpath.basename(path)
+        inside = addresses.relative(path, addresses.flat(folder).rstrip("/"))
+        if any(part.startswith(".") for part in inside.split("/")) or base.upper() in ("DICOMDIR", "_READY"):
+            continue
+        try:
+            with addresses.open_binary(path) as file:
+                head = file.read(264)
+        except OSError as error:
+            yield (
+                path,
+                UnreadableFile(path, f"cannot be opened ({type(error).__name__})", "check its permissions"),
+            )
+            continue
+        if head[:4] == b"PK\x03\x04":
+            try:
+                for member in dicom_header.members(path):
+                    yield addresses.member_of_zip(path, member), None
+            except UnreadableFile as error:
+                yield path, error
+        elif looks_like_dicom(head):
+            yield path, None
+        else:
+            yield (
+                path,
+                UnreadableFile(path, NO_DICOM, "give the folder a manifest.csv to use other images"),
+            )
+
+
+def _safe(dataset: Dataset, keyword: str) -> str:
+    try:
+        value = dataset.get(keyword)
+    except Exception:
+        return ""
+    return "" if value is None else str(value).strip(" \0")
+
+
+def _described(path: str, dataset: Dataset, pseudonyms: Pseudonyms) -> dict[str, object]:
+    if not _safe(dataset, "Rows") or not _safe(dataset, "Columns"):
+        raise UnreadableFile(path, "is DICOM without an image (a report or a waveform?)", "leave it out")
+    patient = patient_identifier(dataset)
+    instance = _safe(dataset, "SOPInstanceUID")
+    if not patient or not instance:
+        raise UnreadableFile(
+            path,
+            "its header names neither patient nor study, or no instance",
+            "name it in a manifest.csv with a patient_id",
+        )
+    n_frames, number = _safe(dataset, "NumberOfFrames"), _safe(dataset, "InstanceNumber")
+    return {
+        "path": path,
+        "patient_id": pseudonyms.patient(patient),
+        "study_id": pseudonyms.study(_safe(dataset, "StudyInstanceUID"), patient),
+        "clip_id": pseudonyms.clip(instance, patient),
+        "series": pseudonyms.clip(_safe(dataset, "SeriesInstanceUID") or instance, patient),
+        "still": n_frames not in ("", "0", "1") or _safe(dataset, "Modality") in _STILLS,
+        "number": int(number) if number.lstrip("-").isdecimal() else 0,
+        "instance": instance,
+        "series_time": first_date_and_time(dataset, pseudonyms, patient),
+    }
+
+
+def _without_copies(rows: pd.DataFrame, pseudonyms: Pseudonyms, refused: list[dict[str, str]]) -> pd.DataFrame:
+    """A file exported twice counts once. One instance in several forms (recompressed, cut) gives as many
+    clips: the later ones by path are told apart by a keyed hash of their bytes."""
+    shared = rows[rows.duplicated("clip_id", keep=False)].sort_values("path", kind="stable")
+    seen: dict[tuple[str, str], str] = {}
+    for index, path, clip in shared[["path", "clip_id"]].itertuples():
+        digest = addresses.source_digest(path)
+        if original := seen.get((clip, digest)):
+            refused.append({"path": path, "reason": f"is a copy of {original}"})
+            rows = rows.drop(index)
+            continue
+        if any(known == clip for known, _ in seen):
+            rows.loc[index, "clip_id"] = pseudonyms.clip(f"{clip}\0{digest}")
+        seen[clip, digest] = path
+    return rows

@@ -1,0 +1,52 @@
+"""Sealed addresses: in which folder a file lies, told only to whoever holds the key of this archive.
+
+Folders of a DICOM export are often named after the patient (`DOE_JANE/IM0001`), and the path of a source file
+stands in tables, receipts and the published database. So an address that was not written by the user (a manifest's are)
+is kept as `sealed:<text>/IM0001`: the file's own name stays, so that a refused file can be named. AES-SIV (RFC 5297) under a key derived from the archive's own. It is deterministic, so one file
+keeps one name and digests stay stable; without the key it can be neither read nor guessed at.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from enrich_assets.studies.dicom.deidentify import Pseudonyms
+
+SEALED = "sealed:"
+_PURPOSE = "sealed paths"
+
+
+def is_sealed(path: str) -> bool:
+    return path.startswith(SEALED)
+
+
+def seal(path: str, pseudonyms: Pseudonyms, *, is_folder: bool = False) -> str:
+    """The sealed form of an address; one that is sealed already stays as it is. A folder's own name is hidden too."""
+    if is_sealed(path):
+        return path
+    from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+    hidden = AESSIV(pseudonyms.derived_key(_PURPOSE)).encrypt(path.encode(), None)
+    sealed = SEALED + base64.urlsafe_b64encode(hidden).decode().rstrip("=")
+    return sealed if is_folder else f"{sealed}/{path.rpartition('/')[2]}"
+
+
+def unseal(path: str, pseudonyms: Pseudonyms) -> str:
+    """The address itself; one that was never sealed as it is.
+
+    Raises LookupError when it was sealed under another key.
+    """
+    if not is_sealed(path):
+        return path
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+    text = path.removeprefix(SEALED).partition("/")[0]
+    try:
+        hidden = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        return AESSIV(pseudonyms.derived_key(_PURPOSE)).decrypt(hidden, None).decode()
+    except (InvalidTag, binascii.Error, ValueError) as error:
+        raise LookupError(
+            "the source path was sealed under another key: put the pseudonym.key that took it in back into home"
+        ) from error

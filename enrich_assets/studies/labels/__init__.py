@@ -1,0 +1,1 @@
+"""Labels from and worklists to the annotation tools."""

@@ -1,0 +1,68 @@
+"""Labels in a CSV file: frame_id, then label or mask_path, and optionally author and recorded_at.
+
+A row without a label is one not labelled yet: so an exported worklist comes back half-filled without
+complaint.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from enrich_assets.studies import addresses
+from enrich_assets.studies.errors import UnreadableFile
+from enrich_assets.studies.labels.formats.statement import Reading, Shape, Statement, UnusableLabel, utc
+from enrich_assets.studies.readers.masks import read_mask
+
+
+def read(text: str, path: str) -> Reading:
+    """Statements of a CSV file at `path` (mask paths are relative to it). Raises UnreadableFile without the
+    columns."""
+    delimiter = ";" if text.partition("\n")[0].count(";") > text.partition("\n")[0].count(",") else ","
+    rows = csv.DictReader(io.StringIO(text), delimiter=delimiter)
+    columns = [(name or "").strip() for name in rows.fieldnames or ()]
+    rows.fieldnames = columns
+    if "frame_id" not in columns or not {"label", "mask_path"} & set(columns):
+        raise UnreadableFile(path, f"has the columns {', '.join(columns)}", "it needs frame_id, and label or mask_path")
+    found = Reading()
+    for row in rows:
+        value = {name: (row.get(name) or "").strip() for name in columns}
+        label, mask_path = value.get("label", ""), value.get("mask_path", "")
+        if not label and not mask_path:
+            continue
+        found.statements.append(
+            Statement(
+                item=f"line {rows.line_num}",
+                names=(value["frame_id"],),
+                labels=(label,) if label else (),
+                mask=_Mask(addresses.join(addresses.parent(path), mask_path)) if mask_path else None,
+                author=value.get("author", ""),
+                recorded_at=utc(value.get("recorded_at")),
+            )
+        )
+    return found
+
+
+class _Mask:
+    """A mask file, read when asked for: the classes and the size it must have are known only then."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __call__(self, classes: Sequence[str] | None, shape: Shape | None) -> NDArray[np.uint8]:
+        try:
+            return read_mask(self.path, classes, shape or self._own_shape())
+        except UnreadableFile as refusal:
+            raise UnusableLabel(str(refusal)) from refusal
+
+    def _own_shape(self) -> Shape:
+        try:
+            with addresses.open_binary(self.path) as file, Image.open(file) as image:
+                return image.height, image.width
+        except Exception as error:
+            raise UnreadableFile(self.path, f"cannot be read as a mask ({type(error).__name__})") from error

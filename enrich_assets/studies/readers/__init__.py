@@ -1,0 +1,1 @@
+"""Files to frames: video, stills, DICOM behind one door (`reading`), and masks."""

@@ -1,0 +1,160 @@
+"""Segmentation masks: one image of class indices, or a folder with one binary image per class."""
+
+from __future__ import annotations
+
+import io
+import posixpath
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from enrich_assets.studies import addresses
+from enrich_assets.studies.errors import UnreadableFile
+from enrich_assets.studies.readers.clip import refuse_absurd_size
+
+_MOST_UNNAMED = 63  # a greater index without a name is rather a grey value
+_NEAR, _CLEAR_SHARE = 48, 0.97  # a JPEG counts as black and white if so many pixels lie so near to 0 or 255
+
+
+def read_mask(
+    path: str, classes: int | Sequence[str] | None, shape: tuple[int, int], *, page: int = 0, page_each: bool = False
+) -> NDArray[np.uint8]:
+    """Class indices of one frame.
+
+    path: a single-channel PNG, TIFF or BMP whose values are the indices (a palette image counts by its
+        indices; 255 stands for 1 where there are two classes), or a folder with one image per class, named
+        after the class, where anything but 0 is inside; where two overlap, the class named later in `classes`
+        is on top. A JPEG only of black and white, cut at the middle.
+    classes: their names in the order of the indices, background first, or how many there are (a folder needs
+        names); None: any index up to 63 will do, and black and white (0, 255) is background and one structure.
+    shape: (height, width) of the frame.
+    page: the frame's index in its clip: of a file of several pages (or frames) that one is read.
+    page_each: the mask stands for a whole clip of several frames, so it must have a page for each.
+    Returns (h, w) uint8. Raises UnreadableFile naming the file: another size, an unknown class, no readable
+    image.
+    """
+    if addresses.is_folder(path):
+        if classes is None or isinstance(classes, int):
+            raise UnreadableFile(
+                path, "is a folder of masks, but the classes have no names", "name them in the profile"
+            )
+        return _from_folder(path, classes, shape, page, page_each)
+    mask = _read_indices(path, shape, page, page_each)
+    if classes is None:
+        if mask.max(initial=0) == 255 and _is_black_and_white(mask):
+            return (mask != 0).astype(np.uint8)
+        if mask.max(initial=0) > _MOST_UNNAMED:
+            raise UnreadableFile(
+                path,
+                f"holds values up to {mask.max()}, too many for class indices without names (0 to {_MOST_UNNAMED})",
+                "save it without soft edges, as 0, 1, 2 ... or as 0 and 255, or name the classes in the profile",
+            )
+        return mask
+    n_classes = classes if isinstance(classes, int) else len(classes)
+    if n_classes == 2 and _is_black_and_white(mask):
+        return (mask != 0).astype(np.uint8)
+    if mask.max(initial=0) >= n_classes:
+        unknown = sorted({int(value) for value in np.unique(mask) if value >= n_classes})
+        raise UnreadableFile(
+            path,
+            f"holds the class indices {unknown[:5]}, but the classes are 0 to {n_classes - 1}",
+            "correct the mask (soft edges?), or name all classes in the profile",
+        )
+    return mask
+
+
+def _is_black_and_white(mask: NDArray[np.uint8]) -> bool:
+    return not np.isin(mask, (0, 255), invert=True).any()
+
+
+def _from_folder(
+    path: str, classes: Sequence[str], shape: tuple[int, int], page: int, page_each: bool
+) -> NDArray[np.uint8]:
+    index_of = {name.strip().casefold(): index for index, name in enumerate(classes)}
+    files: dict[int, str] = {}
+    for file in addresses.files_below(path):
+        stem, suffix = posixpath.splitext(posixpath.basename(file))
+        if stem.startswith(".") or suffix.lower() not in (".png", ".tif", ".tiff", ".bmp"):
+            continue
+        index = index_of.get(stem.strip().casefold())
+        if index is None:
+            raise UnreadableFile(
+                file,
+                "is named after no known class",
+                f"the classes are {', '.join(classes)}; rename it or add the class",
+            )
+        files[index] = file
+    if not files:
+        raise UnreadableFile(path, "holds no mask", "put one PNG per class into it, named after the class")
+    mask = np.zeros(shape, np.uint8)
+    for index in sorted(files):
+        mask[_read_indices(files[index], shape, page, page_each) != 0] = index
+    return mask
+
+
+def _read_indices(path: str, shape: tuple[int, int], page: int, page_each: bool) -> NDArray[np.uint8]:
+    reason = ""
+    pixels: NDArray[Any] = np.empty((0, 0))
+    is_jpeg = False
+    try:
+        with addresses.open_binary(path) as file:
+            content = file.read()
+        with Image.open(io.BytesIO(content)) as image:
+            refuse_absurd_size(path, image.height, image.width)
+            _turn_to_page(path, image, page, page_each)
+            pixels = np.asarray(image)  # a palette image yields its indices
+            is_jpeg = image.format == "JPEG"
+    except UnreadableFile:
+        raise
+    except FileNotFoundError:
+        reason = "there is no such mask"
+    except Exception as error:
+        reason = f"does not decode as a mask ({type(error).__name__})"
+    if reason:
+        raise UnreadableFile(path, reason, "export it again, or correct mask_path")
+    if pixels.ndim == 3 and pixels.shape[2] in (3, 4) and (pixels[:, :, :3] == pixels[:, :, :1]).all():
+        pixels = pixels[:, :, 0]
+    if pixels.ndim != 2:
+        raise UnreadableFile(path, "is in colour", "a mask has one channel, whose values are the class indices")
+    if is_jpeg:
+        pixels = _black_and_white(path, pixels)
+    if pixels.shape != tuple(shape):
+        raise UnreadableFile(
+            path,
+            f"is {pixels.shape[0]}x{pixels.shape[1]}, but its image is {shape[0]}x{shape[1]}",
+            "a mask must have its image's size",
+        )
+    if pixels.dtype != np.uint8:
+        if pixels.dtype.kind not in "bui" or pixels.min(initial=0) < 0 or pixels.max(initial=0) > 255:
+            raise UnreadableFile(path, "holds values that are no class index", "class indices are 0 to 255")
+        pixels = pixels.astype(np.uint8)
+    return pixels
+
+
+def _turn_to_page(path: str, image: Image.Image, page: int, page_each: bool) -> None:
+    pages = getattr(image, "n_frames", 1)
+    if pages == 1 and page_each:
+        raise UnreadableFile(
+            path,
+            "is one mask for a clip of several frames",
+            "name its frame in frame_index, or save a page for each frame (TIFF)",
+        )
+    if pages == 1:
+        return
+    if page >= pages:
+        raise UnreadableFile(
+            path, f"has {pages} pages, none for frame {page}", "save a page for each frame, or one alone"
+        )
+    image.seek(page)
+
+
+def _black_and_white(path: str, pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """A JPEG of two classes, with what compression left beside its edges cut at the middle. Raises UnreadableFile."""
+    if float(((pixels <= _NEAR) | (pixels >= 255 - _NEAR)).mean()) < _CLEAR_SHARE:
+        raise UnreadableFile(
+            path, "is a JPEG of more than black and white, whose values compression has changed", "save masks as PNG"
+        )
+    return np.where(pixels > 127, 255, 0).astype(np.uint8)

@@ -1,0 +1,131 @@
+"""Figures: drawn from any table, the same bytes each time, following the page's theme, saying when there is nothing."""
+
+import io
+import re
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from enrich_assets.method.statistics.comparison import compare
+from enrich_assets.report import figures, numbers
+from enrich_assets.report.figures.style import VARIABLES, arm_styles
+from enrich_assets_tests.report import archive
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return archive.tables(tasks=("view",), seeds=5, patients=12)
+
+
+def test_shares_over_the_thresholds_are_counts_over_counts(tables):
+    table = tables["redundancy"]
+    shares = figures.redundancy_shares(table).set_index("relation")
+    assert list(shares.index) == ["all", "within clip", "within patient", "between patients"]
+    mine = table[table.relation == "within clip"]
+    assert shares["over_0.7"]["within clip"] == mine[mine.lower >= 0.7 - 1e-9].pairs.sum() / mine.pairs.sum()
+    assert shares.pairs["all"] == shares.pairs.drop("all").sum()
+
+
+def test_panels_without_a_sum_are_summed(tables):
+    whole = tables["redundancy"]
+    half = whole.assign(batch="a", pairs=whole.pairs // 2)
+    rest = whole.assign(batch="b", pairs=whole.pairs - whole.pairs // 2)
+    panels = pd.concat([half, rest]).drop(columns="share").assign(share=np.nan)
+    pd.testing.assert_frame_equal(figures.redundancy_shares(panels), figures.redundancy_shares(whole))
+
+
+def test_a_figure_is_well_formed_and_the_same_each_time(tables):
+    svg = figures.redundancy_svg(tables["redundancy"])
+    ElementTree.fromstring(svg)
+    assert svg == figures.redundancy_svg(tables["redundancy"])
+    assert "59." in svg  # text stays text
+
+
+def test_colours_follow_the_theme_of_the_page(tables):
+    svg = figures.curves_svg(tables["evaluations"], tables["comparisons"])
+    for variable in ("--blue", "--vermillion", "--green", "--ink"):
+        assert f"var({variable}, #" in svg
+    for color in VARIABLES:
+        assert len(re.findall(color, svg, flags=re.I)) == len(re.findall(rf", {color}\)", svg, flags=re.I))
+    assert "<style" not in svg
+
+
+def test_two_figures_of_one_page_share_no_id(tables):
+    one, two = (figures.curves_svg(tables["evaluations"], tables["comparisons"], n) for n in ("a", "b"))
+    ids = [set(re.findall(r'\bid="([^"]+)"', svg)) for svg in (one, two)]
+    assert not ids[0] & ids[1]
+
+
+def test_each_dot_leads_to_its_evaluation_and_says_its_value(tables):
+    svg = figures.curves_svg(tables["evaluations"], tables["comparisons"])
+    for row in tables["evaluations"].query("arm != 'all'").itertuples():
+        said = f"{numbers.arm_name(row.arm)}, {row.budget} labels, seed {row.seed}: {numbers.score(row.value)}"
+        assert f'<a xlink:href="#{numbers.anchor(row.evaluation_id)}"><title>{said}</title>' in svg
+
+
+def runs_of(levels, seeds=6):
+    rng = np.random.default_rng(1)
+    rows = [
+        ("view", "auc", arm, budget, seed, mean + rng.normal(0, 0.001), f"{arm}-{budget}-{seed}")
+        for arm, budget, mean in levels
+        for seed in range(seeds)
+    ]
+    return pd.DataFrame(rows, columns=["task", "metric", "arm", "budget", "seed", "value", "evaluation_id"])
+
+
+def test_stars_triangles_and_rings_stand_where_the_tests_say():
+    levels = [("enrich", 100, 0.9), ("random", 100, 0.8), ("enrich", 200, 0.95), ("random", 200, 0.97)]
+    runs = runs_of([*levels, ("all", 500, 0.952)])
+    compared = compare(runs, margin=0.01)
+    figure = figures.curves_figure(runs, compared)
+    axes = figure.axes[0]
+    assert [t.get_text() for t in axes.texts if t.get_text() in "★▼"] == ["★", "▼"]
+    rings = [line for line in axes.lines if line.get_markersize() == 21]
+    assert len(rings) == int(compared.equivalent.fillna(False).sum()) == 1
+    assert rings[0].get_ydata()[0] == runs.query("arm == 'enrich' and budget == 200").value.mean()
+
+
+def test_everything_alone_one_run_and_one_budget_are_drawn():
+    nothing = pd.DataFrame()
+    for levels in ([("all", 500, 0.9)], [("enrich", 100, 0.9)], [("enrich", 100, 0.9), ("odd arm", 100, 0.8)]):
+        ElementTree.fromstring(figures.curves_svg(runs_of(levels, seeds=1), nothing))
+
+
+def test_every_arm_has_a_colour_a_marker_and_a_dash_of_its_own():
+    styles = arm_styles(["enrich", "random", "facility", "mean", "quota"]).values()
+    for feature in ("color", "marker", "dash"):
+        assert len({str(getattr(style, feature)) for style in styles}) == 5
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda t: figures.redundancy_png(t["redundancy"]),
+        lambda t: figures.curves_png(t["evaluations"], t["comparisons"]),
+        lambda t: figures.vae_curves_png(archive.meta()["vae_history"]),
+    ],
+)
+def test_a_png_stands_on_white(tables, draw):
+    picture = Image.open(io.BytesIO(draw(tables))).convert("RGBA")
+    assert picture.getpixel((0, 0)) == (255, 255, 255, 255)
+
+
+def test_a_figure_of_nothing_says_so(tables):
+    assert "no pairs yet" in figures.redundancy_svg(tables["redundancy"].iloc[:0])
+    assert "no evaluations yet" in figures.curves_svg(tables["evaluations"].iloc[:0], tables["comparisons"])
+    assert "no subsets yet" in figures.coverage_svg(tables["subsets"].iloc[:0])
+    assert "no training curve" in figures.vae_curves_svg(pd.DataFrame())
+    assert "no sufficient budgets yet" in figures.labelling_time_svg(tables["sufficient"], {}, {}, {})
+
+
+def test_reconstructions_stand_under_their_frames():
+    frames = np.full((3, 32, 32), 10, np.uint8)
+    strip = np.asarray(Image.open(io.BytesIO(figures.reconstructions_png(frames, frames + 90))))
+    assert strip.shape == (32 + 2 + 32, 3 * 32 + 2 * 2)
+    assert (strip[:32, :32] == 10).all()
+    assert (strip[34:, -32:] == 100).all()
+    with pytest.raises(ValueError, match="alike"):
+        figures.reconstructions_png(frames, frames[:2])
