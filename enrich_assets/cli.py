@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,11 @@ import click
 
 if TYPE_CHECKING:
     from enrich_assets.archive import Archive
+    from enrich_assets.running.driver import Outcome
 
 
 MOST_REFUSED = 20  # files named one by one
+MOST_CELLS = 3  # cells named of those with the same reason
 DEMO_PROFILE = "# This home's profile. Say here what shall differ from the demo's.\nextends: demo\n"
 
 
@@ -26,18 +29,33 @@ class Refusal(click.ClickException):
         click.echo(f"enrich: {self.message}", err=True)
 
 
-def _archive() -> Archive:
-    from enrich_assets.archive import Archive
-    from enrich_assets.settings import ProfileError
+def _archive(*, of_any_layout: bool = False) -> Archive:
+    from enrich_assets.archive import Archive, ForeignHome
+    from enrich_assets.profiles import ProfileError, home, load_profile, profile_source
 
     try:
+        if of_any_layout:
+            return Archive(home(), load_profile(profile_source(home())))
         return Archive.open()
-    except ProfileError as error:
+    except (ProfileError, ForeignHome) as error:
         raise Refusal(str(error)) from error
 
 
 def _say(line: str) -> None:
     click.echo(line, err=True)
+
+
+_warned: set[str] = set()
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Each once, on one line: where in our code it was noticed tells the user nothing."""
+    if str(message) in _warned:
+        return
+    _warned.add(str(message))
+    _say(
+        f"{category.__name__}: {message}" if not category.__module__.startswith("enrich_assets") else f"note: {message}"
+    )
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,7 +68,11 @@ def main(profile: str | None) -> None:
 
     Home is ENRICH_HOME, or data/ where you stand.
     """
+    from enrich_assets.profiles import RenamedSetting
+
     warnings.filterwarnings("ignore", module="dagster|mlflow|alembic|numba")
+    warnings.filterwarnings("always", category=RenamedSetting)
+    warnings.showwarning = _show_warning
     if profile:
         os.environ["ENRICH_PROFILE"] = str(Path(profile).resolve()) if Path(profile).suffix else profile
 
@@ -59,27 +81,30 @@ def main(profile: str | None) -> None:
 @click.argument("path", type=str)
 @click.option("--batch", metavar="NAME", help="Name of the batch; without it batch-0001 and so on.")
 def ingest(path: str, batch: str | None) -> None:
-    """Take in a manifest.csv or .parquet, a folder that holds one, or a folder of DICOM files."""
+    """Ingest a manifest.csv or .parquet, a folder that holds one, or a folder of DICOM files."""
     _ingest(_archive(), path, batch)
     click.echo("next: `enrich plan` says what it will cost, `enrich run` does it")
 
 
 def _ingest(archive: Archive, path: str, batch: str | None) -> None:
+    from enrich_assets.archive.ingest import ingest as ingest_studies
+    from enrich_assets.archive.sources import source_files
     from enrich_assets.studies.errors import ManifestError, UnreadableFile
 
     try:
-        found = archive.ingest(path if "://" in path else str(Path(path).resolve()), batch)
+        found = ingest_studies(archive, path if "://" in path else str(Path(path).resolve()), batch)
     except (ManifestError, UnreadableFile, FileNotFoundError, ValueError) as error:
         raise Refusal(str(error)) from error
-    arrival = found.arrival
+    held = found.batch
     if not found.is_new:
-        click.echo(f"nothing new: these files are batch {arrival.batch}, received {arrival.received_at[:16]}")
+        click.echo(f"nothing new: these files are batch {held.name}, received {held.received_at[:16]}")
         return
     known = f", {found.n_known} rows known from before" if found.n_known else ""
     refused = f", {found.n_refused} refused" if found.n_refused else ""
-    click.echo(f"batch {arrival.batch}: {found.n_files} files{known}{refused}")
-    for path_, reason in archive.arrivals.refused(arrival.batch).head(MOST_REFUSED).itertuples(index=False):
-        click.echo(f"  refused {archive.address(path_)}: {reason}")
+    click.echo(f"batch {held.name}: {found.n_files} files{known}{refused}")
+    files = source_files(archive)
+    for path_, reason in archive.register.refused(held).head(MOST_REFUSED).itertuples(index=False):
+        click.echo(f"  refused {files.address(path_)}: {reason}")
     if found.n_refused > MOST_REFUSED:
         click.echo(f'  and {found.n_refused - MOST_REFUSED:,} more (after `enrich run`: enrich sql "FROM refused")')
     if not found.n_files:
@@ -90,14 +115,16 @@ def _ingest(archive: Archive, path: str, batch: str | None) -> None:
 @click.option("--task", help="Only this task's training grid.")
 @click.option("--arm", help="Only this arm of it.")
 @click.option(
-    "--no-training", is_flag=True, help="Take in, embed, compare, publish; leave rankings and models as they are."
+    "--no-training", is_flag=True, help="Decode, embed, compare, publish; leave rankings and models as they are."
 )
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
     help="Trainings side by side (by default one on a GPU, else one per core, up to 8).",
 )
-@click.option("--retrain-vae", is_flag=True, help="Train the VAE anew on all that is there now; all embeddings follow.")
+@click.option(
+    "--retrain-vae", is_flag=True, help="Train the VAE again on all that is there now; all embeddings follow."
+)
 def run(task: str | None, arm: str | None, no_training: bool, workers: int | None, retrain_vae: bool) -> None:
     """Bring everything that is missing or stale up to date. Interrupt it when you like: it continues where it stopped."""
     archive = _archive()
@@ -111,54 +138,67 @@ def _run(
 ) -> None:
     from filelock import FileLock, Timeout
 
-    from enrich_assets.defs.driver import Driver
+    from enrich_assets.core.stages import Goal
     from enrich_assets.defs.instance import open_instance
-    from enrich_assets.defs.workers import WorkerDied
+    from enrich_assets.running.driver import Driver
+    from enrich_assets.running.execution import fail_dead_runs
+    from enrich_assets.running.interrupts import listening
+    from enrich_assets.running.workers import WorkerDied
     from enrich_assets.store.receipts import Cell
 
     if not archive.batches:
-        raise Refusal("no studies have arrived yet: `enrich ingest PATH`, or `enrich demo` for the built-in archive")
+        raise Refusal("no studies were ingested yet: `enrich ingest PATH`, or `enrich demo` for the built-in archive")
     for name, known in ((task, list(archive.profile.tasks)), (arm, _arms(archive))):
         if name is not None and name not in known:
             raise Refusal(f"{name!r} is not in the profile; there are: {', '.join(known)}")
     lock = FileLock(str(archive.home / ".run.lock"))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems end a job so: as orderly as Ctrl-C
-    try:
-        with lock.acquire(timeout=0), open_instance(archive) as instance:
-            if retrain_vae:
-                archive.store.receipts.forget(Cell("vae_weights"))
-            driver = Driver(archive, instance, _say, task=task, arm=arm, train=train)
-            outcome = driver.run()
-    except Timeout as error:
-        raise Refusal(f"another `enrich run` is at work in {archive.home}; wait for it, or stop it") from error
-    except WorkerDied as died:
-        raise Refusal(str(died)) from died
-    except KeyboardInterrupt:
-        raise Refusal("stopped; what is finished is kept, `enrich run` continues") from None
-    if not outcome.runs:
+    with listening() as interrupts:
+        try:
+            with lock.acquire(timeout=0), open_instance(archive) as instance:
+                fail_dead_runs(instance)
+                if retrain_vae:
+                    archive.store.receipts.forget(Cell("vae_weights"))
+                goal = Goal(task, arm, train)
+                outcome = Driver(archive, instance, _say, goal, interrupts=interrupts).run()
+        except Timeout as error:
+            raise Refusal(f"another `enrich run` is at work in {archive.home}; wait for it, or stop it") from error
+        except WorkerDied as died:
+            raise Refusal(str(died)) from died
+        except KeyboardInterrupt:
+            _say("enrich: stopped; what is finished is kept, `enrich run` continues")
+            sys.exit(128 + (signal.SIGTERM if signal.SIGTERM in interrupts.heard() else signal.SIGINT))
+    _conclude(outcome)
+
+
+def _conclude(outcome: Outcome) -> None:
+    if not outcome.runs and not outcome.blocked:
         _say("everything is up to date")
-    else:
+    elif outcome.runs:
         _say(f"{outcome.made} assets made in {outcome.runs} runs, {outcome.seconds:.0f} s")
+    reasons: dict[str, list[str]] = {}
     for cell, why in {**outcome.blocked, **outcome.failed}.items():
-        _say(f"  not made: {cell}: {why}")
+        reasons.setdefault(why, []).append(cell)
+    for why, cells in reasons.items():
+        more = f" and {len(cells) - MOST_CELLS} more" if len(cells) > MOST_CELLS else ""
+        _say(f"  not made: {', '.join(cells[:MOST_CELLS])}{more}: {why}")
     if outcome.waiting:
         _say(f"  and {outcome.waiting} cells that wait for these; `enrich run` continues once they are mended")
-    if outcome.failed or outcome.blocked:
+    if reasons:
         sys.exit(1)
 
 
 def _arms(archive: Archive) -> list[str]:
-    from enrich_assets.defs.curation import arms
+    from enrich_assets.core.where import arms_of
 
-    return sorted({arm for task in archive.profile.tasks.values() for arm in arms(task)})
+    return sorted({arm for task in archive.profile.tasks.values() for arm in arms_of(task)})
 
 
 @main.command()
 def demo() -> None:
-    """Write the built-in phantom archive, take it in, and do everything: a few minutes on two cores."""
-    from enrich_assets.settings import home
+    """Write the built-in phantom archive, ingest it, and do everything: a few minutes on two cores."""
+    from enrich_assets.profiles import home
     from enrich_assets.store.folder import Folder
-    from enrich_assets.studies.phantom.archive import write_phantom
+    from enrich_assets.studies.phantom import write_phantom
 
     folder = home()
     folder.mkdir(parents=True, exist_ok=True)
@@ -178,7 +218,7 @@ def demo() -> None:
 
 def _show_results(archive: Archive) -> None:
     from enrich_assets.report.numbers import results_text
-    from enrich_assets.store.published.file import query
+    from enrich_assets.store.published import query
 
     click.echo(results_text(query(str(archive.published), "SELECT * FROM evaluations WHERE current")))
     click.echo(
@@ -195,7 +235,7 @@ def _show_results(archive: Archive) -> None:
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table")
 def sql(statement: str, form: str) -> None:
     """Query the published database."""
-    from enrich_assets.store.published.file import format_rows, query
+    from enrich_assets.store.published import format_rows, query
 
     archive = _archive()
     if not archive.published.exists():
@@ -211,7 +251,7 @@ def sql(statement: str, form: str) -> None:
 @click.option("--all", "everything", is_flag=True, help="Every evaluation, current or not.")
 def lineage(evaluation_id: str | None, everything: bool) -> None:
     """Walk from a number back to its frames and files, computing each digest again."""
-    from enrich_assets.defs.lineage import report_lineage
+    from enrich_assets.running.lineage import report_lineage
 
     if (evaluation_id is None) == (not everything):
         raise Refusal('name one EVALUATION_ID (see `enrich sql "SELECT evaluation_id FROM evaluations"`), or --all')
@@ -225,7 +265,7 @@ def lineage(evaluation_id: str | None, everything: bool) -> None:
 @main.command()
 def plan() -> None:
     """What `enrich run` would do, and what it would cost: cells, pairs, bytes, seconds."""
-    from enrich_assets.defs.plan import plan_text
+    from enrich_assets.running.forecast import plan_text
 
     click.echo(plan_text(_archive()))
 
@@ -238,24 +278,27 @@ def plan() -> None:
 @click.option("--test-set", is_flag=True, help="From the test patients: which test frames to label.")
 def worklist(task: str, budget: int, form: str, out: str, test_set: bool) -> None:
     """Which unlabelled frames of TASK to label next; writes FILE and the frames' pictures beside it."""
-    from enrich_assets.defs.annotation import Pictures
-    from enrich_assets.defs.conclusions import advice, next_frames
+    from enrich_assets.archive.catalogue import Catalogue
+    from enrich_assets.archive.labelling.importing import Pictures
+    from enrich_assets.method.kinds import kind_of
+    from enrich_assets.running.labelling import label_next
     from enrich_assets.store.receipts import MissingArtefact
-    from enrich_assets.studies.labels.worklist_export import export_worklist
+    from enrich_assets.studies.labels import export_worklist
 
     archive = _archive()
     _require_task(archive, task)
+    side = "test" if test_set else "train"
     try:
-        rows = next_frames(archive, task, budget, side="test" if test_set else "train")
+        rows, sentence = label_next(archive, task, budget, side)
         if rows.empty:
-            raise Refusal(f"{task}: every {'test' if test_set else 'train'} frame has a label already")
-        classes = list(archive.classes(task))
-        kind = archive.profile.tasks[task].kind
-        export_worklist(rows, Pictures(archive, task, rows), form, out, classes, task_kind=kind)
+            raise Refusal(f"{task}: every {side} frame has a label already")
+        classes = list(Catalogue(archive).classes(task))
+        answers = kind_of(archive.profile.tasks[task].kind).answers
+        export_worklist(rows, Pictures(archive, task, rows), form, out, classes, answers=answers)
     except MissingArtefact as error:
         raise Refusal(str(error)) from error
     click.echo(f"{len(rows)} frames to label: {out}")
-    click.echo(advice(archive, task, budget))
+    click.echo(sentence)
 
 
 def _require_task(archive: Archive, task: str) -> None:
@@ -272,13 +315,13 @@ def labels() -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @click.option("--task", required=True)
 def import_labels(file: str, task: str) -> None:
-    """Take in labels from a CSV, COCO, Label Studio or CVAT export. Nothing is overwritten; the latest label counts."""
-    from enrich_assets.defs.annotation import take_in_labels
+    """Import labels from a CSV, COCO, Label Studio or CVAT export. Nothing is overwritten; the latest label counts."""
+    from enrich_assets.archive.labelling.importing import import_labels as import_file
 
     archive = _archive()
     _require_task(archive, task)
     try:
-        found = take_in_labels(archive, file, task)
+        found = import_file(archive, file, task)
     except (ValueError, LookupError) as error:
         raise Refusal(str(error)) from error
     click.echo(f"{found.n_imported} labels imported, {found.n_unchanged} as they were, {len(found.problems)} not used")
@@ -289,17 +332,59 @@ def import_labels(file: str, task: str) -> None:
 
 
 @main.command()
+@click.option("--yes", is_flag=True, help="Remove it; without this it is only listed.")
+def prune(yes: bool) -> None:
+    """Remove earlier versions that no current evaluation stands on, and what interrupted attempts left. Lists by default."""
+    from filelock import FileLock, Timeout
+
+    from enrich_assets.store.prune import prunable
+    from enrich_assets.store.prune import prune as remove
+    from enrich_assets.store.receipts import DamagedStore
+
+    archive = _archive()
+    try:
+        with FileLock(str(archive.home / ".run.lock")).acquire(timeout=0):
+            found = prunable(archive.store)
+            if yes:
+                remove(archive.store, found)
+    except Timeout as error:
+        raise Refusal(f"an `enrich run` is at work in {archive.home}; prune when it is done") from error
+    except DamagedStore as error:
+        raise Refusal(str(error)) from error
+    what = (
+        f"{len(found.files):,} files, {found.n_bytes / 1e6:,.1f} MB, {found.n_receipts:,} receipts of earlier versions"
+    )
+    click.echo(f"removed: {what}" if yes else f"could be removed: {what}; `enrich prune --yes` does it")
+
+
+@main.command()
+def migrate() -> None:
+    """Bring a home that an earlier version wrote to this one's layout. What can be computed again is set aside."""
+    from enrich_assets.archive.migrate import migrate as bring
+
+    archive = _archive(of_any_layout=True)
+    try:
+        found = bring(archive)
+    except ValueError as error:
+        raise Refusal(str(error)) from error
+    click.echo(f"{found.n_batches} batches and {found.n_drops} drops kept; next: `enrich run` computes the rest again")
+
+
+@main.command()
 @click.option("--port", default=3000, show_default=True, help="Dagster's.")
 @click.option("--mlflow-port", default=5000, show_default=True, help="MLflow's.")
 def ui(port: int, mlflow_port: int) -> None:
     """Dagster and MLflow on localhost, until interrupted."""
+    from filelock import FileLock, Timeout
+
     from enrich_assets.defs.instance import open_instance
-    from enrich_assets.servers import serve
+    from enrich_assets.running.execution import fail_dead_runs
+    from enrich_assets.running.servers import serve
 
     archive = _archive()
     archive.home.mkdir(parents=True, exist_ok=True)
-    with open_instance(archive):
-        pass
+    with open_instance(archive) as instance, suppress(Timeout), FileLock(str(archive.home / ".run.lock"), timeout=0):
+        fail_dead_runs(instance)
     sys.exit(serve(archive, port, mlflow_port, _say))
 
 

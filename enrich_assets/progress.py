@@ -20,7 +20,20 @@ def always_in_lines() -> None:
 
 @contextmanager
 def progress(title: str, unit: str = "") -> Iterator[Advance]:
-    """Yields `advance(done, total, metrics)`. Safe to call often: what is shown is throttled."""
+    """Show how far a piece of work is.
+
+    Parameters
+    ----------
+    title : str
+        What is being done.
+    unit : str
+        What is counted, in the plural.
+
+    Yields
+    ------
+    Advance
+        `advance(done, total, metrics)`. Safe to call often: output is throttled.
+    """
     if sys.stderr.isatty() and not _lines_only:
         with _bar(title, unit) as advance:
             yield advance
@@ -63,15 +76,15 @@ def _bar(title: str, unit: str) -> Iterator[Advance]:
 
 def _lines(title: str, unit: str) -> Advance:
     pace = Pace()
-    said = time.monotonic()
+    last_printed = time.monotonic()
 
     def advance(done: int, total: int, metrics: dict[str, float]) -> None:
-        nonlocal said
-        here = time.monotonic()
-        rate = pace.rate(done, here)
-        if here - said < PLAIN_EVERY_SECONDS:
+        nonlocal last_printed
+        now = time.monotonic()
+        rate = pace.rate(done, now)
+        if now - last_printed < PLAIN_EVERY_SECONDS:
             return
-        said = here
+        last_printed = now
         speed = f", {rate:,.1f}/s, {(total - done) / rate:,.0f} s left" if rate else ""
         print(
             f"  {title}: {done:,} of {total:,} {unit}{speed} {_metrics(metrics)}".rstrip(),
@@ -83,13 +96,26 @@ def _lines(title: str, unit: str) -> Advance:
 
 
 class Pace:
-    """Units per second since the first that was told: what an earlier, interrupted attempt had done does not count."""
+    """Units per second since the first report: what an earlier, interrupted attempt had done does not count."""
 
     def __init__(self) -> None:
         self._first: tuple[int, float] | None = None
 
     def rate(self, done: int, now: float) -> float:
-        """`now` in seconds; 0 while there is nothing to tell it by."""
+        """Units per second.
+
+        Parameters
+        ----------
+        done : int
+            Units so far, those of earlier attempts included.
+        now : float
+            Time in seconds, of any clock that only goes forward.
+
+        Returns
+        -------
+        float
+            0 at the first report, which there is nothing to compare with.
+        """
         if self._first is None:
             self._first = done, now
         before, began = self._first
@@ -97,4 +123,9 @@ class Pace:
 
 
 def _metrics(metrics: dict[str, float]) -> str:
-    return " ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+    return " ".join(f"{name} {_number(value)}" for name, value in metrics.items())
+
+
+def _number(value: float) -> str:
+    """Counts in full, with commas; losses and rates to four digits."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

@@ -29,22 +29,17 @@ SMALL = Path(__file__).with_name("small.yaml")
 @pytest.fixture(scope="session")
 def small_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home in which a small phantom archive went through everything once. Tests read it; whoever writes takes a copy."""
-    from enrich_assets.archive import Archive
-    from enrich_assets.defs.driver import Driver
-    from enrich_assets.defs.instance import open_instance
-    from enrich_assets.settings import load_profile
-    from enrich_assets.studies.phantom.archive import write_phantom
+    from enrich_assets.archive.ingest import ingest
+    from enrich_assets.studies.phantom import write_phantom
+    from enrich_assets_tests.made_home import finished, opened
 
     home = tmp_path_factory.mktemp("small") / "home"
     home.mkdir()
     write_phantom(str(home / "phantom"), patients=8, scale=0.15)
     (home / "enrich.yaml").write_text(SMALL.read_text(encoding="utf-8"), encoding="utf-8")
-    archive = Archive(home, load_profile(str(SMALL)))
-    archive.ingest(str(home / "phantom"), "first")
-    with open_instance(archive) as instance:
-        outcome = Driver(archive, instance, print).run()
-    assert not outcome.failed, outcome.failed
-    assert not outcome.blocked, outcome.blocked
+    archive = opened(home)
+    ingest(archive, str(home / "phantom"), "first")
+    finished(archive)
     return home
 
 

@@ -27,3 +27,24 @@ def test_where_there_is_no_terminal_plain_lines_say_how_far_and_how_long(
     assert capsys.readouterr().err.splitlines() == [
         "  frames: decoding: 2,000 of 2,100 files, 90.9/s, 1 s left frames 5"
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (14_660, "14,660"),
+        (14_663.0, "14,663"),
+        (1_234_567, "1,234,567"),
+        (400, "400"),
+        (0.123456, "0.1235"),
+        (5e-5, "5e-05"),
+    ],
+)
+def test_counts_are_written_in_full_and_losses_to_four_digits(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: float, text: str
+) -> None:
+    clock = iter([0.0, 11.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.progress("ranking", "frames") as advance:
+        advance(1, 2, {"frames": value})
+    assert capsys.readouterr().err == f"  ranking: 1 of 2 frames frames {text}\n"

@@ -1,4 +1,4 @@
-"""Automation conditions: what follows by itself when a batch has arrived, and what never does.
+"""Automation conditions: what follows by itself when a batch was ingested, and what never does.
 
 By itself: embedding, pools and panels of the batches concerned; redundancy, worklists, comparisons, results and report.
 Never: the VAE, rankings, subsets, models and scores; they are trained by schedule or by hand (`schedules.py`).
@@ -7,22 +7,30 @@ Never: the VAE, rankings, subsets, models and scores; they are trained by schedu
 content (data version) of something it is made from changed, once, and not while that is still being made.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
 
+from enrich_assets.defs.mount import Mount
+
 Condition = dg.AutomationCondition[Any]
+Automation = Callable[[Mount], Condition]
 
 _changed = dg.AutomationCondition.data_version_changed()
 _asked = dg.AutomationCondition.will_be_requested()
 _busy = dg.AutomationCondition.in_progress()
 
 
-def by_batch(*, healthy: dg.AssetKey | None = None) -> Condition:
+def by_batch(*, healthy: str | None = None) -> Automation:
     """A cell of a batch: when it is missing, or what it is made from changed, and all of that is there.
 
-    healthy: an asset upstream whose blocking checks must have passed.
+    healthy: key of an asset upstream whose blocking checks must have passed.
     """
+    return lambda mount: _by_batch(mount, healthy)
+
+
+def _by_batch(mount: Mount, healthy: str | None) -> Condition:
     condition = (
         _once(dg.AutomationCondition.newly_missing() | _upstream_changed())
         & ~dg.AutomationCondition.any_deps_missing()
@@ -30,21 +38,23 @@ def by_batch(*, healthy: dg.AssetKey | None = None) -> Condition:
     )
     if healthy is not None:
         passed = dg.AutomationCondition.all_checks_match(dg.AutomationCondition.check_passed(), blocking_only=True)
-        condition &= dg.AutomationCondition.all_deps_match(passed).allow(dg.AssetSelection.assets(healthy))
+        condition &= dg.AutomationCondition.all_deps_match(passed).allow(
+            dg.AssetSelection.assets(mount.asset_key(healthy))
+        )
     return condition
 
 
-def summary() -> Condition:
-    """A sum over batches: when any of them changed, and every batch that has arrived is there and at rest."""
-    return _once(_upstream_changed()) & ~dg.AutomationCondition.any_deps_missing() & ~_upstream_moves()
+def summary() -> Automation:
+    """A sum over batches: when any of them changed, and every batch that was ingested is there and at rest."""
+    return lambda mount: _once(_upstream_changed()) & ~dg.AutomationCondition.any_deps_missing() & ~_upstream_moves()
 
 
-def publication() -> Condition:
+def publication() -> Automation:
     """What is published: when anything in it changed and all of it is at rest. It waits for nothing that is missing.
 
     While a grid is being trained it rests; what the schedule publishes is not held up.
     """
-    return _once(_upstream_changed()) & ~_upstream_moves()
+    return lambda mount: _once(_upstream_changed()) & ~_upstream_moves()
 
 
 def _once(trigger: Condition) -> Condition:

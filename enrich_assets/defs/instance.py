@@ -1,15 +1,16 @@
-"""Dagster's own home inside ours: its settings, written once, and the batches it must know as partitions."""
+"""Dagster's own home: its settings, written once, and the batches it must know as partitions."""
 
 import os
 from pathlib import Path
 
 import dagster as dg
 
-from enrich_assets.archive import Archive
-from enrich_assets.defs.partitions import BATCH
-from enrich_assets.defs.workers import trainings_at_once
+from enrich_assets.archive.home import Archive
+from enrich_assets.defs.mount import Mount
 from enrich_assets.settings import Profile
 from enrich_assets.store.folder import Folder
+
+MOST_WORKERS = 8  # a worker holds torch, Dagster and MLflow: some 0.7 GB before the first frame
 
 DAGSTER_YAML = """\
 # Written by enrich when this home was made; yours to change.
@@ -34,31 +35,49 @@ concurrency:
 run_coordinator:
   module: dagster.core.run_coordinator
   class: QueuedRunCoordinator
+
+# A run that crashed is launched again; steps that failed are not, they say why.
+run_retries:
+  enabled: true
+  max_retries: 1
+  retry_on_asset_or_op_failure: false
 """
 
 
+def cells_at_once(profile: Profile) -> int:
+    """Trainings side by side: as the profile says; by default one on a GPU, else one per core, up to 8."""
+    if profile.workers is not None:
+        return profile.workers
+    from enrich_assets.method.device import pick
+    from enrich_assets.method.threads import n_threads
+
+    return 1 if pick(profile.device).type != "cpu" else min(MOST_WORKERS, n_threads())
+
+
 def dagster_home(home: Path, profile: Profile) -> Path:
-    """The folder `dagster/` in home, made with its `dagster.yaml` if it is not there; named in DAGSTER_HOME."""
-    folder = home / "dagster"
+    """The folder of Dagster's instance: DAGSTER_HOME where it is set, else `dagster/` in home, made with its `dagster.yaml`."""
+    named = os.environ.get("DAGSTER_HOME")
+    folder = Path(named) if named else home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
     settings = Folder(str(folder))
     if not settings.exists("dagster.yaml"):
-        at_once = trainings_at_once(profile)
+        at_once = cells_at_once(profile)
         settings.write("dagster.yaml", DAGSTER_YAML.format(at_once=at_once, runs=max(2, at_once)).encode())
-    os.environ["DAGSTER_HOME"] = str(folder)
     return folder
 
 
 def open_instance(archive: Archive) -> dg.DagsterInstance:
-    """The instance of this home, knowing every batch that has arrived."""
-    dagster_home(archive.home, archive.profile)
-    instance = dg.DagsterInstance.get()
+    """The instance of this home, knowing every batch that was ingested."""
+    instance = dg.DagsterInstance.from_config(str(dagster_home(archive.home, archive.profile)))
     know_batches(archive, instance)
     return instance
 
 
-def know_batches(archive: Archive, instance: dg.DagsterInstance) -> None:
-    known = set(instance.get_dynamic_partitions(BATCH))
+def know_batches(archive: Archive, instance: dg.DagsterInstance, mount: Mount = Mount()) -> None:  # noqa: B008  (frozen)
+    """Make every batch of the archive a partition."""
+    name = mount.batches.name
+    assert name is not None
+    known = set(instance.get_dynamic_partitions(name))
     new = [batch for batch in archive.batches if batch not in known]
     if new:
-        instance.add_dynamic_partitions(BATCH, new)
+        instance.add_dynamic_partitions(name, new)

@@ -1,60 +1,98 @@
-"""Jobs: one per partitions definition, for the UI's launchpad and for schedules and sensors to request."""
+"""Jobs: one per partitions definition, for the UI's launchpad and for schedules and sensors; and the job that ingests drops."""
+
+from collections.abc import Sequence
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from enrich_assets.defs import graph as g
-from enrich_assets.defs.steps import Step
+from enrich_assets.archive.drops import find_drops, ingest_drops
+from enrich_assets.core.graph import Graph
+from enrich_assets.core.stages import BATCH_ASSETS, GRID_ASSETS, similarity_assets, summary_assets
+from enrich_assets.core.where import arms_of
+from enrich_assets.defs.instance import know_batches
+from enrich_assets.defs.mount import Mount
 from enrich_assets.settings import ALL
 
-TAKE_IN, TRAIN_VAE, MEASURE, PUBLISH = "take_in", "train_vae", "measure_similarity", "publish"
+DECODE, TRAIN_VAE, MEASURE, PUBLISH, INGEST = (
+    "decode_batch",
+    "train_vae",
+    "measure_similarity",
+    "publish",
+    "ingest_drops",
+)
+Job = UnresolvedAssetJobDefinition | dg.JobDefinition
 
 
-def jobs(graph: g.Graph) -> list[UnresolvedAssetJobDefinition]:
-    found = [
-        _job(TAKE_IN, g.arrival_groups(graph, [""])[0].steps, "Read, de-identify, crop and label one batch."),
-        _job(
-            TRAIN_VAE,
-            g.vae_groups(graph)[0].steps,
-            "Train the beta-VAE anew, on purpose; everything embedded with it follows.",
-        ),
-        _job(
-            MEASURE,
-            g.similarity_groups(graph, [""])[0].steps,
-            "Embed one batch and compare it with itself and all before.",
-        ),
-        _job(
+def jobs(graph: Graph, mount: Mount) -> list[Job]:
+    tasks = list(graph.profile.tasks)
+
+    def job(name: str, keys: Sequence[str], description: str) -> UnresolvedAssetJobDefinition:
+        selection = dg.AssetSelection.assets(*(mount.asset_key(key) for key in keys))
+        return dg.define_asset_job(
+            mount.name(name), selection=selection, description=description, executor_def=dg.in_process_executor
+        )
+
+    found: list[Job] = [
+        job(DECODE, BATCH_ASSETS, "Read, de-identify, crop and label one batch."),
+        job(TRAIN_VAE, ["vae_weights"], "Train the beta-VAE again, on purpose; everything embedded with it follows."),
+        job(MEASURE, similarity_assets(tasks), "Embed one batch and compare it with itself and all before."),
+        job(
             PUBLISH,
-            [s for t in graph.profile.tasks for s in g.redundancy_groups(graph, t)[0].steps]
-            + list(g.conclusion_groups(graph, list(graph.profile.tasks), compared=list(graph.profile.tasks))[0].steps),
+            publication_keys(tasks),
             "Sum up redundancy, compare arms, draw up worklists, publish the database and the report.",
         ),
+        _ingest_job(mount),
     ]
-    for name in graph.profile.tasks:
-        arms = g.arms_of(graph, name)
+    for task in tasks:
+        arms = list(arms_of(graph.profile.tasks[task]))
         found.append(
-            _job(
-                f"rank_{name}",
-                g.ranking_groups(graph, name, arms)[0].steps,
-                f"Rank the pool of {name} by every arm.",
-            )
+            job(f"rank_{task}", [f"{task}/{arm}/ranking" for arm in arms], f"Rank the pool of {task} by every arm.")
         )
-        for title, members in (("train", [a for a in arms if a != ALL]), ("train_all", [ALL])):
+        for title, members in (("train", [arm for arm in arms if arm != ALL]), ("train_all", [ALL])):
             found.append(
-                _job(
-                    f"{title}_{name}",
-                    g.training_groups(graph, name, members)[0].steps,
-                    f"Subset, model and score of one budget and seed of {name}"
+                job(
+                    f"{title}_{task}",
+                    [f"{task}/{arm}/{asset}" for arm in members for asset in GRID_ASSETS],
+                    f"Subset, model and score of one budget and seed of {task}"
                     + (": the whole pool." if title == "train_all" else "."),
                 )
             )
     return found
 
 
-def _job(name: str, steps: list[Step] | tuple[Step, ...], description: str) -> UnresolvedAssetJobDefinition:
-    return dg.define_asset_job(
-        name,
-        selection=dg.AssetSelection.assets(*(step.asset_key for step in steps)),
-        description=description,
+def publication_keys(tasks: Sequence[str]) -> list[str]:
+    """Sums, comparisons, worklists, and what is published."""
+    summaries = [key for task in tasks for key in summary_assets(task)]
+    conclusions = [f"{task}/{asset}" for task in tasks for asset in ("comparison", "worklist")]
+    return [*summaries, *conclusions, "results", "report"]
+
+
+class DropsToIngest(dg.Config):
+    """Which drops: by keyed hashes of their names, for a folder name may be a patient's."""
+
+    drops: list[str]
+
+
+def _ingest_job(mount: Mount) -> dg.JobDefinition:
+    """A sensor detects drops, a run of this job reads and ingests them: it may take as long as it needs."""
+
+    @dg.op(name=mount.name("ingest"), required_resource_keys={mount.resource})
+    def ingest(context: dg.OpExecutionContext, config: DropsToIngest) -> None:
+        archive = getattr(context.resources, mount.resource).open()
+        outcomes = ingest_drops(archive, find_drops(archive, config.drops))
+        for outcome in outcomes:
+            context.log.info(outcome.message)
+        know_batches(archive, context.instance, mount)
+        unread = [outcome.message for outcome in outcomes if outcome.error is not None]
+        if unread:  # the sensor asks for these again, up to its limit
+            raise dg.Failure("; ".join(unread), allow_retries=False)
+
+    @dg.job(
+        name=mount.name(INGEST),
+        description="Read the drops that a sensor found complete, and make a batch of them.",
         executor_def=dg.in_process_executor,
     )
+    def ingest_drops_job() -> None:
+        ingest()
+
+    return ingest_drops_job

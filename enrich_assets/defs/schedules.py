@@ -1,137 +1,124 @@
-"""Schedules: publish anew weekly; train the grid anew only where the profile asks for it."""
+"""Schedules: publish weekly whatever is stale; train the grid again only where the profile asks for it.
+
+What is stale the planner says; here it becomes run requests.
+"""
 
 import dagster as dg
 
-from enrich_assets.archive import Archive
-from enrich_assets.defs import graph as g
-from enrich_assets.defs.graph import Graph, Group
-from enrich_assets.defs.jobs import PUBLISH
-from enrich_assets.defs.resources import ArchiveResource
-from enrich_assets.defs.steps import ONLY_STALE, Step
-from enrich_assets.settings import ALL, budget_frames
-from enrich_assets.store.receipts import MissingArtefact
+from enrich_assets.archive.home import Archive
+from enrich_assets.core.graph import Graph
+from enrich_assets.core.planner import Planner
+from enrich_assets.core.stages import Goal, Group, Outlook, Work, ranking_groups, training_groups
+from enrich_assets.core.step import Check
+from enrich_assets.defs.jobs import PUBLISH, publication_keys
+from enrich_assets.defs.mount import PARTITION, Mount
 
 RECURATION, RETRAINING = "recuration", "retraining"
-RETRAINING_TAG = "enrich/retraining"  # names the task whose rankings a run makes anew
-TAGS = {ONLY_STALE: "true"}
+RETRAINING_TAG = "enrich/retraining"  # run tag: `Mount.tag` of the task whose rankings a run makes again
+ONLY_STALE = {"enrich/only_stale": "true"}  # a cell that is fresh after all hands out what it has
 
 
-def schedules(graph: Graph) -> list[dg.ScheduleDefinition]:
+def schedules(graph: Graph, mount: Mount) -> list[dg.ScheduleDefinition]:
     settings = graph.profile.schedules
     found = []
     if settings.recuration is not None:
-        found.append(_recuration(graph, settings.recuration))
+        found.append(_recuration(graph, mount, settings.recuration))
     if settings.retraining is not None:
-        found += [_retraining(graph, task, settings.retraining) for task in graph.profile.tasks]
+        found += [_retraining(graph, mount, task, settings.retraining) for task in graph.profile.tasks]
     return found
 
 
-def _recuration(graph: Graph, cron: str) -> dg.ScheduleDefinition:
+def _recuration(graph: Graph, mount: Mount, cron: str) -> dg.ScheduleDefinition:
     @dg.schedule(
-        name=RECURATION,
+        name=mount.name(RECURATION),
         cron_schedule=cron,
-        job_name=PUBLISH,
+        job_name=mount.name(PUBLISH),
         default_status=dg.DefaultScheduleStatus.RUNNING,
+        required_resource_keys={mount.resource},
         description="Sums up, extends the worklists and publishes what is stale, whatever automation has missed.",
     )
-    def recuration(context: dg.ScheduleEvaluationContext, archive: ArchiveResource) -> dg.RunRequest | dg.SkipReason:
-        return publication_request(archive.open(), graph) or dg.SkipReason("everything published is up to date")
+    def recuration(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        archive = getattr(context.resources, mount.resource).open()
+        request = publication_request(archive, graph, mount)
+        return request or dg.SkipReason("everything published is up to date")
 
     return recuration
 
 
-def publication_request(archive: Archive, graph: Graph) -> dg.RunRequest | None:
+def publication_request(archive: Archive, graph: Graph, mount: Mount) -> dg.RunRequest | None:
     """One run of what is stale among sums, comparisons, worklists, results and report, and can be made now."""
-    tasks = list(graph.profile.tasks)
-    steps = [step for task in tasks for step in g.redundancy_groups(graph, task)[0].steps]
-    steps += g.conclusion_groups(graph, tasks, compared=tasks)[0].steps
-    keys = _stale(archive, graph, Group("publish", tuple(steps)))
-    if not keys or not archive.batches:
-        return None
-    return dg.RunRequest(asset_selection=[graph.steps[key].asset_key for key in keys], tags=TAGS)
+    outlook = Outlook(Planner(archive, graph))
+    keys = [key for key in publication_keys(list(graph.profile.tasks)) if _has_inputs(outlook, key)]
+    work = outlook.work(Group("publication", tuple(graph.with_checks(keys))))
+    return request_of(work, "", mount) if work and archive.batches else None
 
 
-def grid_steps(graph: Graph) -> list[Step]:
-    """What stands on the rankings."""
-    kinds = ("subset", "model", "evaluation")
-    return [step for key, step in graph.steps.items() if key.rpartition("/")[2] in kinds]
+def _has_inputs(outlook: Outlook, key: str) -> bool:
+    """A comparison of nothing is not asked for."""
+    task, _, asset = key.partition("/")
+    if asset != "comparison":
+        return True
+    step = outlook.planner.graph.steps[key]
+    return any(outlook.planner.held(upstream) for upstream in step.reads["evaluations"].keys(step.where)) and bool(task)
 
 
-def _retraining(graph: Graph, task: str, cron: str) -> dg.ScheduleDefinition:
+def _retraining(graph: Graph, mount: Mount, task: str, cron: str) -> dg.ScheduleDefinition:
     @dg.schedule(
-        name=f"{RETRAINING}_{task}",
+        name=mount.name(f"{RETRAINING}_{task}"),
         cron_schedule=cron,
-        job_name=f"rank_{task}",
+        job_name=mount.name(f"rank_{task}"),
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Ranks anew where the pool has changed; a sensor then asks for the cells of the grid that are stale.",
+        required_resource_keys={mount.resource},
+        description="Ranks again where the pool has changed; a sensor then asks for the cells of the grid that are stale.",
     )
-    def retraining(
-        context: dg.ScheduleEvaluationContext, archive: ArchiveResource
-    ) -> list[dg.RunRequest] | dg.SkipReason:
-        return retraining_requests(archive.open(), graph, task) or dg.SkipReason(
-            "every ranking and score is up to date"
-        )
+    def retraining(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+        archive = getattr(context.resources, mount.resource).open()
+        requests = retraining_requests(archive, graph, task, mount)
+        return requests or dg.SkipReason("every ranking and score is up to date")
 
     return retraining
 
 
-def retraining_requests(archive: Archive, graph: Graph, task: str) -> list[dg.RunRequest]:
-    """A ranking run for each seed of which a ranking or a cell of the grid is stale by receipts.
+def retraining_requests(archive: Archive, graph: Graph, task: str, mount: Mount) -> list[dg.RunRequest]:
+    """A ranking run for each seed of which a ranking or a cell of the grid is stale.
 
     Which cells follow is known only when the rankings stand (`cells_after_ranking`): one that comes out as it was trains
     nothing, and one that is fresh is handed out as it is.
     """
-    if not _has_labels(archive, task):
+    outlook = Outlook(Planner(archive, graph))
+    if outlook.pool_size(task) < 2 or not outlook.n_labelled(task):
         return []
-    waiting = {str(request.partition_key).rpartition("|")[2] for request in _cells(archive, graph, task)}
-    return [
-        dg.RunRequest(partition_key=group.partition, tags={**TAGS, RETRAINING_TAG: task})
-        for group in g.ranking_groups(graph, task, g.arms_of(graph, task))
-        if group.partition in waiting or _stale(archive, graph, group)
-    ]
-
-
-def cells_after_ranking(archive: Archive, graph: Graph, task: str, seed: str) -> list[dg.RunRequest]:
-    """Runs for the cells of a seed that are stale once its rankings stand: sent by the sensor `retrain_cells`."""
-    return [
-        request for request in _cells(archive, graph, task) if str(request.partition_key).rpartition("|")[2] == seed
-    ]
-
-
-def _cells(archive: Archive, graph: Graph, task: str) -> list[dg.RunRequest]:
-    pool = len(archive.pool(task))
+    waiting = {group.partition.rpartition("|")[2] for group, _ in _stale_cells(outlook, task)}
     requests = []
-    for group in g.training_groups(graph, task, g.arms_of(graph, task)):
-        budget = group.partition.partition("|")[0]
-        if budget != ALL and budget_frames(budget, pool) > pool:
-            continue  # more than there is; the driver says so, too
-        if keys := _stale(archive, graph, group):
-            requests.append(_request(graph, group, keys))
+    for group in ranking_groups(outlook.planner, task, Goal()):
+        if group.partition in waiting or outlook.work(group):
+            tags = {**ONLY_STALE, RETRAINING_TAG: mount.tag(task)}
+            requests.append(dg.RunRequest(partition_key=group.partition, tags=tags))
     return requests
 
 
-def _has_labels(archive: Archive, task: str) -> bool:
-    pools = archive.store.receipts.of(f"{task}/pool").values()
-    return sum(pool.figures["labelled"] for pool in pools) > 0 and sum(pool.figures["frames"] for pool in pools) > 1
+def cells_after_ranking(archive: Archive, graph: Graph, task: str, seed: str, mount: Mount) -> list[dg.RunRequest]:
+    """Runs for the cells of a seed that are stale once its rankings stand: sent by the sensor `retrain_cells`."""
+    outlook = Outlook(Planner(archive, graph))
+    cells = _stale_cells(outlook, task)
+    of_seed = [(group, work) for group, work in cells if group.partition.rpartition("|")[2] == seed]
+    return [request_of(work, group.partition, mount) for group, work in of_seed]
 
 
-def _stale(archive: Archive, graph: Graph, group: Group) -> list[str]:
-    """Steps of the group to be made, as the driver decides; none where what they need is missing."""
-    needed: list[str] = []
-    for step in group.steps:
-        after = set(needed) & graph.upstream(step)
-        try:
-            stale = step.why_stale(archive, group.partition) is not None
-        except (MissingArtefact, LookupError):
-            stale = False
-        if stale or after:
-            needed.append(step.key)
-    return needed
+def _stale_cells(outlook: Outlook, task: str) -> list[tuple[Group, Work]]:
+    groups = training_groups(outlook, task, Goal())
+    return [(group, work) for group in groups if (work := outlook.work(group))]
 
 
-def _request(graph: Graph, group: Group, keys: list[str]) -> dg.RunRequest:
+def request_of(work: Work, partition: str, mount: Mount, run_key: str | None = None) -> dg.RunRequest:
+    """A run of these steps and checks, as the planner found them stale."""
+    keys = [declared.key for declared, _ in work]
+    checks = [key for (declared, _), key in zip(work, keys, strict=True) if isinstance(declared, Check)]
+    only_checks = bool(partition) and len(checks) == len(keys)
     return dg.RunRequest(
-        partition_key=group.partition,
-        asset_selection=[graph.steps[key].asset_key for key in keys],
-        tags=TAGS,
+        run_key=run_key,
+        partition_key=partition or None,
+        asset_selection=[mount.asset_key(key) for key in keys if key not in checks],
+        asset_check_keys=[mount.check_key(key) for key in checks],
+        tags={**ONLY_STALE, PARTITION: partition} if only_checks else ONLY_STALE,
     )

@@ -1,256 +1,378 @@
-"""Sensors: what arrives in `incoming/` becomes a batch and a run; automation conditions carry it on.
+"""Sensors: what lies in `incoming/` is detected and a run ingests it; what no edge of Dagster can say, the planner is asked for.
 
-What a drop is: `studies/drops.py`; what becomes of it: `gathering.py`; what follows a batch: `automation.py`.
+What a drop is: `studies.drops`; what becomes of it: `archive.drops`; what follows a batch by edges: `automation`. A sensor never reads
+what it detects. What ended in vain is asked for again, up to a limit; then the sensor says so, tick by tick, until something changes.
 """
 
 import json
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import dagster as dg
 
-from enrich_assets.archive import Archive
-from enrich_assets.defs.gathering import DropRegister, remove_read_drops, take_in_drops
-from enrich_assets.defs.graph import Graph
-from enrich_assets.defs.jobs import TAKE_IN, TRAIN_VAE
-from enrich_assets.defs.partitions import BATCH, batches
-from enrich_assets.defs.resources import ArchiveResource
-from enrich_assets.defs.schedules import RETRAINING_TAG, cells_after_ranking, grid_steps
-from enrich_assets.defs.steps import ONLY_STALE, Step
-from enrich_assets.store.receipts import Cell, digest_of
-from enrich_assets.studies.drops import look, mark_taken
+from enrich_assets.archive.drops import DropRegister, remove_read_drops
+from enrich_assets.archive.home import Archive
+from enrich_assets.core.graph import Graph
+from enrich_assets.core.planner import Planner
+from enrich_assets.core.stages import BATCH_ASSETS, DECODING, SIMILARITY, Outlook, Work, batch_groups, similarity_assets
+from enrich_assets.core.step import Declared
+from enrich_assets.defs.attempts import ATTEMPT_OF, MOST_ATTEMPTS, Attempts, attempts, batches_at_work, run_key
+from enrich_assets.defs.jobs import DECODE, INGEST, TRAIN_VAE, Job
+from enrich_assets.defs.mount import Mount
+from enrich_assets.defs.schedules import ONLY_STALE, RETRAINING_TAG, cells_after_ranking, request_of
+from enrich_assets.store.receipts import Cell, Origin, digest_of
+from enrich_assets.studies.drops import Drop, look
 
 INCOMING, FIRST_VAE, FOLLOW, UNSEEN = "incoming", "first_vae", "follow", "unseen_changes"
 RETRAIN, TIDY = "retrain_cells", "tidy_incoming"
-UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
-TAGS = {ONLY_STALE: "true"}  # a cell that is fresh after all hands out what it has
 
 
-def sensors(graph: Graph, clock: Callable[[], float] = time.time) -> list[dg.SensorDefinition]:
-    """clock: seconds; a test hands in its own."""
+def sensors(
+    graph: Graph, mount: Mount, jobs: Sequence[Job], clock: Callable[[], float] = time.time
+) -> list[dg.SensorDefinition]:
+    """jobs: those of the archive. clock: seconds; a test hands in its own."""
+    requested = [job for job in jobs if job.name in (mount.name(INGEST), mount.name(DECODE))]
+    interval = graph.profile.incoming.interval_seconds
     found: list[dg.SensorDefinition] = [
-        _incoming(graph, clock),
-        _first_vae(),
-        _unseen_changes(graph),
+        _incoming(graph, mount, requested, clock),
+        _first_vae(graph, mount),
+        _unseen_changes(graph, mount),
         dg.AutomationConditionSensorDefinition(
-            FOLLOW,
-            target=dg.AssetSelection.all(),
+            mount.name(FOLLOW),
+            target=dg.AssetSelection.assets(*(mount.asset_key(key) for key in graph.steps)),
             default_status=dg.DefaultSensorStatus.RUNNING,
-            minimum_interval_seconds=graph.profile.incoming.every_seconds,
-            run_tags=TAGS,
+            minimum_interval_seconds=interval,
+            run_tags=ONLY_STALE,
             emit_backfills=False,
             description="Asks for what follows from what changed: embeddings, panels, sums, worklists, results, report.",
         ),
     ]
     if graph.profile.schedules.retraining is not None:
-        found.append(_retrain_cells(graph))
+        found.append(_retrain_cells(graph, mount))
     if graph.profile.incoming.after == "remove":
-        found.append(_tidy())
+        found.append(_tidy(graph, mount))
     return found
 
 
-def _incoming(graph: Graph, clock: Callable[[], float]) -> dg.SensorDefinition:
+# ------------------------------------------------------------------------------------------------------------- incoming
+
+
+def _incoming(graph: Graph, mount: Mount, requested: Sequence[Job], clock: Callable[[], float]) -> dg.SensorDefinition:
     @dg.sensor(
-        name=INCOMING,
-        job_name=TAKE_IN,
-        minimum_interval_seconds=graph.profile.incoming.every_seconds,
+        name=mount.name(INCOMING),
+        jobs=requested,
+        minimum_interval_seconds=graph.profile.incoming.interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Each complete folder in `incoming/` becomes a batch (or part of one) and a run that reads it.",
+        required_resource_keys={mount.resource},
+        description="Detects complete folders in `incoming/`; a run makes them a batch, another one decodes it.",
     )
-    def incoming(context: dg.SensorEvaluationContext, archive: ArchiveResource) -> dg.SensorResult:
-        return watch(archive.open(), graph, context, clock())
+    def incoming(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        return watch(getattr(context.resources, mount.resource).open(), graph, context, clock(), mount)
 
     return incoming
 
 
-def watch(archive: Archive, graph: Graph, context: dg.SensorEvaluationContext, now: float) -> dg.SensorResult:
-    """One tick: take complete drops in, and ask for the runs of batches that came by drops and are not read yet."""
+def watch(
+    archive: Archive, graph: Graph, context: dg.SensorEvaluationContext, now: float, mount: Mount
+) -> dg.SensorResult:
+    """One tick: ask for runs that ingest complete drops, and for runs that decode batches which came by drops."""
     settings = archive.profile.incoming
-    register = DropRegister(archive)
-    state = {**json.loads(context.cursor or "{}"), "taken": register.taken}
-    drops, state = look(archive.incoming, state, now, quiet_seconds=settings.quiet_seconds, key_of=register.key_of)
-    for outcome in take_in_drops(archive, register, drops):
-        context.log.info(outcome.said)
-    for drop in drops:
-        state = mark_taken(state, drop)
-    # Of all batches, not only those of this tick: were we stopped after noting a drop down, its run is asked for now.
-    waiting = [batch for batch in archive.batches if batch in register.batches and not _is_read(archive, graph, batch)]
-    known = set(context.instance.get_dynamic_partitions(BATCH))
-    new = [batch for batch in archive.batches if batch not in known]
+    drop_register = DropRegister(archive)
+    state = {**json.loads(context.cursor or "{}"), "ingested": drop_register.ingested}
+    drops, state = look(
+        archive.incoming, state, now, settle_seconds=settings.settle_seconds, key_of=drop_register.key_of
+    )
+    requests, given_up = [], []
+    for together in _one_by_one_after_failure(
+        context.instance, _together(drops, drop_register, settings.drops_per_batch), mount
+    ):
+        what = _ingesting(together, mount)
+        tried = attempts(context.instance, what)
+        if tried.may_try:
+            requests.append(_ingest_request(together, what, tried, mount))
+        elif tried.given_up:
+            given_up.append(f"{len(together)} drops could not be ingested in {MOST_ATTEMPTS} runs ({what})")
+    outlook, at_work = Outlook(Planner(archive, graph)), batches_at_work(context.instance, mount)
+    for group in batch_groups(outlook.planner, DECODING, BATCH_ASSETS, _to_decode(archive, drop_register)):
+        if group.partition in at_work:
+            continue
+        # What can be made now: a patient's side waits for the batches before, pixels and labels do not.
+        work = outlook.work(group)
+        what = mount.tag(f"decode-{_state_of(outlook.planner, work, group.partition)}")
+        tried = attempts(context.instance, what)
+        if work and tried.may_try:
+            requests.append(_decode_request(work, group.partition, what, tried, mount))
+        elif work and tried.given_up:
+            given_up.append(f"batch {group.partition} could not be decoded in {MOST_ATTEMPTS} runs ({what})")
+    for sentence in given_up:
+        context.log.warning(f"{sentence}; look at their logs, mend the cause, then touch the drop or run `enrich run`")
+    skip = "; ".join(given_up) or "nothing new in incoming/"
     return dg.SensorResult(
-        run_requests=[
-            dg.RunRequest(run_key=f"{batch}-{archive.arrivals.get(batch).digest[:16]}", partition_key=batch, tags=TAGS)
-            for batch in waiting
-        ],
-        dynamic_partitions_requests=[batches.build_add_request(new)] if new else [],
-        skip_reason=None if waiting else dg.SkipReason("nothing new in incoming/"),
+        run_requests=requests,
+        dynamic_partitions_requests=_new_partitions(archive, context.instance, mount),
+        skip_reason=None if requests else dg.SkipReason(skip),
         cursor=json.dumps({"seen": state["seen"], "turn": state["turn"]}),
     )
 
 
-def _is_read(archive: Archive, graph: Graph, batch: str) -> bool:
-    return graph.steps["studies"].why_stale(archive, batch) is None
+def _together(drops: list[Drop], drop_register: DropRegister, most: int) -> list[list[Drop]]:
+    """Drops that one run ingests: new ones together, as many as become one batch; a changed one by itself."""
+    changed = [drop for drop in drops if drop_register.batch_of(drop)]
+    new = [drop for drop in drops if not drop_register.batch_of(drop)]
+    return [*([drop] for drop in changed), *(new[at : at + most] for at in range(0, len(new), most))]
 
 
-def _first_vae() -> dg.SensorDefinition:
+def _ingesting(drops: list[Drop], mount: Mount) -> str:
+    """Names the attempt to ingest these drops as they are now: a changed one begins a new count."""
+    return mount.tag(f"ingest-{digest_of([[drop.key, drop.fingerprint] for drop in drops])[:16]}")
+
+
+def _one_by_one_after_failure(
+    instance: dg.DagsterInstance, groups: list[list[Drop]], mount: Mount
+) -> Iterator[list[Drop]]:
+    """Drops whose common run ended in vain are tried each by itself, for one of them may have brought down the process."""
+    for group in groups:
+        failed_together = len(group) > 1 and attempts(instance, _ingesting(group, mount)).ended
+        yield from ([drop] for drop in group) if failed_together else [group]
+
+
+def _ingest_request(drops: list[Drop], what: str, tried: Attempts, mount: Mount) -> dg.RunRequest:
+    config = {"ops": {mount.name("ingest"): {"config": {"drops": [drop.key for drop in drops]}}}}
+    return dg.RunRequest(
+        run_key=run_key(what, tried), job_name=mount.name(INGEST), run_config=config, tags={ATTEMPT_OF: what}
+    )
+
+
+def _decode_request(work: Work, batch: str, what: str, tried: Attempts, mount: Mount) -> dg.RunRequest:
+    request = request_of(work, batch, mount, run_key=run_key(what, tried))
+    return request.with_replaced_attrs(job_name=mount.name(DECODE), tags={**request.tags, ATTEMPT_OF: what})
+
+
+def _to_decode(archive: Archive, drop_register: DropRegister) -> list[str]:
+    """Batches that came by drops, and those before them: what was ingested by hand and nobody waits for is run by hand."""
+    last = max((i for i, batch in enumerate(archive.batches, 1) if batch in drop_register.batches), default=0)
+    return archive.batches[:last]
+
+
+def _new_partitions(
+    archive: Archive, instance: dg.DagsterInstance, mount: Mount
+) -> list[dg.AddDynamicPartitionsRequest]:
+    known = set(instance.get_dynamic_partitions(str(mount.batches.name)))
+    new = [batch for batch in archive.batches if batch not in known]
+    return [mount.batches.build_add_request(new)] if new else []
+
+
+# ---------------------------------------------------------------------------------------------------------- first VAE
+
+
+def _first_vae(graph: Graph, mount: Mount) -> dg.SensorDefinition:
     @dg.sensor(
-        name=FIRST_VAE,
-        job_name=TRAIN_VAE,
+        name=mount.name(FIRST_VAE),
+        job_name=mount.name(TRAIN_VAE),
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
+        required_resource_keys={mount.resource},
         description="Trains the VAE when the first drops are read. Never again: retraining it is for you to decide.",
     )
-    def first_vae(context: dg.SensorEvaluationContext, archive: ArchiveResource) -> dg.RunRequest | dg.SkipReason:
-        return first_vae_request(archive.open(), context.instance)
+    def first_vae(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        archive = getattr(context.resources, mount.resource).open()
+        return first_vae_request(archive, graph, context.instance, mount)
 
     return first_vae
 
 
-def first_vae_request(archive: Archive, instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
+def first_vae_request(
+    archive: Archive,
+    graph: Graph,
+    instance: dg.DagsterInstance,
+    mount: Mount = Mount(),  # noqa: B008  (frozen)
+) -> dg.RunRequest | dg.SkipReason:
     """The run that trains the first VAE, once all that dropped in so far is read.
 
     Where it did not pass its health check (too few frames, mostly) it is asked for again when more frames have come.
     """
+    planner = Planner(archive, graph)
     vae = archive.store.receipts.current(Cell("vae_weights"))
-    if vae is not None and vae.figures.get("healthy", True):
+    if vae is not None and _is_sound(planner, vae.cell):
         return dg.SkipReason("there is a VAE")
-    batches_here = archive.batches
-    if not DropRegister(archive).batches & set(batches_here):
+    if not DropRegister(archive).batches & set(archive.batches):
         return dg.SkipReason("nothing has dropped in")  # what was ingested by hand is run by hand
-    read = archive.store.receipts.of("split")
-    if set(batches_here) - set(read):
+    if set(archive.batches) - set(planner.held("split")) or set(archive.batches) - set(planner.held("frames")):
         return dg.SkipReason("waiting until every batch is read")
-    if instance.get_runs_count(dg.RunsFilter(job_name=TRAIN_VAE, statuses=UNFINISHED)):
+    frames = {batch: receipt.digest for batch, receipt in planner.held("frames").items()}
+    what = mount.tag(f"first-vae-{digest_of(frames)[:16]}")
+    tried = attempts(instance, what)
+    if tried.going_on:
         return dg.SkipReason("it is being trained")
-    frames = digest_of({batch: receipt.digest for batch, receipt in archive.store.receipts.of("frames").items()})
-    return dg.RunRequest(run_key=f"first-vae-{frames[:16]}")  # not "only stale": one that is not healthy is made again
+    if vae is not None and {f"frames[{b}]": d for b, d in frames.items()}.items() <= _read_digests(vae.read).items():
+        return dg.SkipReason("the VAE is not healthy; waiting for more frames")
+    if not tried.may_try:
+        return dg.SkipReason(f"training it failed in {MOST_ATTEMPTS} runs ({what}); look at their logs")
+    return dg.RunRequest(
+        run_key=run_key(what, tried), tags={ATTEMPT_OF: what}
+    )  # not "only stale": an unhealthy one is made again
 
 
-def _unseen_changes(graph: Graph) -> dg.SensorDefinition:
+def _is_sound(planner: Planner, cell: Cell) -> bool:
+    try:
+        planner.require_sound(cell, planner.receipts.require(cell))
+    except LookupError:
+        return False
+    return True
+
+
+def _read_digests(read: Mapping[str, Origin]) -> dict[str, str]:
+    return {cell: origin.digest for cell, origin in read.items()}
+
+
+# ----------------------------------------------------------------------------------------------------- unseen changes
+
+
+def _unseen_changes(graph: Graph, mount: Mount) -> dg.SensorDefinition:
+    keys = [*BATCH_ASSETS, *similarity_assets(list(graph.profile.tasks))]
+
     @dg.sensor(
-        name=UNSEEN,
-        asset_selection=dg.AssetSelection.assets(*(step.asset_key for step in _unseen_steps(graph))),
-        minimum_interval_seconds=graph.profile.incoming.every_seconds,
+        name=mount.name(UNSEEN),
+        asset_selection=dg.AssetSelection.assets(*(mount.asset_key(key) for key in keys)),
+        minimum_interval_seconds=graph.profile.incoming.interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Asks for what changed without an event in Dagster: imported labels, panels against a changed earlier batch.",
+        required_resource_keys={mount.resource},
+        description="Asks for what is stale without an event in Dagster: imported labels, panels against a changed earlier batch.",
     )
-    def unseen_changes(context: dg.SensorEvaluationContext, archive: ArchiveResource) -> dg.SensorResult:
-        requests, missing = unseen_requests(archive.open(), graph, json.loads(context.cursor or "[]"))
+    def unseen_changes(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        archive = getattr(context.resources, mount.resource).open()
+        before = json.loads(context.cursor or "[]")
+        requests, stale = unseen_requests(archive, graph, context.instance, mount, before)
+        given_up = ", ".join(what for what in stale if attempts(context.instance, what).given_up)
+        skip = (
+            f"failed in {MOST_ATTEMPTS} runs, look at their logs: {given_up}" if given_up else "nothing changed unseen"
+        )
         return dg.SensorResult(
             run_requests=requests,
-            skip_reason=None if requests else dg.SkipReason("nothing changed unseen"),
-            cursor=json.dumps(missing),
+            dynamic_partitions_requests=_new_partitions(archive, context.instance, mount),
+            skip_reason=None if requests else dg.SkipReason(skip),
+            cursor=json.dumps(stale),
         )
 
     return unseen_changes
 
 
-def _unseen_steps(graph: Graph) -> list[Step]:
-    keys = [
-        "labelled",
-        "labels",
-        *(f"{task}/{asset}" for task in graph.profile.tasks for asset in ("pool", "similarity")),
-    ]
-    return [graph.steps[key] for key in keys]
-
-
 def unseen_requests(
-    archive: Archive, graph: Graph, missing_before: Collection[str] = ()
+    archive: Archive,
+    graph: Graph,
+    instance: dg.DagsterInstance,
+    mount: Mount,
+    stale_before: Collection[str] = (),
 ) -> tuple[list[dg.RunRequest], list[str]]:
-    """Runs for cells that are stale by receipts only in what no edge of the graph shows; and the panels that are missing.
+    """Runs for the cells of batches that were read and are stale now, by the planner; and what is stale.
 
-    A panel reads every earlier batch, its edges show its own alone: asked for while an earlier batch was still being read,
-    it failed, and no edge asks again. One that could be made and is missing for the second time is asked for here.
+    Only what was stale at the last tick too is asked for: automation, whose edges see most changes, goes first. A group that
+    failed is asked for again up to the limit; its name holds what it reads, so a change begins a new count.
     """
-    requests, missing = [], []
-    for batch in archive.batches:
-        stale: dict[str, str] = {}
-        for step in _unseen_steps(graph):
-            cell = Cell(step.key, batch)
-            receipt = archive.store.receipts.current(cell)
-            try:
-                inputs = dict(step.inputs(archive, batch))
-            except LookupError:
+    outlook, at_work = Outlook(Planner(archive, graph)), batches_at_work(instance, mount)
+    requests, stale = [], []
+    for stage, keys in ((DECODING, BATCH_ASSETS), (SIMILARITY, similarity_assets(list(graph.profile.tasks)))):
+        for group in batch_groups(outlook.planner, stage, keys, archive.batches):
+            if outlook.planner.receipts.current(Cell("studies", group.partition)) is None:
+                continue  # not read yet: the run of its drop, or `enrich run`, does that
+            work = outlook.work(group)
+            if not work:
                 continue
-            if receipt is None:
-                if step.key.endswith("/similarity"):
-                    missing.append(str(cell))
-                    if str(cell) in missing_before:
-                        stale[step.key] = digest_of(inputs)
-                continue
-            changed = {name for name in inputs if receipt.inputs.get(name) != inputs[name]}
-            if changed and not any(_is_shown(name, batch) for name in changed):
-                stale[step.key] = digest_of(inputs)
-        if stale:
-            requests.append(
-                dg.RunRequest(
-                    run_key=f"{batch}-{digest_of(stale)[:16]}",
-                    partition_key=batch,
-                    asset_selection=[graph.steps[key].asset_key for key in stale],
-                    tags=TAGS,
-                )
-            )
-    return requests, missing
+            what = mount.tag(f"stale-{_state_of(outlook.planner, work, group.partition)}")
+            stale.append(what)
+            tried = attempts(instance, what)
+            if what in stale_before and tried.may_try and group.partition not in at_work:
+                request = request_of(work, group.partition, mount, run_key=None)
+                requests.append(request.with_replaced_attrs(tags={**request.tags, ATTEMPT_OF: what}))
+    return requests, stale
 
 
-def _is_shown(input_name: str, batch: str) -> bool:
-    """Whether an input is an edge of the graph within the batch (then automation, or the run of a drop, sees to it)."""
-    return input_name == "arrival" or Cell.parse(input_name).partition == batch
+def _state_of(planner: Planner, work: Work, partition: str) -> str:
+    """Names what would be made of what: when something of that changes, attempts are counted from scratch."""
+    reads = [[declared.key, *_inputs(planner, declared, partition)] for declared, _ in work]
+    return f"{partition}-{digest_of(reads)[:16]}"
 
 
-def _retrain_cells(graph: Graph) -> dg.SensorDefinition:
+def _inputs(planner: Planner, declared: Declared, partition: str) -> list[object]:
+    """What a cell would be made from now; nothing, where that is still to be made."""
+    try:
+        return [planner.inputs(declared, partition, only_counted=True).counted, declared.settings_digest]
+    except LookupError:
+        return [declared.settings_digest]
+
+
+# --------------------------------------------------------------------------------------------------------- retraining
+
+
+def _retrain_cells(graph: Graph, mount: Mount) -> dg.SensorDefinition:
+    kinds = ("subset", "model", "evaluation")
+    keys = [key for key in graph.steps if key.rpartition("/")[2] in kinds]
+
     @dg.sensor(
-        name=RETRAIN,
-        asset_selection=dg.AssetSelection.assets(*(step.asset_key for step in grid_steps(graph))),
-        minimum_interval_seconds=graph.profile.incoming.every_seconds,
+        name=mount.name(RETRAIN),
+        asset_selection=dg.AssetSelection.assets(*(mount.asset_key(key) for key in keys)),
+        minimum_interval_seconds=graph.profile.incoming.interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Once the schedule has ranked a seed anew, asks for the cells of the grid that follow from it.",
+        required_resource_keys={mount.resource},
+        description="Once the schedule has ranked a seed again, asks for the cells of the grid that follow from it.",
     )
-    def retrain_cells(context: dg.SensorEvaluationContext, archive: ArchiveResource) -> dg.SensorResult | dg.SkipReason:
-        return ranked_anew(archive.open(), graph, context)
+    def retrain_cells(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        return after_rankings(getattr(context.resources, mount.resource).open(), graph, context, mount)
 
     return retrain_cells
 
 
-def ranked_anew(archive: Archive, graph: Graph, context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+def after_rankings(
+    archive: Archive, graph: Graph, context: dg.SensorEvaluationContext, mount: Mount
+) -> dg.SensorResult | dg.SkipReason:
     """Cells of the seeds that the schedule's runs have ranked since the last tick (cursor: the runs looked at).
 
     Runs end in another order than they began, so the cursor names them all, not the last one.
     """
+    task_of = {mount.tag(task): task for task in graph.profile.tasks}
     done = context.instance.get_run_records(
-        dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS], tags={RETRAINING_TAG: list(graph.profile.tasks)}),
+        dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS], tags={RETRAINING_TAG: list(task_of)}),
         limit=500,
     )
     known = set(json.loads(context.cursor or "[]"))
     new = [record.dagster_run for record in done if record.dagster_run.run_id not in known]
     cursor = json.dumps(sorted(record.dagster_run.run_id for record in done))
     seeds = {
-        (run.tags[RETRAINING_TAG], run.tags["dagster/partition"])
+        (task_of[run.tags[RETRAINING_TAG]], run.tags["dagster/partition"])
         for run in new
         if "|" not in run.tags.get("dagster/partition", "|")
     }
-    requests = [request for task, seed in sorted(seeds) for request in cells_after_ranking(archive, graph, task, seed)]
+    requests = [
+        request for task, seed in sorted(seeds) for request in cells_after_ranking(archive, graph, task, seed, mount)
+    ]
     return dg.SensorResult(run_requests=requests, cursor=cursor)
 
 
-def _tidy() -> dg.SensorDefinition:
-    @dg.run_status_sensor(
-        name=TIDY,
-        run_status=dg.DagsterRunStatus.SUCCESS,
+# -------------------------------------------------------------------------------------------------------------- tidying
+
+
+def _tidy(graph: Graph, mount: Mount) -> dg.SensorDefinition:
+    @dg.sensor(
+        name=mount.name(TIDY),
+        target=dg.AssetSelection.assets(mount.asset_key("frames")),
+        minimum_interval_seconds=graph.profile.incoming.interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
+        required_resource_keys={mount.resource},
         description="Removes drops of DICOM files alone once they are read (profile: incoming.after = remove).",
     )
-    def tidy_incoming(context: dg.RunStatusSensorContext, archive: ArchiveResource) -> dg.SkipReason:
-        batch = context.dagster_run.tags.get("dagster/partition")
-        if context.dagster_run.job_name != TAKE_IN or batch is None:
-            return dg.SkipReason("not the run of a drop")
-        opened = archive.open()
-        n = remove_read_drops(opened, DropRegister(opened), batch)
-        return dg.SkipReason(f"{n} drops of batch {batch} removed")
+    def tidy_incoming(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        archive = getattr(context.resources, mount.resource).open()
+        return dg.SkipReason(f"{tidy(archive, graph)} drops removed")
 
     return tidy_incoming
+
+
+def tidy(archive: Archive, graph: Graph) -> int:
+    """Remove the drops whose batches are decoded, and that still are what they were; how many."""
+    planner, drop_register = Planner(archive, graph), DropRegister(archive)
+    decoded = [
+        batch
+        for batch in archive.batches
+        if batch in drop_register.batches and planner.verdict(graph.steps["frames"], batch).is_fresh
+    ]
+    return sum(remove_read_drops(archive, drop_register, batch) for batch in decoded)

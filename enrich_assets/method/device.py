@@ -8,7 +8,10 @@ import torch
 def pick(device: str | torch.device | None = None) -> torch.device:
     """The named device; without a name CUDA if present, else the CPU.
 
-    Raises RuntimeError (from torch) when a named device is not there.
+    Raises
+    ------
+    RuntimeError
+        From torch, for a name that is none of a device.
     """
     if device is not None:
         return torch.device(device)

@@ -6,9 +6,24 @@ import hashlib
 
 
 def side_of(patient_id: str, test_share: float, salt: str) -> str:
-    """'test' for a share of all patients, else 'train'.
+    """On which side of the split a patient is.
 
-    patient_id: any text.   test_share: in [0, 1].   The first 64 bits of sha256("salt:patient") stand for a uniform number.
+    Parameters
+    ----------
+    patient_id : str
+        Any text.
+    test_share : float
+        Of all patients, in [0, 1].
+    salt : str
+        Another one draws another split.
+
+    Returns
+    -------
+    {"test", "train"}
+
+    Notes
+    -----
+    The first 64 bits of sha256("salt:patient") stand for a uniform number.
     """
     number = int.from_bytes(hashlib.sha256(f"{salt}:{patient_id}".encode()).digest()[:8], "big") / 2**64
     return "test" if number < test_share else "train"

@@ -1,1 +1,1 @@
-"""What is shown: figures and the one-page report, drawn from published tables alone."""
+"""The report: figures and one HTML page, drawn from published tables alone. Here: drawing and words, no statistics."""

@@ -1,8 +1,8 @@
-"""What was found, in words: a sentence a task, with its reservations.
+"""The findings in words: a sentence per task, with its reservations.
 
 Here: from the tables `sufficient`, `comparisons` and `evaluations` to plain sentences, each number passed
-through `numbers.py`. A finding against ENRICH is said as plainly as one for it. Not here: the statistics
-themselves (`method/comparison.py`), layout.
+through `numbers.py`. A finding against ENRICH is stated as plainly as one for it. Not here: the statistics
+themselves (`method/statistics/comparison.py`), layout.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from enrich_assets.report import numbers
 
 @dataclass(frozen=True)
 class Finding:
-    """A task's result: the one sentence, what to add, what to hold against it, and the numbers to show
-    large.
-    """
+    """A task's result: the one sentence, what to add, what limits it, and the numbers to print large."""
 
     task: str
     metric: str
@@ -35,17 +33,31 @@ def finding(
     sufficient: pd.DataFrame,
     seconds_per_label: float | None = None,
 ) -> Finding:
-    """The result of one task. The tables hold rows of this task only; any of them may be empty."""
+    """The result of one task.
+
+    Parameters
+    ----------
+    task : str
+        Its name.
+    evaluations, comparisons, sufficient : pandas.DataFrame
+        Rows of the published tables, of this task only; any of them may be empty.
+    seconds_per_label : float, optional
+        Time to label a frame, in seconds.
+
+    Returns
+    -------
+    Finding
+    """
     runs = numbers.current(evaluations)
     if runs.empty:
-        return Finding(task, "", "Nothing has been trained yet.", (), (), ())
-    metric = numbers.metric_name(runs["metric"].iloc[0])
+        return Finding(task, "", "No model has been trained yet.", (), (), ())
+    metric = numbers.metric_label(runs["metric"].iloc[0])
     summary = numbers.results_table(runs).set_index(["arm", "budget"])
     arms = sorted(set(runs["arm"]) - {"all"}, key=numbers.arm_order)
     budgets = sorted({int(b) for b in runs.loc[runs["arm"] != "all", "budget"]})
     if not arms or comparisons.empty or sufficient.empty:
-        said = f"{numbers.count(len(runs))} models trained; there is nothing to compare them with yet."
-        return Finding(task, metric, said, (), (), ())
+        head = f"{numbers.count(len(runs))} models trained; there is nothing to compare them with yet."
+        return Finding(task, metric, head, (), (), ())
     arm = arms[0]
     rows = sufficient.set_index("arm")
     against_random = comparisons[(comparisons["arm"] == arm) & (comparisons["reference"] == "random")]
@@ -53,7 +65,7 @@ def finding(
     reservations = _where_random_leads(arm, against_random, metric) + _too_few_runs(comparisons)
     if against_all.empty:
         head = _best_guess(arm, budgets, summary, metric)
-        note = "Everything was not trained, so no budget can be called sufficient."
+        note = "No model was trained on the whole pool, so no budget can be called sufficient."
         return Finding(task, metric, head, (note,), tuple(reservations), ())
     budget = rows["budget"].get(arm)
     head, details = (
@@ -92,17 +104,19 @@ def _suffices(
 
 def _against_random(budget: int, row: pd.Series, random: object, largest: int) -> str:
     if numbers.is_missing(random):
-        more = f": more than {numbers.count(largest - budget)} labels saved against it" if largest > budget else ""
+        more = (
+            f": more than {numbers.count(largest - budget)} labels saved compared with it" if largest > budget else ""
+        )
         return f"Random choice suffices at no tested budget up to {numbers.count(largest)}{more}."
     needs = int(str(random))
     if needs > budget:
         saved = numbers.count(row["labels_saved_vs_random"])
         return (
             f"Random choice needs {numbers.count(needs)}: {saved} labels, "
-            f"{numbers.hours(row['hours_saved_vs_random'])} of labelling, saved against it."
+            f"{numbers.hours(row['hours_saved_vs_random'])} of labelling, saved compared with it."
         )
     if needs == budget:
-        return "Random choice needs as many: nothing is saved against it."
+        return "Random choice needs as many: nothing is saved compared with it."
     return f"Random choice needs only {numbers.count(needs)}: {numbers.count(budget - needs)} labels fewer."
 
 
@@ -132,11 +146,11 @@ def _where_random_leads(arm: str, against_random: pd.DataFrame, metric: str) -> 
     behind = against_random[against_random["difference"] < 0].sort_values("budget")
     if behind.empty:
         return []
-    said = [
+    budgets = [
         f"at {numbers.count(r.budget)} labels by {numbers.score(-r.difference)} ({_verdict(r)})"
         for r in behind.itertuples()
     ]
-    return [f"Random choice was ahead of {numbers.arm_name(arm)} in {metric} {', '.join(said)}."]
+    return [f"Random choice was ahead of {numbers.arm_name(arm)} in {metric} {', '.join(budgets)}."]
 
 
 def _verdict(row: object) -> str:
@@ -153,21 +167,20 @@ def _too_few_runs(comparisons: pd.DataFrame) -> list[str]:
         return []
     short = comparisons[~comparisons["can_reach_alpha"].fillna(False)]
     fewest = numbers.count(min(short["n"].min(), short["n_reference"].min()))
-    whole = "no difference" if len(short) == len(comparisons) else "some differences cannot"
-    can = "can" if len(short) == len(comparisons) else "and"
+    which = "no difference can" if len(short) == len(comparisons) else "some differences cannot"
     return [
-        f"With {fewest} run{'s' if fewest != '1' else ''} an arm {whole} {can} reach significance after correction, "
-        "whatever the values: missing stars mean nothing there (table 3 says how many runs would do)."
+        f"With {fewest} run{'s' if fewest != '1' else ''} per arm {which} reach significance after correction, "
+        "whatever the values: missing stars mean nothing there (table 3 says how many runs are needed)."
     ]
 
 
 def _large(arm: str, rows: pd.DataFrame, seconds_per_label: float | None) -> tuple[tuple[str, str], ...]:
     row = rows.loc[arm]
-    shown = [(numbers.count(row["budget"]), "labels suffice")]
+    large = [(numbers.count(row["budget"]), "labels suffice")]
     if not numbers.is_missing(row["labels_saved_vs_all"]):
-        each = f" at {seconds_per_label:g} s a frame" if seconds_per_label else ""
-        shown.append((numbers.count(row["labels_saved_vs_all"]), "fewer than everything"))
-        shown.append((numbers.hours(row["hours_saved_vs_all"]), f"of labelling saved{each}"))
+        each = f" at {seconds_per_label:g} s per frame" if seconds_per_label else ""
+        large.append((numbers.count(row["labels_saved_vs_all"]), "fewer than everything"))
+        large.append((numbers.hours(row["hours_saved_vs_all"]), f"of labelling saved{each}"))
     if not numbers.is_missing(row["labels_saved_vs_random"]):
-        shown.append((numbers.count(row["labels_saved_vs_random"]), "fewer than random choice needs"))
-    return tuple(shown)
+        large.append((numbers.count(row["labels_saved_vs_random"]), "fewer than random choice needs"))
+    return tuple(large)

@@ -1,6 +1,6 @@
-"""Frames to look at: chosen ones, left-out ones beside the chosen frame that stands for them, suspect labels.
+"""Frames to look at: chosen ones, left-out ones beside the nearest chosen frame, suspect labels.
 
-Here: which frames are shown and what is said under them, and pictures small enough to live in the page. Not
+Here: which frames are shown, the captions under them, and pictures small enough to live in the page. Not
 here: where pixels come from (the caller's `images`), layout.
 """
 
@@ -23,8 +23,16 @@ Images = Callable[[str], "bytes | NDArray[np.uint8] | None"]
 
 
 class Pictures:
-    """Data URIs of frames, at most `side` pixels wide and `limit` bytes in all; None for a frame that
-    cannot be shown.
+    """Data URIs of frames, as many as the page has room for.
+
+    Parameters
+    ----------
+    images : callable
+        frame_id -> PNG bytes or (h, w[, 3]) uint8, or None; a LookupError or OSError counts as None.
+    side : int
+        Greatest width and height, in pixels.
+    limit : int
+        Greatest size of all URIs together, in bytes.
     """
 
     def __init__(self, images: Images, *, side: int = 112, limit: int = 4_000_000) -> None:
@@ -44,11 +52,7 @@ class Pictures:
     def _encode(self, frame_id: str) -> str | None:
         try:
             given = self._images(frame_id)
-        except (
-            KeyError,
-            LookupError,
-            OSError,
-        ):  # a frame whose pixels are gone must not cost the whole report
+        except (LookupError, OSError):  # a frame whose pixels are gone must not cost the whole report
             return None
         if given is None:
             return None
@@ -61,12 +65,13 @@ class Pictures:
 
 
 def png_uri(png: bytes) -> str:
+    """PNG bytes as a data URI."""
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A frame and its picture; `caption` is one short line."""
+class FramePicture:
+    """A frame and its picture (a data URI, None where there is none); `caption` is one short line."""
 
     frame_id: str
     uri: str | None
@@ -75,78 +80,91 @@ class Shown:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two frames side by side, and what is said of both."""
+    """Two frames side by side, and one line about both."""
 
-    left: Shown
-    right: Shown
+    left: FramePicture
+    right: FramePicture
     caption: str
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """What one subset took and what it left. `said` tells which subset, and out of how many frames these
-    were taken.
-    """
+    """Frames that one subset holds, and frames it leaves out; `summary` says out of how many these are drawn."""
 
     arm: str
     budget: int
     seed: int
-    chosen: tuple[Shown, ...]
+    chosen: tuple[FramePicture, ...]
     left_out: tuple[Pair, ...]
-    said: str
+    summary: str
 
 
 def gallery(
     task: str, tables: dict[str, pd.DataFrame], pictures: Pictures, *, budget: int | None, most: int = 12
 ) -> Gallery | None:
-    """Chosen and left-out frames of one subset: the first arm (ENRICH where there is), least seed, `budget`
-    or the smallest; None where there are no subsets.
+    """Chosen and left-out frames of one subset: of the first arm (ENRICH where there is one) and the least seed.
 
-    tables: rows of this task. The nearest chosen frame comes from `nearest_chosen` (frame_id, chosen_id,
-    similarity) where given, which is complete; else from `neighbours`, which knows it only when it is among
-    a frame's nearest few.
+    Parameters
+    ----------
+    task : str
+        Its name.
+    tables : dict of str to pandas.DataFrame
+        Published tables, rows of this task. The nearest chosen frame comes from `nearest_chosen` (frame_id,
+        chosen_id, similarity) where given, which is complete; else from `neighbours`, which has it only when it is
+        among the few nearest of a frame.
+    pictures : Pictures
+        Where the frames' pictures come from.
+    budget : int or None
+        Of the subset; the smallest where None or where there is no such subset.
+    most : int
+        Greatest number of frames of each kind.
+
+    Returns
+    -------
+    Gallery or None
+        None where there are no subsets.
     """
     subsets = numbers.current(tables["subsets"])
     subsets = subsets[subsets["arm"] != "all"] if len(subsets) else subsets
     if subsets.empty:
         return None
     arm = min(subsets["arm"].unique(), key=numbers.arm_order)
-    mine = subsets[subsets["arm"] == arm].sort_values(["seed", "budget"])
-    mine = mine[mine["seed"] == mine["seed"].min()]
-    one = mine[mine["budget"] == budget] if budget is not None else mine.head(1)
-    subset = (one if len(one) else mine).iloc[0]
+    of_arm = subsets[subsets["arm"] == arm].sort_values(["seed", "budget"])
+    of_seed = of_arm[of_arm["seed"] == of_arm["seed"].min()]
+    of_budget = of_seed[of_seed["budget"] == budget] if budget is not None else of_seed.head(1)
+    subset = (of_budget if len(of_budget) else of_seed).iloc[0]
     members = tables["subset_frames"]
     members = members[members["subset_id"] == subset["subset_id"]].sort_values("position")
-    taken = list(members["frame_id"])
-    nearest, said = _nearest_chosen(tables, set(taken))
+    chosen = list(members["frame_id"])
+    nearest, summary = _nearest_chosen(tables, set(chosen))
     return Gallery(
         str(arm),
         int(subset["budget"]),
         int(subset["seed"]),
-        tuple(_chosen(tables, str(arm), int(subset["seed"]), taken, pictures, most)),
+        tuple(_chosen(tables, str(arm), int(subset["seed"]), chosen, pictures, most)),
         tuple(
             Pair(
-                Shown(r.frame_id, pictures.uri(r.frame_id), "left out"),
-                Shown(r.chosen_id, pictures.uri(r.chosen_id), "nearest chosen"),
+                FramePicture(r.frame_id, pictures.uri(r.frame_id), "left out"),
+                FramePicture(r.chosen_id, pictures.uri(r.chosen_id), "nearest chosen"),
                 f"similarity {numbers.similarity(r.similarity)}",
             )
             for r in _spread(nearest, most).itertuples()
         ),
-        said,
+        summary,
     )
 
 
 def _chosen(
-    tables: dict[str, pd.DataFrame], arm: str, seed: int, taken: list[str], pictures: Pictures, most: int
-) -> list[Shown]:
+    tables: dict[str, pd.DataFrame], arm: str, seed: int, chosen: list[str], pictures: Pictures, most: int
+) -> list[FramePicture]:
     ranking = numbers.current(tables["rankings"])
     if len(ranking):
         ranking = ranking[(ranking["arm"] == arm) & (ranking["seed"] == seed)].sort_values("position")
-        ranking = ranking[(ranking["position"] < len(taken)) & ranking["similarity_to_chosen"].notna()].head(most)
+        ranking = ranking[(ranking["position"] < len(chosen)) & ranking["similarity_to_chosen"].notna()].head(most)
     if ranking.empty:
-        return [Shown(f, pictures.uri(f), f"no. {i + 1}") for i, f in enumerate(taken[:most])]
+        return [FramePicture(f, pictures.uri(f), f"no. {i + 1}") for i, f in enumerate(chosen[:most])]
     return [
-        Shown(
+        FramePicture(
             r.frame_id,
             pictures.uri(r.frame_id),
             f"no. {r.position + 1}, {numbers.similarity(r.similarity_to_chosen)}",
@@ -155,20 +173,20 @@ def _chosen(
     ]
 
 
-def _nearest_chosen(tables: dict[str, pd.DataFrame], taken: set[str]) -> tuple[pd.DataFrame, str]:
+def _nearest_chosen(tables: dict[str, pd.DataFrame], chosen: set[str]) -> tuple[pd.DataFrame, str]:
     given = tables["nearest_chosen"]
     if len(given):
-        left = given[~given["frame_id"].isin(taken) & given["chosen_id"].isin(taken)]
+        left = given[~given["frame_id"].isin(chosen) & given["chosen_id"].isin(chosen)]
         return left, f"{numbers.count(len(left))} frames were left out"
     neighbours = tables["neighbours"]
     if neighbours.empty:
         return pd.DataFrame(columns=["frame_id", "chosen_id", "similarity"]), "no neighbours are known"
-    left = neighbours[~neighbours["frame_id"].isin(taken)]
-    known = left[left["neighbour_id"].isin(taken)].sort_values(["similarity", "neighbour_id"], ascending=[False, True])
+    left = neighbours[~neighbours["frame_id"].isin(chosen)]
+    known = left[left["neighbour_id"].isin(chosen)].sort_values(["similarity", "neighbour_id"], ascending=[False, True])
     known = known.drop_duplicates("frame_id").rename(columns={"neighbour_id": "chosen_id"})
     return known, (
         f"{numbers.count(left['frame_id'].nunique())} frames were left out, {numbers.count(len(known))} of them with a "
-        "chosen frame among their nearest few; shown are some of these"
+        "chosen frame among their nearest neighbours; some of these are shown"
     )
 
 
@@ -183,22 +201,39 @@ def _spread(nearest: pd.DataFrame, most: int) -> pd.DataFrame:
 def conflicts(
     near_duplicates: pd.DataFrame, labels: pd.DataFrame, pictures: Pictures, *, most: int = 12
 ) -> tuple[list[Pair], int]:
-    """Near-duplicates that carry different labels, most alike first, and how many there are in all."""
+    """Near-duplicates that carry different labels.
+
+    Parameters
+    ----------
+    near_duplicates, labels : pandas.DataFrame
+        Rows of the published tables, of one task.
+    pictures : Pictures
+        Where the frames' pictures come from.
+    most : int
+        Greatest number of pairs.
+
+    Returns
+    -------
+    pairs : list of Pair
+        The most similar first, with both labels.
+    n : int
+        How many there are in all.
+    """
     if near_duplicates.empty:
         return [], 0
     rows = near_duplicates[near_duplicates["labels_conflict"].fillna(False).astype(bool)]
     current = numbers.current(labels)
     given: dict[str, Any] = dict(zip(current["frame_id"], current["label"], strict=True)) if len(current) else {}
 
-    def shown(frame_id: str) -> Shown:
+    def picture(frame_id: str) -> FramePicture:
         label = given.get(frame_id)
-        return Shown(frame_id, pictures.uri(frame_id), "?" if numbers.is_missing(label) else str(label))
+        return FramePicture(frame_id, pictures.uri(frame_id), "?" if numbers.is_missing(label) else str(label))
 
     ordered = rows.sort_values(["similarity", "frame_id"], ascending=[False, True]).head(most)
     pairs = [
         Pair(
-            shown(r.frame_id),
-            shown(r.other_id),
+            picture(r.frame_id),
+            picture(r.other_id),
             f"similarity {numbers.similarity(r.similarity)}, {r.relation}",
         )
         for r in ordered.itertuples()

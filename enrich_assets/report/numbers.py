@@ -3,7 +3,7 @@
 Here: text of scores, p-values, counts, shares, similarities, times; the anchors that numbers link to; the
 summary of evaluations by arm and budget. A number in the page is the published value passed once through
 one of these, so that it can be compared letter by letter with what SQL returns. Not here: sentences
-(`findings.py`), layout.
+(`findings.py`), layout (`page.html`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Any
 
 import pandas as pd
 
+from enrich_assets.method.kinds import kind_names, kind_of
+
 MISSING = "–"
-METRIC_NAMES = {"auc": "AUC", "jaccard": "Jaccard"}
 
 
 def is_missing(value: Any) -> bool:
@@ -23,7 +24,7 @@ def is_missing(value: Any) -> bool:
 
 
 def score(value: Any) -> str:
-    """An AUC or Jaccard, a mean or standard deviation of such: four decimals."""
+    """A score, or a mean or standard deviation of scores: four decimals."""
     return MISSING if is_missing(value) else f"{float(value):.4f}"
 
 
@@ -53,7 +54,7 @@ def mean_count(value: Any) -> str:
 
 
 def share(value: Any) -> str:
-    """A share as per cent: one decimal, or two significant digits below 0.1 %."""
+    """A share in per cent: one decimal, or two significant digits below 0.1 %."""
     if is_missing(value):
         return MISSING
     per_cent = 100 * float(value)
@@ -89,9 +90,12 @@ def hours(value: Any) -> str:
     return MISSING if is_missing(value) else seconds(float(value) * 3600)
 
 
-def metric_name(metric: Any) -> str:
-    """How a metric is called in text."""
-    return MISSING if is_missing(metric) else METRIC_NAMES.get(str(metric), str(metric))
+def metric_label(metric: Any) -> str:
+    """How a metric is written in text; the only place of the report that knows metrics by name."""
+    if is_missing(metric):
+        return MISSING
+    labels = {kind.metric: kind.metric_label for kind in map(kind_of, kind_names())}
+    return labels.get(str(metric), str(metric))
 
 
 def anchor(evaluation_id: Any) -> str:
@@ -110,15 +114,23 @@ def arm_name(arm: Any) -> str:
 
 
 def current(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows in force: those marked current, or all where nothing is marked."""
+    """The current rows: those marked so, or all where nothing is marked."""
     return table[table["current"].fillna(True).astype(bool)] if "current" in table else table
 
 
 def results_table(evaluations: pd.DataFrame) -> pd.DataFrame:
-    """The current evaluations summed up: task, metric, budget, arm, n, mean, sd (n - 1; one run: NaN),
-    unrounded.
+    """The current evaluations, summarised by task, metric, budget and arm; the same as the view `curves` in SQL.
 
-    The same as the view `curves` in SQL. Values that are missing are not counted.
+    Parameters
+    ----------
+    evaluations : pandas.DataFrame
+        Rows of the table `evaluations`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns task, metric, budget, arm, n, mean, sd, unrounded; sd with n - 1, NaN for one run. Missing values are
+        not counted.
     """
     columns = ["task", "metric", "budget", "arm", "n", "mean", "sd"]
     rows = current(evaluations)
@@ -130,7 +142,18 @@ def results_table(evaluations: pd.DataFrame) -> pd.DataFrame:
 
 
 def results_text(evaluations: pd.DataFrame) -> str:
-    """The same as lines for a terminal: a block a task, a row a budget, a column an arm."""
+    """The same as lines for a terminal.
+
+    Parameters
+    ----------
+    evaluations : pandas.DataFrame
+        Rows of the table `evaluations`.
+
+    Returns
+    -------
+    str
+        A block per task, in it a row per budget and a column per arm.
+    """
     table = results_table(evaluations)
     if table.empty:
         return "no evaluations yet"
@@ -150,7 +173,7 @@ def results_text(evaluations: pd.DataFrame) -> str:
         text = "\n".join(
             "  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines
         )
-        blocks.append(f"{task}: {metric_name(metric)}, mean ± sd over seeds\n{text}")
+        blocks.append(f"{task}: {metric_label(metric)}, mean ± sd over seeds\n{text}")
     return "\n\n".join(blocks)
 
 

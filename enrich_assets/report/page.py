@@ -1,7 +1,7 @@
 """The one page: tables and pictures in, one self-contained HTML text out.
 
 Here: which figures and tables the page has and where their rows come from. Sentences are in `findings.py`,
-frames in `gallery.py`, drawing in `figures.py`, the writing of numbers in `numbers.py`; layout in
+frames in `gallery.py`, drawing in `figures/`, the writing of numbers in `numbers.py`; layout in
 `page.html` and `page.css`. It reads published tables only and touches no file, network or clock.
 """
 
@@ -41,7 +41,8 @@ NEEDED: dict[str, str] = {
     "files": "path batch status reason",
     "frames": "frame_id clip_id study_id patient_id batch split",
     "labels": "frame_id task label mask_path current",
-    "redundancy": "task batch relation lower upper pairs share is_estimate",
+    "redundancy": "task relation lower upper pairs share is_estimate",
+    "panel_redundancy": "task batch relation lower upper pairs share is_estimate",
     "neighbours": "task frame_id neighbour_id similarity",
     "nearest_chosen": "task frame_id chosen_id similarity",
     "near_duplicates": "task frame_id other_id similarity relation labels_conflict",
@@ -57,10 +58,13 @@ NEEDED: dict[str, str] = {
     "checks": "asset check_name passed severity description",
 }
 
+# A task with rows in any of these has a part of the page.
+TASK_TABLES = ("evaluations", "redundancy", "panel_redundancy", "subsets")
+
 
 @dataclass(frozen=True)
 class TaskPart:
-    """All the page says of one task."""
+    """All that the page shows of one task."""
 
     name: str
     anchor: str
@@ -85,7 +89,7 @@ class TaskPart:
 
 @dataclass(frozen=True)
 class Part:
-    """A heading of the navigation."""
+    """An entry of the navigation."""
 
     anchor: str
     name: str
@@ -93,7 +97,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Vae:
-    """What the page says of the VAE."""
+    """All that the page shows of the VAE."""
 
     curves: Markup | None = None
     strip: str = ""
@@ -108,24 +112,39 @@ def render(
     generated_at: Any,
     meta: Mapping[str, Any] | None = None,
 ) -> str:
-    """The report as one HTML text (well-formed, no reference outside itself, a few megabytes at most).
+    """The report as one HTML text: well-formed, no reference outside itself, a few megabytes at most.
 
-    tables: the published tables by name; any may be absent. images: frame_id -> PNG bytes or (h, w[, 3])
-    uint8, or None; a KeyError or OSError leaves the place empty. generated_at: a timestamp or a text.
-    meta, all optional: `tasks` (names in the order wanted); `seconds_by_stage` {stage: seconds}; `seconds_per_label`
-    {task: seconds}; `advice` {task: sentence}; `near_duplicates_left_out` {task: count}; `vae_health` {active_units,
-    latent, reconstruction_error, mean_image_error, retrieval_rank1, retrieval_chance}; `vae_history` (table by step);
-    `vae_reconstructions` (PNG bytes); `versions` {name: version}; `links` {name: address}.
+    Parameters
+    ----------
+    tables : mapping of str to pandas.DataFrame
+        The published tables by name; any may be absent.
+    images : callable
+        frame_id -> PNG bytes or (h, w[, 3]) uint8, or None; a LookupError or OSError leaves the place empty.
+    profile_name : str
+        Printed at the top.
+    generated_at : timestamp or str
+        Printed at the top.
+    meta : mapping, optional
+        What no table holds; each key may be absent: `tasks` (names in the order wanted); `seconds_by_stage` {stage:
+        seconds}; `seconds_per_label` {task: seconds}; `advice` {task: sentence}; `near_duplicates_left_out` {task:
+        count}; `vae_health` {active_units, latent, reconstruction_error, mean_image_error, retrieval_rank1,
+        retrieval_chance}; `vae_history` (table by step); `vae_reconstructions` (PNG bytes); `versions` {name:
+        version}; `links` {name: address}.
+
+    Returns
+    -------
+    str
+        The page.
     """
     known = {name: _table(tables, name, columns.split()) for name, columns in NEEDED.items()}
     about = dict(meta or {})
-    each = _seconds_per_label(known, about)
+    seconds_per_label = _seconds_per_label(known, about)
     pictures = Pictures(images)
     evaluations = known["evaluations"]
-    present = {str(t) for n in ("evaluations", "redundancy", "subsets") for t in known[n]["task"].dropna()}
+    present = {str(t) for n in TASK_TABLES for t in known[n]["task"].dropna()}
     wanted = [str(t) for t in about.get("tasks") or ()]
     tasks = [t for t in wanted if t in present] + sorted(present - set(wanted))
-    parts = [_task_part(task, known, about, each, pictures) for task in tasks]
+    parts = [_task_part(task, known, about, seconds_per_label, pictures) for task in tasks]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     room = resources.files("enrich_assets.report")
     template = environment.from_string((room / "page.html").read_text(encoding="utf-8"))
@@ -135,10 +154,10 @@ def render(
         generated_at=moment(generated_at),
         facts=_facts(known),
         tasks=parts,
-        time=_labelling_time(known, each, tasks),
+        time=_labelling_time(known, seconds_per_label, tasks),
         sufficient=sufficient_grid(known),
         archive=archive_grid(known),
-        on_both_sides=_on_both_sides(known["frames"]),
+        patients_across_split=_patients_across_split(known["frames"]),
         refused=refused_grid(known["files"]),
         vae=_vae(about),
         checks=check_grid(known["checks"]),
@@ -149,7 +168,7 @@ def render(
         versions=dict(about.get("versions") or {}),
         links=dict(about.get("links") or {}),
         nav=[
-            Part("found", "Findings"),
+            Part("findings", "Findings"),
             *(Part(p.anchor, p.name) for p in parts),
             Part("archive", "Archive"),
             Part("vae", "Embedding"),
@@ -172,50 +191,58 @@ def _of(known: dict[str, pd.DataFrame], name: str, task: str) -> pd.DataFrame:
 
 
 def _seconds_per_label(known: dict[str, pd.DataFrame], about: dict[str, Any]) -> dict[str, float]:
-    """As the caller says; else what the saved hours imply."""
-    each = {str(t): float(s) for t, s in (about.get("seconds_per_label") or {}).items()}
+    """Seconds per label by task: as the caller gives them, else what the saved hours imply."""
+    seconds = {str(t): float(s) for t, s in (about.get("seconds_per_label") or {}).items()}
     for row in known["sufficient"].itertuples():
-        if row.task not in each and not numbers.is_missing(row.labels_saved_vs_all) and row.labels_saved_vs_all:
-            each[str(row.task)] = float(row.hours_saved_vs_all) * 3600 / float(row.labels_saved_vs_all)
-    return each
+        if row.task not in seconds and not numbers.is_missing(row.labels_saved_vs_all) and row.labels_saved_vs_all:
+            seconds[str(row.task)] = float(row.hours_saved_vs_all) * 3600 / float(row.labels_saved_vs_all)
+    return seconds
 
 
 def _task_part(
     task: str,
     known: dict[str, pd.DataFrame],
     about: dict[str, Any],
-    each: dict[str, float],
+    seconds_per_label: dict[str, float],
     pictures: Pictures,
 ) -> TaskPart:
-    mine = {name: _of(known, name, task) if "task" in table else table for name, table in known.items()}
-    evaluations, comparisons = mine["evaluations"], mine["comparisons"]
-    found = finding(task, evaluations, comparisons, mine["sufficient"], each.get(task))
-    arms = sorted(mine["sufficient"]["arm"].dropna().unique(), key=numbers.arm_order)
-    budgets = mine["sufficient"].set_index("arm")["budget"]
-    budget = budgets[arms[0]] if arms and not numbers.is_missing(budgets[arms[0]]) else None
-    pairs, n_conflicts = conflicts(mine["near_duplicates"], mine["labels"], pictures)
+    of_task = {name: _of(known, name, task) if "task" in table else table for name, table in known.items()}
+    evaluations, comparisons, subsets = of_task["evaluations"], of_task["comparisons"], of_task["subsets"]
+    redundancy, source = of_task["redundancy"], "redundancy"
+    if redundancy.empty:  # the batches were compared, but not summed yet
+        redundancy, source = figures.sum_of_panels(of_task["panel_redundancy"]), "panel_redundancy"
+    pairs, n_conflicts = conflicts(of_task["near_duplicates"], of_task["labels"], pictures)
     margins = comparisons["margin"].dropna()
     return TaskPart(
         name=task,
         anchor=f"task-{task}",
-        finding=found,
-        redundancy=_svg(figures.redundancy_svg(mine["redundancy"], f"f1-{task}")) if len(mine["redundancy"]) else None,
-        redundancy_shares=redundancy_grid(task, mine["redundancy"]),
-        is_estimate=bool(mine["redundancy"]["is_estimate"].fillna(False).astype(bool).any()),
+        finding=finding(task, evaluations, comparisons, of_task["sufficient"], seconds_per_label.get(task)),
+        redundancy=_svg(figures.redundancy_svg(redundancy, f"f1-{task}")) if len(redundancy) else None,
+        redundancy_shares=redundancy_grid(task, redundancy, source),
+        is_estimate=bool(redundancy["is_estimate"].fillna(False).astype(bool).any()),
         curves=_svg(figures.curves_svg(evaluations, comparisons, f"f2-{task}")) if len(evaluations) else None,
         scores=score_grid(task, evaluations),
         comparison=comparison_grid(task, comparisons),
-        represented=representation_grid(task, mine["subsets"]),
-        coverage=_coverage(task, mine["subsets"]),
-        gallery=gallery(task, mine, pictures, budget=None if budget is None else int(budget)),
+        represented=representation_grid(task, subsets),
+        coverage=_coverage(task, subsets),
+        gallery=gallery(task, of_task, pictures, budget=_budget_to_show(of_task["sufficient"])),
         conflicts=pairs,
         n_conflicts=n_conflicts,
-        n_near_duplicates=len(mine["near_duplicates"]),
+        n_near_duplicates=len(of_task["near_duplicates"]),
         near_left_out=int((about.get("near_duplicates_left_out") or {}).get(task, 0)),
         advice=str((about.get("advice") or {}).get(task, "")),
         margin=f"{margins.iloc[0]:g}" if len(margins) else "",
         alpha=f"{comparisons['alpha'].iloc[0]:g}" if len(comparisons) else "0.05",
     )
+
+
+def _budget_to_show(sufficient: pd.DataFrame) -> int | None:
+    """The sufficient budget of the first arm, ENRICH where there is one; None where none was."""
+    arms = sorted(sufficient["arm"].dropna().unique(), key=numbers.arm_order)
+    if not arms:
+        return None
+    budget = sufficient.set_index("arm")["budget"][arms[0]]
+    return None if numbers.is_missing(budget) else int(budget)
 
 
 def _svg(text: str) -> Markup:
@@ -229,7 +256,7 @@ def _coverage(task: str, subsets: pd.DataFrame) -> Markup | None:
 
 
 def _pools(known: dict[str, pd.DataFrame]) -> tuple[dict[str, int], dict[str, int]]:
-    """Frames of each task's pool (the budget of the arm `all`), and the greatest budget trained."""
+    """Frames of each task's pool (the budget of the arm `all`), and the largest budget trained."""
     pools, largest = {}, {}
     for task, runs in numbers.current(known["evaluations"]).groupby("task"):
         full, others = runs[runs["arm"] == "all"], runs[runs["arm"] != "all"]
@@ -238,12 +265,15 @@ def _pools(known: dict[str, pd.DataFrame]) -> tuple[dict[str, int], dict[str, in
     return pools, largest
 
 
-def _labelling_time(known: dict[str, pd.DataFrame], each: dict[str, float], tasks: list[str]) -> Markup | None:
+def _labelling_time(
+    known: dict[str, pd.DataFrame], seconds_per_label: dict[str, float], tasks: list[str]
+) -> Markup | None:
     pools, largest = _pools(known)
-    drawn = {t: pools[t] for t in tasks if t in pools and t in each and t in set(known["sufficient"]["task"])}
+    compared = set(known["sufficient"]["task"])
+    drawn = {t: pools[t] for t in tasks if t in pools and t in seconds_per_label and t in compared}
     if not drawn:
         return None
-    return _svg(figures.labelling_time_svg(known["sufficient"], drawn, each, largest, "f3"))
+    return _svg(figures.labelling_time_svg(known["sufficient"], drawn, seconds_per_label, largest, "f3"))
 
 
 def _facts(known: dict[str, pd.DataFrame]) -> list[tuple[str, str]]:
@@ -258,23 +288,27 @@ def _facts(known: dict[str, pd.DataFrame]) -> list[tuple[str, str]]:
     ]
 
 
-def _vae(given: Mapping[str, Any]) -> Vae:
-    history, strip = given.get("vae_history"), given.get("vae_reconstructions")
-    f = dict(given.get("vae_health") or {})
+def _vae(about: Mapping[str, Any]) -> Vae:
+    history, strip = about.get("vae_history"), about.get("vae_reconstructions")
+    health = dict(about.get("vae_health") or {})
     facts = []
-    if "active_units" in f:
-        facts.append((f"{numbers.count(f['active_units'])} of {numbers.count(f.get('latent'))}", "units active"))
-    if not numbers.is_missing(f.get("mean_image_error")) and f.get("mean_image_error"):
-        ratio = float(f["reconstruction_error"]) / float(f["mean_image_error"])
+    if "active_units" in health:
+        facts.append(
+            (f"{numbers.count(health['active_units'])} of {numbers.count(health.get('latent'))}", "units active")
+        )
+    if not numbers.is_missing(health.get("mean_image_error")) and health.get("mean_image_error"):
+        ratio = float(health["reconstruction_error"]) / float(health["mean_image_error"])
         facts.append((numbers.share(ratio), "of the mean image's error left"))
-    if not numbers.is_missing(f.get("retrieval_rank1")):
-        chance = numbers.share(f.get("retrieval_chance"))
-        facts.append((numbers.share(f["retrieval_rank1"]), f"nearest frame is of the same clip (chance {chance})"))
+    if not numbers.is_missing(health.get("retrieval_rank1")):
+        chance = numbers.share(health.get("retrieval_chance"))
+        facts.append(
+            (numbers.share(health["retrieval_rank1"]), f"of nearest frames are of the same clip (chance {chance})")
+        )
     curves = None if history is None or history.empty else _svg(figures.vae_curves_svg(history))
     return Vae(curves, png_uri(strip) if strip else "", facts)
 
 
-def _on_both_sides(frames: pd.DataFrame) -> list[str]:
-    """Patients who stand in more than one split: there should be none."""
+def _patients_across_split(frames: pd.DataFrame) -> list[str]:
+    """Patients with frames in more than one split: there should be none."""
     splits = frames.dropna(subset=["split"]).groupby("patient_id")["split"].nunique()
     return [str(patient) for patient in splits.index[splits > 1]]

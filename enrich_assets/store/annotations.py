@@ -41,7 +41,8 @@ class Annotations:
     def all(self) -> pd.DataFrame:
         """Every label ever imported, oldest first."""
         tables = [
-            pd.read_parquet(io.BytesIO(self.folder.read(name))) for name in self.folder.files("annotations", ".parquet")
+            pd.read_parquet(io.BytesIO(self.folder.read(name)), use_threads=False)
+            for name in self.folder.files("annotations", ".parquet")
         ]
         tables = [table for table in tables if len(table)]
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))

@@ -14,16 +14,21 @@ import numpy as np
 import pandas as pd
 
 from enrich_assets.store.folder import Folder
-from enrich_assets.store.receipts import Cell, DamagedStore, Receipt, Receipts, digest_of, now
+from enrich_assets.store.receipts import Cell, DamagedStore, Origin, Receipt, Receipts, digest_of, now
+
+DRAFTS = "drafts"
 
 
 class Draft:
-    """An artefact in the making. Files in it survive an interruption when the draft is `resumed` by the same key."""
+    """An artefact in the making. Files in it survive an interruption: the same cell, settings and inputs find them again.
+
+    One maker at a time works on a cell (`archive.Archive.making`), so nobody else writes here.
+    """
 
     def __init__(self, store: Store, cell: Cell, settings: str, inputs: Mapping[str, str]) -> None:
         self.store, self.cell, self.settings, self.inputs = store, cell, settings, dict(inputs)
-        self.folder = f"drafts/{cell.folder}/{digest_of([settings, self.inputs])[:16]}"
-        self.seen: dict[str, str] = {}
+        self.folder = f"{DRAFTS}/{cell.folder}/{digest_of([settings, self.inputs])[:16]}"
+        self.read_from: dict[str, Origin] = {}
         self._files: dict[str, str] = {}
         self._notes: dict[str, str] = {}
 
@@ -74,7 +79,7 @@ class Draft:
         path = f"{self.folder}.{name}"
         return self.store.folder.read(path) if self.store.folder.exists(path) else None
 
-    def commit(self, *, run_id: str = "", digest: str | None = None, **figures: Any) -> Receipt:
+    def commit(self, *, run_id: str = "", digest: str | None = None, **metrics: Any) -> Receipt:
         """Move the files to their place, then write the receipt. `digest`: when the content has a name of its own."""
         receipt = Receipt(
             asset=self.cell.asset,
@@ -82,16 +87,17 @@ class Draft:
             digest=digest or digest_of(self._files),
             settings=self.settings,
             inputs=self.inputs,
-            seen=self.seen,
+            read=self.read_from,
             files=self._files,
             notes=self._notes,
-            figures=figures,
+            metrics=metrics,
             run_id=run_id,
             created_at=now(),
         )
         if self._files or self._notes:
             self.store.place(self.folder, receipt)
         self.store.receipts.write(receipt)
+        self.store.clear_drafts(self.cell)
         return receipt
 
 
@@ -104,6 +110,10 @@ class Store:
 
     def draft(self, cell: Cell, *, settings: str, inputs: Mapping[str, str]) -> Draft:
         return Draft(self, cell, settings, inputs)
+
+    def clear_drafts(self, cell: Cell) -> None:
+        """Remove what interrupted attempts at a cell left, whatever they were made from."""
+        self.folder.remove(f"{DRAFTS}/{cell.folder}")
 
     def place(self, draft: str, receipt: Receipt) -> None:
         target = f"artefacts/{receipt.folder}"
@@ -124,8 +134,8 @@ class Store:
             return self.folder.read(self.path(receipt, name))
         except FileNotFoundError as error:
             raise DamagedStore(
-                f"{self.folder.path(self.path(receipt, name))} is gone, though {receipt.cell} was materialised: "
-                f"materialise {receipt.cell} again"
+                f"{self.folder.path(self.path(receipt, name))} is gone, though {receipt.cell} was made: "
+                f"make {receipt.cell} again"
             ) from error
 
     def verified(self, receipt: Receipt, name: str) -> bytes:
@@ -150,7 +160,7 @@ class Store:
 
     def table(self, receipt: Receipt, name: str) -> pd.DataFrame:
         """Raises DamagedStore."""
-        return pd.read_parquet(io.BytesIO(self.verified(receipt, f"{name}.parquet")))
+        return pd.read_parquet(io.BytesIO(self.verified(receipt, f"{name}.parquet")), use_threads=False)
 
     def weights(self, receipt: Receipt, name: str) -> dict[str, np.ndarray]:
         """Tensors of a safetensors file. Raises DamagedStore."""
@@ -160,13 +170,16 @@ class Store:
 
     def _not_what_was_written(self, receipt: Receipt, name: str) -> DamagedStore:
         return DamagedStore(
-            f"{self.folder.path(self.path(receipt, name))} is not what {receipt.cell} wrote: materialise {receipt.cell} again"
+            f"{self.folder.path(self.path(receipt, name))} is not what {receipt.cell} wrote: make {receipt.cell} again"
         )
 
-    def damaged(self, receipt: Receipt) -> dict[str, str]:
-        """Files of the receipt that no longer hold what was written: name -> 'changed' or 'gone'."""
+    def damaged(self, receipt: Receipt, *, with_notes: bool = True) -> dict[str, str]:
+        """Files of the receipt that no longer hold what was written: name -> 'changed' or 'gone'.
+
+        with_notes: of an earlier receipt with the same content only the newest notes are kept, so its own are not asked for.
+        """
         found = {}
-        for name, wanted in {**receipt.files, **receipt.notes}.items():
+        for name, wanted in {**receipt.files, **(receipt.notes if with_notes else {})}.items():
             path = self.path(receipt, name)
             if not self.folder.exists(path):
                 found[name] = "gone"

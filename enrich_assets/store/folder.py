@@ -82,6 +82,18 @@ class Folder:
     def size(self, name: str) -> int:
         return int(self.fs.size(self.path(name)) or 0)
 
+    def changed_at(self, name: str) -> float:
+        """When the file was last written, in seconds since 1970."""
+        return float(self.fs.modified(self.path(name)).timestamp())
+
+    def remove_empty_folders(self, *names: str) -> None:
+        """Folders below these that hold nothing, on a local disk; elsewhere there are none."""
+        for name in names:
+            local = self.local_path(name)
+            for folder, _, _ in os.walk(local, topdown=False) if local is not None else ():
+                with contextlib.suppress(OSError):
+                    os.rmdir(folder)
+
     def files(self, name: str = "", suffix: str = "") -> Iterator[str]:
         """Names below, relative to this folder, in order; hidden ones (half-written) left out."""
         start = self.path(name).rstrip("/") if name else self.root

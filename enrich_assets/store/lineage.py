@@ -1,6 +1,7 @@
-"""From a number back to its files: the chain of receipts behind an evaluation, and whether each link still holds.
+"""From a number back to its files: the chain of receipts behind an evaluation, and whether each link and each edge still holds.
 
-Every digest that can be computed again is: stored files, names that follow from content, the value itself, source files.
+A receipt names the receipt of every cell it read; so a chain leads through what was really read, whatever was made since. Every
+digest that can be computed again is: stored files, names that follow from content, the value itself, source files.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from enrich_assets.method.kinds import kind_of
 from enrich_assets.store.artefacts import Store
 from enrich_assets.store.identity import subset_id
-from enrich_assets.store.receipts import Cell, DamagedStore, Receipt, digest_of
+from enrich_assets.store.receipts import NAME_LENGTH, Cell, DamagedStore, Origin, Receipt, digest_of, history_file
 
 State = Literal["holds", "changed", "gone"]
 NAMED_BY_CONTENT = ("subset", "results")  # last parts of asset keys whose digest is not that of their files
@@ -39,19 +41,19 @@ class Lineage:
         self.store, self.source_digest = store, source_digest
         self._links: dict[tuple[Cell, str], Link] = {}
         self._sources: dict[tuple[Cell, str, str], list[Link]] = {}
-        self._found: dict[tuple[Cell, str], Receipt | None] = {}
+        self._receipts: dict[tuple[Cell, str], Receipt | None] = {}
 
-    def chain(self, receipt: Receipt) -> Iterator[tuple[Cell, str, Receipt | None]]:
-        """The receipt and everything it was made from, nearest first, each once: (cell, digest, receipt or None if gone)."""
-        waiting: list[tuple[Cell, str]] = [(receipt.cell, receipt.digest)]
-        seen: set[tuple[Cell, str]] = set(waiting)
+    def chain(self, receipt: Receipt) -> Iterator[tuple[Cell, Origin, Receipt | None]]:
+        """The receipt and everything it was made from, nearest first, each once: (cell, origin, receipt or None if gone)."""
+        first = (receipt.cell, Origin(receipt.digest, receipt.name))
+        waiting, seen = [first], {first}
         while waiting:
-            cell, digest = waiting.pop(0)
-            found = self._receipt(cell, digest)
-            yield cell, digest, found
-            for name, of in ({**found.seen, **found.inputs} if found is not None else {}).items():
-                link = (Cell.parse(name), of)
-                if _is_asset(name) and link not in seen:
+            cell, origin = waiting.pop(0)
+            read_from = self._receipt(cell, origin.receipt)
+            yield cell, origin, read_from
+            for name, source in (read_from.read if read_from is not None else {}).items():
+                link = (Cell.parse(name), source)
+                if link not in seen:
                     seen.add(link)
                     waiting.append(link)
 
@@ -59,79 +61,81 @@ class Lineage:
         """Every link of the chain of an evaluation as it stands now, and the source files (frames, masks) at its ends."""
         task = receipt.asset.partition("/")[0]
         links = []
-        for cell, digest, found in self.chain(receipt):
-            key = (cell, digest)
+        for cell, origin, read_from in self.chain(receipt):
+            key = (cell, origin.receipt)
             if key not in self._links:
-                self._links[key] = self._verify_link(cell, digest, found)
+                self._links[key] = self._verify_link(cell, origin, read_from)
             links.append(self._links[key])
-            if sources and found is not None:
+            if sources and read_from is not None:
                 if (*key, task) not in self._sources:
-                    self._sources[*key, task] = list(self._verify_sources(found, task))
+                    self._sources[*key, task] = list(self._verify_sources(read_from, task))
                 links += self._sources[*key, task]
         return links
 
-    def _receipt(self, cell: Cell, digest: str) -> Receipt | None:
-        if (cell, digest) not in self._found:
+    def _receipt(self, cell: Cell, name: str) -> Receipt | None:
+        if (cell, name) not in self._receipts:
             try:
-                self._found[cell, digest] = self.store.receipts.earlier(cell, digest)
+                self._receipts[cell, name] = self.store.receipts.earlier(cell, name)
             except DamagedStore:
-                self._found[cell, digest] = None
-        return self._found[cell, digest]
+                self._receipts[cell, name] = None
+        return self._receipts[cell, name]
 
-    def _verify_link(self, cell: Cell, digest: str, receipt: Receipt | None) -> Link:
-        what = str(cell)
+    def _verify_link(self, cell: Cell, origin: Origin, receipt: Receipt | None) -> Link:
+        what, digest = str(cell), origin.digest
         if receipt is None:
-            return Link(what, digest, "gone", f"no readable receipt in history/{cell.folder}/{digest[:16]}.json", False)
+            return Link(what, digest, "gone", f"no readable receipt {history_file(cell, origin.receipt)}", False)
         current = self.store.receipts.current(cell)
-        is_current = current is not None and current.digest == digest
-        if receipt.digest != digest or receipt.cell != cell:
-            return Link(what, digest, "changed", "the receipt names another content", is_current)
-        if cell.asset.rpartition("/")[2] not in NAMED_BY_CONTENT and digest_of(receipt.files) != digest:
-            return Link(what, digest, "changed", "the receipt's list of files is not what its digest says", is_current)
-        damaged = self.store.damaged(receipt)
-        if damaged:
-            named = "; ".join(
-                f"{self.store.folder.path(self.store.path(receipt, n))} {how}" for n, how in damaged.items()
-            )
-            return Link(what, digest, "gone" if set(damaged.values()) == {"gone"} else "changed", named, is_current)
-        wrong = self._wrong_content(cell, receipt)
-        if wrong:
-            return Link(what, digest, "changed", wrong, is_current)
-        if current is not None and is_current and current != receipt:
-            return Link(
-                what, digest, "changed", f"receipts/{cell.folder}.json differs from its copy in history", is_current
-            )
+        is_current = current is not None and current.name == receipt.name
+        problem = (
+            self._wrong_edge(cell, origin, receipt)
+            or self._wrong_files(receipt, with_notes=is_current)
+            or self._wrong_content(cell, receipt)
+        )
+        if problem is not None:
+            return Link(what, digest, problem[0], problem[1], is_current)
+        if is_current and current != receipt:
+            detail = f"receipts/{cell.folder}.json differs from its copy in history"
+            return Link(what, digest, "changed", detail, is_current)
         return Link(what, digest, "holds", "" if is_current else "replaced since by a newer version", is_current)
 
-    def _wrong_content(self, cell: Cell, receipt: Receipt) -> str:
-        """What does not follow from the files, in words; '' if all does."""
+    def _wrong_edge(self, cell: Cell, origin: Origin, receipt: Receipt) -> tuple[State, str] | None:
+        """Whether the receipt is the one that was read: its cell, its content, and the name that follows from all of it."""
+        if receipt.cell != cell or receipt.digest != origin.digest:
+            return "changed", "the receipt names another content"
+        if receipt.name != origin.receipt:
+            return "changed", f"the receipt is no longer what its name {origin.receipt[:NAME_LENGTH]} says"
+        for name, counted in receipt.inputs.items():
+            read = receipt.read.get(name)
+            if read is not None and read.digest != counted:
+                return "changed", f"{name} was read as {read.digest[:12]}, but counts as {counted[:12]}"
+        if cell.asset.rpartition("/")[2] not in NAMED_BY_CONTENT and digest_of(receipt.files) != origin.digest:
+            return "changed", "the receipt's list of files is not what its digest says"
+        return None
+
+    def _wrong_files(self, receipt: Receipt, *, with_notes: bool) -> tuple[State, str] | None:
+        damaged = self.store.damaged(receipt, with_notes=with_notes)
+        if not damaged:
+            return None
+        named = "; ".join(f"{self.store.folder.path(self.store.path(receipt, n))} {how}" for n, how in damaged.items())
+        return ("gone" if set(damaged.values()) == {"gone"} else "changed"), named
+
+    def _wrong_content(self, cell: Cell, receipt: Receipt) -> tuple[State, str] | None:
+        """What does not follow from the files, in words; None if all does."""
         kind = cell.asset.rpartition("/")[2]
         if kind == "subset":
             table = self.store.table(receipt, "subset")
             name = subset_id(table["frame_id"], table["pixel_digest"])
-            if not name == receipt.figures["subset_id"] == receipt.digest:
-                return f"its frames give subset_id {name[:12]}, not {receipt.digest[:12]}"
+            if not name == receipt.metrics["subset_id"] == receipt.digest:
+                return "changed", f"its frames give subset_id {name[:12]}, not {receipt.digest[:12]}"
         if kind == "evaluation":
             value = self.recomputed(receipt)
-            if value != receipt.figures["value"]:
-                return f"its predictions give {value!r}, not {receipt.figures['value']!r}"
-        return ""
+            if value != receipt.metrics["value"]:
+                return "changed", f"its predictions give {value!r}, not {receipt.metrics['value']!r}"
+        return None
 
     def recomputed(self, receipt: Receipt) -> float:
         """The value of an evaluation, from its predictions alone."""
-        from enrich_assets.method.statistics import metrics
-
-        table = self.store.table(receipt, "predictions")
-        if receipt.figures["metric"] == "auc":
-            values = [metrics.auc(group["truth"], group["score"]) for _, group in table.groupby("class", sort=False)]
-            return float(sum(values) / len(values))
-        counts = [
-            table.pivot(index="frame_id", columns="class", values=column)
-            for column in ("intersection_pixels", "union_pixels")
-        ]
-        order = list(dict.fromkeys(table["class"]))
-        frames = list(dict.fromkeys(table["frame_id"]))
-        return float(metrics.jaccard(*(count.loc[frames, order].to_numpy() for count in counts)))
+        return kind_of(receipt.metrics["kind"]).value_of(self.store.table(receipt, "predictions"))
 
     def _verify_sources(self, receipt: Receipt, task: str) -> Iterator[Link]:
         """The files that a cell's table names: those of `studies`, and the masks among the task's `labels`."""
@@ -149,8 +153,3 @@ class Lineage:
             except (OSError, ValueError, LookupError):
                 state, detail = "gone", "the source file is no longer there"
             yield Link(path, wanted, state, detail, is_source=True)
-
-
-def _is_asset(name: str) -> bool:
-    """Inputs that are cells, not digests of a part ('arrival', 'test set', 'labels of the subset')."""
-    return " " not in name and name not in ("arrival", "imports", "classes", "everything")

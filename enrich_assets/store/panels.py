@@ -1,6 +1,6 @@
 """Panels as they are kept, and the tables that follow from them: redundancy, neighbours, near-duplicates.
 
-What a panel is: `method/panel.py`. Positions in a panel are rows of the task's pool, batch after batch.
+What a panel is: `method/pairs/panel.py`. Positions in a panel are rows of the task's pool, batch after batch.
 """
 
 from __future__ import annotations
@@ -15,23 +15,44 @@ from enrich_assets.store.artefacts import Draft, Store
 from enrich_assets.store.receipts import Receipt
 
 ALL_PAIRS = "all"
+ESTIMATE = "estimate"  # the table that stands in place of a panel where its pairs were sampled
 REDUNDANCY_COLUMNS = ["relation", "lower", "upper", "pairs", "share", "is_estimate", "ci_low", "ci_high"]
 MATRIX_CHUNK = 1024
 MATRIX = "matrix.zarr"
 
 
 def write_panel(draft: Draft, panel: Panel) -> None:
+    """Put the panel's arrays into the draft of a cell, as `panel/<name>.npy`."""
     for name, array in panel.arrays().items():
         draft.array(f"panel/{name}", array)
 
 
 def read_panel(store: Store, receipt: Receipt) -> Panel:
+    """The panel of a batch, as `write_panel` wrote it.
+
+    Raises
+    ------
+    DamagedStore
+        If one of its files is gone or changed.
+    """
     names = [name.removeprefix("panel/").removesuffix(".npy") for name in receipt.files if name.startswith("panel/")]
     return Panel.from_arrays({name: np.asarray(store.array(receipt, f"panel/{name}")) for name in names})
 
 
 def redundancy_table(panel: Panel) -> pd.DataFrame:
-    """Pairs and share per bin, for all pairs and for each relation; every pair was counted."""
+    """Pairs per bin of similarity, for all pairs and for each relation.
+
+    Parameters
+    ----------
+    panel : Panel
+        Of one batch, or the sum of all batches for the whole pool; every pair was counted.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per relation and bin, columns `REDUNDANCY_COLUMNS`. `share` is of the pairs of the relation and sums to
+        1 over its bins (to 0 where it has no pair).
+    """
     rows = []
     for name, counts in ((ALL_PAIRS, panel.histograms.sum(axis=0)), *zip(RELATIONS, panel.histograms, strict=True)):
         share = counts / max(int(counts.sum()), 1)
@@ -41,14 +62,32 @@ def redundancy_table(panel: Panel) -> pd.DataFrame:
 
 
 def estimated_table(estimate: pd.DataFrame) -> pd.DataFrame:
-    """The same from sampled pairs (`method.cost.estimate_redundancy`): pairs rounded, intervals kept."""
+    """The same from sampled pairs (`method.pairs.cost.estimate_redundancy`): pairs rounded, intervals kept."""
     return estimate.assign(pairs=estimate["pairs"].round().astype("int64"))[REDUNDANCY_COLUMNS]
 
 
 def panel_redundancy(store: Store, receipt: Receipt) -> pd.DataFrame:
-    """The table of one batch's panel, counted or estimated."""
-    if receipt.figures["is_estimate"]:
-        return estimated_table(store.table(receipt, "estimate"))
+    """The table of one batch: its pairs with itself and every earlier batch, counted or estimated.
+
+    Parameters
+    ----------
+    store : Store
+        Where the panel is kept.
+    receipt : Receipt
+        Of a cell `<task>/similarity/<embedding>`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `redundancy_table`.
+
+    Raises
+    ------
+    DamagedStore
+        If a file of the panel is gone or changed.
+    """
+    if f"{ESTIMATE}.parquet" in receipt.files:
+        return estimated_table(store.table(receipt, ESTIMATE))
     return redundancy_table(read_panel(store, receipt))
 
 
@@ -69,11 +108,11 @@ def neighbour_table(
     Columns frame_id, rank (from 1 within the relation), neighbour_id, similarity, relation.
     """
     ids = pool["frame_id"].to_numpy()
-    found = []
+    parts = []
     for index, name in ((panel.neighbours, "neighbour_similarity"), (panel.outside_neighbours, "outside_similarity")):
         frame, slot = np.nonzero(index != NO_NEIGHBOUR)
         other = index[frame, slot].astype(np.int64)
-        found.append(
+        parts.append(
             pd.DataFrame(
                 {
                     "frame_id": ids[frame],
@@ -85,7 +124,7 @@ def neighbour_table(
                 }
             )
         )
-    table = pd.concat(found, ignore_index=True).drop_duplicates(["at", "other"])
+    table = pd.concat(parts, ignore_index=True).drop_duplicates(["at", "other"])
     table = table.sort_values(
         ["at", "relation", "similarity", "other"], ascending=[True, True, False, True], kind="stable"
     )
@@ -112,6 +151,8 @@ def near_duplicate_table(
 def write_matrix(draft: Draft, embeddings: NDArray[np.int16], n_earlier: int, dtype: str) -> None:
     """The panel's matrix as a chunked Zarr array (rows: the batch; columns: it and all before), written chunk by chunk.
 
+    It lies beside the content: whether it is kept, and how, changes no digest.
+
     dtype: 'int32' for exact products, 'float16' for cosines.
     """
     import zarr
@@ -126,7 +167,7 @@ def write_matrix(draft: Draft, embeddings: NDArray[np.int16], n_earlier: int, dt
 
     def flush() -> None:
         for name in sorted(set(memory._store_dict) - written):
-            draft.write(f"{MATRIX}/{name}", memory._store_dict[name].to_bytes())
+            draft.write(f"{MATRIX}/{name}", memory._store_dict[name].to_bytes(), note=True)
             written.add(name)
             if name != "zarr.json":
                 del memory._store_dict[name]
@@ -141,7 +182,7 @@ def open_matrix(store: Store, receipt: Receipt) -> object:
     import zarr
 
     path = store.path(receipt, MATRIX)
-    if f"{MATRIX}/zarr.json" not in receipt.files:
+    if f"{MATRIX}/zarr.json" not in {**receipt.files, **receipt.notes}:
         raise FileNotFoundError(
             f"{receipt.cell} kept no matrix: set similarity.store_matrix in the profile, and run again"
         )

@@ -1,6 +1,8 @@
-"""Receipts: the typed record of what an asset's partition holds, what it was made from and by which settings.
+"""Receipts: the typed record of what a cell holds, what it was made from and by which settings.
 
-One record serves freshness, provenance and history (ARCHITECTURE.md). What the artefact is made of: `artefacts.py`.
+One record serves freshness, lineage and history (ARCHITECTURE.md). It is named by content, inputs and settings together: the
+same content made from other inputs is another receipt, so a chain leads to what was really read. What an artefact is made
+of: `artefacts.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from enrich_assets.store.folder import Folder
 
-NOT_MADE_YET = "has not been materialised yet: run `enrich run`, or materialise it in the UI"
+NOT_MADE_YET = "has not been made yet: `enrich run` makes it"
+NAME_LENGTH = 16  # hex characters of a digest in a path
 
 
 class Cell(NamedTuple):
@@ -38,8 +41,15 @@ class Cell(NamedTuple):
         return f"{self.asset}/{self.partition.replace('|', '__').replace('%', 'pct') or '_'}"
 
 
+class Origin(NamedTuple):
+    """A cell that was read, as it stood then."""
+
+    digest: str  # of its content
+    receipt: str  # name of its receipt
+
+
 class Receipt(BaseModel):
-    """What one cell holds. Frozen: a new materialisation writes a new receipt."""
+    """What one cell holds. Frozen: whoever makes the cell again writes a new receipt."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,11 +57,13 @@ class Receipt(BaseModel):
     partition: str = ""
     digest: str  # sha256 over the names and digests of `files`; Dagster's data version
     settings: str  # digest of the settings and the code version that made it
-    inputs: dict[str, str] = Field(default_factory=dict)  # str(cell) or a named part -> digest
-    seen: dict[str, str] = Field(default_factory=dict)  # also read, but only a part counts, and stands among the inputs
+    inputs: dict[str, str] = Field(
+        default_factory=dict
+    )  # what counts for freshness: str(cell) or a named part -> digest
+    read: dict[str, Origin] = Field(default_factory=dict)  # every cell that was read: str(cell) -> content and receipt
     files: dict[str, str] = Field(default_factory=dict)  # name -> sha256: the content
     notes: dict[str, str] = Field(default_factory=dict)  # name -> sha256: beside the content (timings, pictures)
-    figures: dict[str, Any] = Field(default_factory=dict)  # counts, seconds, device, MLflow run ...
+    metrics: dict[str, Any] = Field(default_factory=dict)  # counts, seconds, device, MLflow run ...
     run_id: str = ""
     created_at: str = ""
 
@@ -60,8 +72,19 @@ class Receipt(BaseModel):
         return Cell(self.asset, self.partition)
 
     @property
+    def name(self) -> str:
+        """Names this receipt: digest of content, inputs and settings, and of where each input was read from."""
+        origins = {cell: origin.receipt for cell, origin in self.read.items()}
+        return digest_of([self.digest, self.inputs, self.settings, origins])
+
+    @property
     def folder(self) -> str:
-        return f"{self.cell.folder}/{self.digest[:16]}"
+        """Of its artefact, which is named by content alone."""
+        return f"{self.cell.folder}/{self.digest[:NAME_LENGTH]}"
+
+
+def history_file(cell: Cell, name: str) -> str:
+    return f"history/{cell.folder}/{name[:NAME_LENGTH]}.json"
 
 
 def digest_of(value: Any) -> str:
@@ -74,75 +97,86 @@ def now() -> str:
 
 
 class Receipts:
-    """Current and earlier receipts below a folder. Held in memory after the first look; `refresh` looks anew."""
+    """Current and earlier receipts below a folder. Held in memory once read; `refresh` forgets them.
+
+    A current receipt that cannot be read any more counts as absent: its cell is made again, no other is touched. Which ones:
+    `unreadable`.
+    """
 
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
-        self._current: dict[Cell, Receipt] = {}
-        self._looked: set[str] = set()
+        self.unreadable: dict[Cell, str] = {}
+        self._current: dict[Cell, Receipt | None] = {}  # None: looked for, and not there
 
     def current(self, cell: Cell) -> Receipt | None:
-        if cell not in self._current and not self._looked & {cell.asset}:
-            self._look(cell.asset)
-        return self._current.get(cell)
+        """The receipt that stands now; None if there is none, or none that can be read."""
+        if cell not in self._current:
+            try:
+                self._current[cell] = self._parse(f"receipts/{cell.folder}.json")
+            except FileNotFoundError:
+                self._current[cell] = None
+            except DamagedStore as damage:
+                self._current[cell], self.unreadable[cell] = None, str(damage)
+        return self._current[cell]
 
     def require(self, cell: Cell) -> Receipt:
-        """The current receipt. Raises MissingArtefact, with what to do, when the cell was never materialised."""
+        """The current receipt. Raises MissingArtefact, with what to do, when the cell was never made."""
         receipt = self.current(cell)
         if receipt is None:
-            raise MissingArtefact(f"{cell} {NOT_MADE_YET}")
+            raise MissingArtefact(f"{cell} {NOT_MADE_YET}", cell)
         return receipt
-
-    def of(self, asset: str) -> dict[str, Receipt]:
-        """Partition -> current receipt."""
-        if asset not in self._looked:
-            self._look(asset)
-        return {cell.partition: receipt for cell, receipt in self._current.items() if cell.asset == asset}
 
     def write(self, receipt: Receipt) -> None:
         content = receipt.model_dump_json(indent=1).encode()
-        self.folder.write(f"history/{receipt.folder}.json", content)
+        self.folder.write(history_file(receipt.cell, receipt.name), content)
         self.folder.write(f"receipts/{receipt.cell.folder}.json", content)
         self._current[receipt.cell] = receipt
+        self.unreadable.pop(receipt.cell, None)
 
-    def earlier(self, cell: Cell, digest: str) -> Receipt | None:
-        """The receipt by which the cell held that content, now or once; None if there never was one."""
-        name = f"history/{cell.folder}/{digest[:16]}.json"
-        return self._parse(name) if self.folder.exists(name) else None
+    def earlier(self, cell: Cell, name: str) -> Receipt | None:
+        """The receipt of that name, current or not; None if there is none. Raises DamagedStore."""
+        file = history_file(cell, name)
+        return self._parse(file) if self.folder.exists(file) else None
 
     def forget(self, cell: Cell) -> None:
         """Take the cell out of the current state (history stays)."""
         self.folder.remove(f"receipts/{cell.folder}.json")
-        self._current.pop(cell, None)
+        self._current[cell] = None
 
     def history(self, asset: str) -> list[Receipt]:
-        """Every receipt ever written for the asset, oldest first."""
-        found = [self._parse(name) for name in self.folder.files(f"history/{asset}", ".json")]
-        return sorted((r for r in found if r.asset == asset), key=lambda r: r.created_at)
+        """Every readable receipt ever written for the asset, oldest first."""
+        receipts = []
+        for name in self.folder.files(f"history/{asset}", ".json"):
+            try:
+                receipts.append(self._parse(name))
+            except DamagedStore:
+                continue  # lineage names it; a number of today must not hang on a record of the past
+        return sorted((r for r in receipts if r.asset == asset), key=lambda r: r.created_at)
 
     def refresh(self) -> None:
+        """Forget what was read: others may have made cells since."""
         self._current.clear()
-        self._looked.clear()
-
-    def _look(self, asset: str) -> None:
-        for name in self.folder.files(f"receipts/{asset}", ".json"):
-            receipt = self._parse(name)
-            if receipt.asset == asset:
-                self._current[receipt.cell] = receipt
-        self._looked.add(asset)
+        self.unreadable.clear()
 
     def _parse(self, name: str) -> Receipt:
         try:
             return Receipt.model_validate_json(self.folder.read(name))
         except ValueError as error:
             raise DamagedStore(
-                f"{self.folder.path(name)} is not a receipt any more ({type(error).__name__}): remove that file and "
-                "materialise its asset again"
+                f"{self.folder.path(name)} is not a receipt any more ({type(error).__name__}): remove that file, then "
+                "`enrich run`"
             ) from error
 
 
 class MissingArtefact(LookupError):
-    """Something upstream has not been made yet."""
+    """Something a cell needs is not there. `cell`: what is missing, where it is a cell."""
+
+    def __init__(self, message: str, cell: Cell | None = None) -> None:
+        super().__init__(message)
+        self.cell = cell
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class DamagedStore(RuntimeError):

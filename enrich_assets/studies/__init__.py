@@ -1,1 +1,1 @@
-"""What comes in: manifest, DICOM, video and still readers, de-identification, the echo phantom."""
+"""What comes in: manifests, drops, DICOM, videos and stills, masks, label files, de-identification, the echo phantom."""

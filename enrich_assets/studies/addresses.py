@@ -1,4 +1,4 @@
-"""Addresses of what comes in: local paths, fsspec URLs, members of a zip; joining, shortening, opening them.
+"""Addresses of source files: local paths, fsspec URLs, members of a zip; joining, shortening, opening them.
 
 What the bytes at an address mean belongs to the readers beside this module.
 """
@@ -11,6 +11,7 @@ import posixpath
 import re
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from itertools import takewhile
 from typing import BinaryIO
 
 import fsspec
@@ -26,7 +27,7 @@ def local_path(url: str) -> str | None:
 
 
 def absolute(url: str) -> str:
-    """A local path from the root on (`file://` is taken off); a URL as it is."""
+    """A local path from the root on (without `file://`); a URL as it is."""
     path = local_path(url)
     return url if path is None else os.path.abspath(path)
 
@@ -65,18 +66,13 @@ def flat(url: str) -> str:
 
 
 def common_folder(urls: Iterable[str]) -> str:
-    """The deepest folder that holds all of `urls` (no trailing slash; empty where they share none)."""
-    shared: list[str] | None = None
-    for folder in {posixpath.dirname(flat(url)) for url in urls}:
-        parts = folder.split("/")
-        if shared is None:
-            shared = parts
-            continue
-        same = 0
-        while same < min(len(shared), len(parts)) and shared[same] == parts[same]:
-            same += 1
-        shared = shared[:same]
-    return "/".join(shared or [])
+    """The deepest folder that holds all of `urls`, without a slash at its end; empty where they share none.
+
+    Of `/a/b/1.png` and `/a/c/2.png` it is `/a`.
+    """
+    folders = {posixpath.dirname(flat(url)) for url in urls}
+    levels = zip(*(folder.split("/") for folder in folders), strict=False)
+    return "/".join(names[0] for names in takewhile(lambda names: len(set(names)) == 1, levels))
 
 
 def relative(url: str, folder: str) -> str:
@@ -92,6 +88,7 @@ def open_binary(url: str) -> AbstractContextManager[BinaryIO]:
 
 
 def is_folder(url: str) -> bool:
+    """Whether a folder lies there; False where nothing does."""
     if (local := local_path(url)) is not None:
         return os.path.isdir(local)
     fs, path = fsspec.core.url_to_fs(url)
@@ -108,12 +105,19 @@ def names_in(folder: str) -> list[str]:
 
 
 def exists(url: str) -> bool:
+    """Whether a file or folder lies there."""
     fs, path = fsspec.core.url_to_fs(url)
     return bool(fs.exists(path))
 
 
 def files_below(url: str) -> list[str]:
-    """Every file under a folder, in order, as absolute addresses. Raises FileNotFoundError without a folder."""
+    """Every file under a folder, in order, as absolute addresses.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such folder.
+    """
     fs, path = fsspec.core.url_to_fs(url)
     if not fs.isdir(path):
         raise FileNotFoundError(url)
@@ -125,7 +129,13 @@ def files_below(url: str) -> list[str]:
 
 
 def source_digest(url: str) -> str:
-    """sha256 in hex of a file's bytes, or of a folder's (names and digests of the files below it)."""
+    """sha256 in hex of a file's bytes, or of a folder's (names and digests of the files below it).
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    """
     return digest_and_size(url)[0]
 
 

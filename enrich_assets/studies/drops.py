@@ -1,4 +1,4 @@
-"""Drops: folders put into `incoming/`. Which of them are whole and new, seen with little work however many there are.
+"""Drops: folders put into `incoming/`. Which of them are whole and new, found with little work however many there are.
 
 Only the folder is looked at here, by names, sizes and times. What a drop holds is read elsewhere (`manifest`, `dicom`);
 what became of it is remembered by the caller, in the state that `look` hands back.
@@ -16,8 +16,8 @@ import fsspec
 
 from enrich_assets.studies import addresses
 
-READY = "_READY"  # a file of this name says that the drop is whole
-State = dict[str, Any]  # JSON-able: {"taken": {key: fingerprint}, "seen": {key: [fingerprint, since]}, "turn": name}
+READY = "_READY"  # a file of this name marks the drop as whole
+State = dict[str, Any]  # JSON-able: {"ingested": {key: fingerprint}, "seen": {key: [fingerprint, since]}, "turn": key}
 
 
 @dataclass(frozen=True)
@@ -36,53 +36,90 @@ def look(
     state: State,
     now: float,
     *,
-    quiet_seconds: float,
+    settle_seconds: float,
     reexamine: int = 50,
     key_of: Callable[[str], str] = str,
 ) -> tuple[list[Drop], State]:
-    """Complete drops that are new, or changed since they were taken in, by name; and the state for the next look.
+    """Complete drops that are new, or have changed since they were ingested; and the state for the next look.
 
     A drop is complete when it holds `_READY`, or when its fingerprint (names, sizes and times of all its files) has
-    stood still for `quiet_seconds`. One listing of the top level, then only drops not yet taken in are entered, and
-    `reexamine` of those taken in, in rotation: thousands of old drops cost nothing. A drop stays in the answer until
-    the caller marks it `taken`.
+    stayed the same for `settle_seconds`. It is handed out at every look until `mark_ingested` says that it was dealt with.
 
-    folder_url: any fsspec URL; a folder that is not there yet is empty.   now: seconds; the clock of the caller.
-    key_of: how the state names a drop, where folder names may hold what must not be stored.
+    Parameters
+    ----------
+    folder_url : str
+        Any fsspec URL; a folder that is not there yet is empty.
+    state : dict
+        What the last look handed back, `{}` at first.
+    now, settle_seconds : float
+        Seconds by the caller's clock.
+    reexamine : int
+        How many of the drops already ingested are entered again at each look.
+    key_of : callable
+        How the state names a drop, where folder names may hold what must not be stored.
+
+    Returns
+    -------
+    drops : list of Drop
+        By name.
+    state : dict
+        JSON-able.
+
+    Notes
+    -----
+    A look costs one listing of the top level, and an `examine` of each drop that is not ingested, of `reexamine` ingested
+    ones in rotation, and of those that were seen changing: thousands of old drops cost nothing.
     """
-    taken: dict[str, str] = state.get("taken", {})
+    ingested: dict[str, str] = state.get("ingested", {})
     seen: dict[str, Any] = state.get("seen", {})
     names = folders(folder_url)
     keys = {name: key_of(name) for name in names}
-    waiting = [name for name in names if keys[name] not in taken]
-    settled = [name for name in names if keys[name] in taken]
+    waiting = [name for name in names if keys[name] not in ingested]
+    settled = [name for name in names if keys[name] in ingested]
     turn, rotation = _rotation(settled, str(state.get("turn", "")), reexamine, keys)
     # A drop seen changing is followed to its end, out of turn.
     changing = [name for name in settled if keys[name] in seen and name not in rotation]
-    found: list[Drop] = []
+    complete: list[Drop] = []
     still_seen: dict[str, Any] = {}
     for name in [*waiting, *rotation, *changing]:
         key, url = keys[name], f"{folder_url.rstrip('/')}/{name}"
         fingerprint, ready, n_files = examine(url)
-        if (not n_files and not ready) or taken.get(key) == fingerprint:
+        if (not n_files and not ready) or ingested.get(key) == fingerprint:
             continue
-        before, since = seen.get(key, (None, now))
-        if before != fingerprint:
-            since = now
+        since = _unchanged_since(seen.get(key), fingerprint, now)
         still_seen[key] = [fingerprint, since]
-        if ready or now - since >= quiet_seconds:
-            found.append(Drop(name, url, key, fingerprint, "changed" if key in taken else "new"))
-    return sorted(found, key=lambda drop: drop.name), {"taken": dict(taken), "seen": still_seen, "turn": turn}
+        if ready or now - since >= settle_seconds:
+            complete.append(Drop(name, url, key, fingerprint, "changed" if key in ingested else "new"))
+    complete.sort(key=lambda drop: drop.name)
+    return complete, {"ingested": dict(ingested), "seen": still_seen, "turn": turn}
 
 
-def mark_taken(state: State, drop: Drop) -> State:
+def _unchanged_since(last: list[Any] | None, fingerprint: str, now: float) -> float:
+    """Since when a drop has this fingerprint, given the fingerprint of the last look and since when it had that."""
+    if last is None or last[0] != fingerprint:
+        return now
+    since: float = last[1]
+    return since
+
+
+def mark_ingested(state: State, drop: Drop) -> State:
     """The state after the drop was dealt with: it is left alone until it changes."""
-    seen = {key: value for key, value in state.get("seen", {}).items() if key != drop.key}
-    return {**state, "taken": {**state.get("taken", {}), drop.key: drop.fingerprint}, "seen": seen}
+    seen = {key: last for key, last in state.get("seen", {}).items() if key != drop.key}
+    return {**state, "ingested": {**state.get("ingested", {}), drop.key: drop.fingerprint}, "seen": seen}
 
 
 def examine(url: str) -> tuple[str, bool, int]:
-    """Fingerprint of a drop (16 hex characters), whether it carries `_READY`, how many other files it holds."""
+    """Look into one drop, by the names, sizes and times of its files.
+
+    Returns
+    -------
+    fingerprint : str
+        16 hex characters; another one whenever a file came, went, grew or was written again.
+    ready : bool
+        Whether it holds `_READY`, which does not count as content.
+    n_files : int
+        How many other files it holds.
+    """
     fs, root = fsspec.core.url_to_fs(url)
     fs.invalidate_cache()
     lines, ready = [], False

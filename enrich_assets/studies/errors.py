@@ -1,15 +1,20 @@
-"""The two ways in which something that comes in can be wrong: one file, or the whole manifest.
+"""The two ways in which what is to be ingested can be wrong: one file, or the whole manifest.
 
-Both say on one line which file, what is wrong and what to do. Neither ever carries the value of a DICOM
-attribute: a message ends up in logs, tables and web pages, and a patient's name must not. Nothing else
-belongs in this module.
+Both say on one line which file, what is wrong and what to do. Neither ever carries the value of a DICOM attribute: a message
+ends up in logs, tables and web pages, and a patient's name must not. Nothing else belongs in this module.
 """
 
 from __future__ import annotations
 
 
 class UnreadableFile(Exception):
-    """One file cannot be used; it is refused by name and the rest of the batch goes on."""
+    """One file cannot be used; it is refused by name and the rest of the batch goes on.
+
+    Attributes
+    ----------
+    path, reason, remedy : str
+        The file, what is wrong with it, what to do (or '').
+    """
 
     def __init__(self, path: str, reason: str, remedy: str = "") -> None:
         super().__init__(path, reason, remedy)  # all of them, so that it survives pickling
@@ -24,7 +29,14 @@ class UnreadableFile(Exception):
 class ManifestError(ValueError):
     """The manifest is wrong in its structure: nothing of the batch can be trusted until it is corrected.
 
-    `line` is the line of the text file (the header is line 1) or, in Parquet, the row counted from 1.
+    Attributes
+    ----------
+    path, reason, remedy : str
+        The manifest, what is wrong with it, what to do (or '').
+    line : int, optional
+        Of the text file (the header is line 1); in Parquet, the row counted from 1.
+    column : str, optional
+        Which column.
     """
 
     def __init__(

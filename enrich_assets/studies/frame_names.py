@@ -1,7 +1,7 @@
 """File names that carry a frame_id through a labelling tool and back.
 
-A tool keeps little but the name of an image, and bends even that: it prefixes it, moves it to another folder,
-drops characters. So the name holds the whole frame_id, spelt with characters that all of them keep.
+A tool keeps little but the name of an image, and bends even that: it prefixes it, moves it to another folder, drops
+characters. So the name holds the whole frame_id, spelt with characters that all of them keep.
 """
 
 from __future__ import annotations
@@ -22,8 +22,13 @@ LONGEST = 180
 def image_name(frame_id: str, position: int | None = None) -> str:
     """The name of a frame's PNG: letters, digits and - as they are, any other byte as _ and two hex digits.
 
-    With a position it begins with that, so that in a folder the images stand in the order of the worklist:
-    `a/b_c/7` at position 3 is `000003_-a_2fb_5fc_2f7.png`.
+    Parameters
+    ----------
+    frame_id : str
+        `study/clip/index`.
+    position : int, optional
+        The name then begins with it, so that in a folder the images stand in the order of the worklist: `a/b_c/7` at
+        position 3 is `000003_-a_2fb_5fc_2f7.png`.
     """
     stem = _spelt(frame_id)
     return f"{stem}.png" if position is None else f"{position:06d}_-{stem}.png"
@@ -57,9 +62,12 @@ def _read(stem: str) -> str | None:
 
 
 class FrameNames:
-    """Finds the frame that a name in a tool's export speaks of.
+    """Finds the frame that a name in a tool's export means.
 
-    frames: the frames there are; without them any name that has the form of a frame_id is believed.
+    Parameters
+    ----------
+    frames : collection of str, optional
+        The frames there are; without them any name that has the form of a frame_id is believed.
     """
 
     def __init__(self, frames: Collection[str] | None = None) -> None:

@@ -1,37 +1,29 @@
 """The manifest: a table that says which file is which patient's, which study's, which clip's.
 
-Reading it, bringing it to one shape, and refusing one that is structurally wrong. Whether the files it names
-exist or can be read is not asked here (`arrival`, `reading`): one bad file must not stop a batch, a wrong
-manifest must.
+Finding it, bringing it to one shape, and refusing one that is structurally wrong. Whether the files it names exist or can
+be read is not asked here (`examine`, `readers`): one bad file must not stop a batch, a wrong manifest must.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import posixpath
 import re
 import unicodedata
-from collections.abc import Sequence
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from enrich_assets.studies import addresses
 from enrich_assets.studies.errors import ManifestError
+from enrich_assets.studies.tables import PARQUET, read_cells
 
 IDENTITY = ("path", "patient_id", "study_id", "clip_id", "frame_index", "split", "mask_path")
-# Columns that reading an arrival adds; they are never labels, and a manifest's own columns of these names are
-# ignored.
+# Columns that examining the files adds; they are never labels, and a manifest's own columns of these names are ignored.
 MEASURED = ("sha256", "n_bytes", "mask_sha256", "series_time", "frame_times_ms")
 MANIFEST_NAMES = ("manifest.csv", "manifest.parquet", "manifest.tsv")
-TABLES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
+TABLES = (".csv", ".tsv", ".txt", *PARQUET)
 SPLITS = ("train", "test")
 
 _SUBFOLDERS = 200  # looked into for manifests
-_NOTHING = ("nan", "NaN", "NAN", "<NA>", "NaT", "null", "NULL")
-_DELIMITERS = ",;\t|"
 _UNSAFE_IN_ID = re.compile(r"[%/\\\x00-\x1f\x7f]")
 
 
@@ -47,19 +39,25 @@ def is_table(path: str) -> bool:
 
 
 def refuse_folder_of_archives(folder: str) -> None:
-    """Raises ManifestError for a folder whose subfolders hold manifests: each is an archive of its own."""
+    """Refuse a folder whose subfolders hold manifests: each is an archive of its own.
+
+    Raises
+    ------
+    ManifestError
+        Names up to five of them.
+    """
     below = [f"{folder.rstrip('/')}/{name}" for name in addresses.names_in(folder)[:_SUBFOLDERS]]
-    found = [place for place in below if addresses.is_folder(place) and find_manifest(place)]
-    if found:
+    archives = [place for place in below if addresses.is_folder(place) and find_manifest(place)]
+    if archives:
         raise ManifestError(
             folder,
-            f"holds no manifest itself, but {len(found)} of its folders do",
-            f"ingest each: {', '.join(found[:5])}",
+            f"holds no manifest itself, but {len(archives)} of its folders do",
+            f"ingest each: {', '.join(archives[:5])}",
         )
 
 
 def no_manifest(place: str) -> ManifestError | FileNotFoundError:
-    """What to say of a place where there is neither a manifest nor a DICOM file."""
+    """The refusal (to be raised) of a place where there is neither a manifest nor a DICOM file."""
     if not addresses.exists(place):
         return FileNotFoundError(f"{place}: there is no such file or folder; check the path")
     if not addresses.is_folder(place):
@@ -96,15 +94,30 @@ def safe_id(text: str) -> str:
 def read_manifest(url: str) -> pd.DataFrame:
     """The rows of a manifest in one shape.
 
-    url: a CSV (comma, semicolon, tab or bar; UTF-8, UTF-16 or Windows-1252) or Parquet file, or a folder that
-        holds `manifest.csv` or `manifest.parquet`; a path or any fsspec URL.
-    Returns a frame with `path` (absolute), `patient_id`, `study_id`, `clip_id` (text, made safe by
-    `safe_id`), `frame_index` (Int64; NA = the whole clip), `split` ('train', 'test' or NA), `mask_path`
-    (absolute or NA), then every other column as text (NA where empty). Nothing is read as a number: patient
-    "007" stays "007".
-    Defaults: the study is the patient, the clip is the file's stem; where stems collide within a study, the
-    file's path relative to the manifest. A split given for some rows of a patient holds for all of them.
-    Raises ManifestError naming file, line and column; FileNotFoundError where there is no manifest.
+    Parameters
+    ----------
+    url : str
+        A CSV (comma, semicolon, tab or bar; UTF-8, UTF-16 or Windows-1252) or Parquet file, or a folder that holds
+        `manifest.csv` or `manifest.parquet`; a path or any fsspec URL.
+
+    Returns
+    -------
+    DataFrame
+        `path` (absolute), `patient_id`, `study_id`, `clip_id` (text, made safe by `safe_id`), `frame_index` (Int64; NA =
+        the whole clip), `split` ('train', 'test' or NA), `mask_path` (absolute or NA), then every other column as text (NA
+        where empty). Nothing is read as a number: patient "007" stays "007".
+
+    Raises
+    ------
+    ManifestError
+        It makes no sense as a whole; names file, line and column.
+    FileNotFoundError
+        There is no manifest.
+
+    Notes
+    -----
+    Defaults: the study is the patient, the clip is the file's stem; where stems collide within a study, the file's path
+    relative to the manifest. A split given for some rows of a patient holds for all of them.
     """
     url = addresses.absolute(url)
     if not is_table(url) and addresses.is_folder(url):
@@ -114,116 +127,13 @@ def read_manifest(url: str) -> pd.DataFrame:
         url = found
     if not addresses.exists(url):
         raise FileNotFoundError(f"{url}: there is no such manifest; check the path")
-    table, lines = _read_parquet(url) if url.lower().endswith((".parquet", ".pq")) else _read_csv(url)
-    for column in table.columns:
-        table[column] = _tidied(table[column])
-    return _Checked(table, lines, url).rows()
-
-
-# -- from file to text cells ---------------------------------------------------------------------------------
+    return _Checked(*read_cells(url, _column_name, expected="path"), url).rows()
 
 
 def _column_name(header: str) -> str:
     """Known columns are recognised in any case and with blanks or hyphens; a label keeps the name it has."""
     plain = re.sub(r"[\s\-]+", "_", header.strip().lower())
     return plain if plain in IDENTITY or plain in MEASURED else header.strip()
-
-
-def _decode(content: bytes, url: str) -> str:
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return content.decode("utf-16", errors="replace")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = content.decode("cp1252", errors="replace")  # what Excel writes for "CSV" on Western Windows
-    if "\0" in text:
-        raise ManifestError(url, "is not a text file", "save the table as CSV (UTF-8) or as .parquet")
-    return text
-
-
-def _tidied(cells: pd.Series) -> pd.Series:
-    """What a program wrote for nothing is nothing; and a column of whole numbers that it wrote as 12.0 is one of 12."""
-    cells = cells.where(~cells.isin(_NOTHING), "")
-    said = cells[cells != ""]
-    whole = len(said) > 0 and bool(said.str.fullmatch(r"-?\d+\.0+").all())
-    return cells.str.replace(r"\.0+$", "", regex=True) if whole else cells
-
-
-def _read_csv(url: str) -> tuple[pd.DataFrame, list[int]]:
-    with addresses.open_binary(url) as file:
-        text = _decode(file.read(), url)
-    skipped = 0
-    if text[:4].lower() == "sep=":  # Excel's own first line
-        _, _, text = text.partition("\n")
-        skipped = 1
-    header_line = next((line for line in text.splitlines() if line.strip()), "")
-    by_delimiter = {d: next(csv.reader([header_line], delimiter=d), []) for d in _DELIMITERS}
-    delimiter = max(_DELIMITERS, key=lambda d: ("path" in map(_column_name, by_delimiter[d]), len(by_delimiter[d])))
-
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    header: list[str] = []
-    cells: list[list[str]] = []
-    lines: list[int] = []
-    last = 0
-    try:
-        for row in reader:
-            line, last = last + 1 + skipped, reader.line_num
-            row = [cell.strip() for cell in row]
-            if not any(row):
-                continue
-            if not header:
-                header = [_column_name(name) for name in row]
-                continue
-            if len(row) > len(header) and any(row[len(header) :]):
-                raise ManifestError(
-                    url,
-                    f"has {len(row)} cells where the header has {len(header)}",
-                    f"put cells that hold a {delimiter!r} between double quotes",
-                    line,
-                )
-            cells.append((row + [""] * (len(header) - len(row)))[: len(header)])
-            lines.append(line)
-    except csv.Error:
-        raise ManifestError(
-            url,
-            "holds a cell that cannot be parsed",
-            "look for a double quote that is never closed",
-            last + 1 + skipped,
-        ) from None
-    _refuse_doubled_columns(header, url)
-    return pd.DataFrame(cells, columns=header, dtype="str"), lines
-
-
-def _read_parquet(url: str) -> tuple[pd.DataFrame, list[int]]:
-    try:
-        with addresses.open_binary(url) as file:
-            table = pq.read_table(pa.BufferReader(file.read()))
-    except (pa.ArrowInvalid, OSError):
-        raise ManifestError(url, "is not a readable Parquet file", "write it anew, or save it as CSV") from None
-    columns: dict[str, list[str]] = {}
-    _refuse_doubled_columns([_column_name(name) for name in table.column_names], url)
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        if re.fullmatch(r"__index_level_\d+__", name):
-            continue
-        try:
-            if pa.types.is_dictionary(column.type):
-                column = column.cast(column.type.value_type)
-            values = column.cast(pa.string()).to_pylist()
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            raise ManifestError(
-                url, f"holds values of type {column.type}", "use text, numbers or dates", column=name
-            ) from None
-        columns[_column_name(name)] = ["" if value is None else value.strip() for value in values]
-    return pd.DataFrame(columns, dtype="str"), list(range(1, table.num_rows + 1))
-
-
-def _refuse_doubled_columns(header: Sequence[str], url: str) -> None:
-    for name in header:
-        if name and header.count(name) > 1:
-            raise ManifestError(url, "has this column twice", "rename or remove one of them", column=name)
-
-
-# -- from text cells to rows one can rely on -----------------------------------------------------------------
 
 
 class _Checked:
@@ -235,29 +145,13 @@ class _Checked:
         self.url = url
 
     def rows(self) -> pd.DataFrame:
+        """The steps, in the order in which a person corrects a manifest: its columns, each cell, rows against rows."""
+        self._require_columns()
+        self._refuse_empty_cells()
         table = self.table
-        for column in ("path", "patient_id"):
-            if column not in table.columns:
-                found = ", ".join(c for c in table.columns if c) or "no columns"
-                raise ManifestError(self.url, f"has no column `{column}` (it has {found})", f"add `{column}`")
-        if table.empty:
-            raise ManifestError(self.url, "has a header but no rows", "add a row for each file")
-        for column in IDENTITY:
-            if column not in table.columns:
-                table[column] = ""
-        self._refuse_where(table["path"] == "", "is empty", "name the file of this row", "path")
-        broken = table["path"].str.contains("\n", regex=False)
-        self._refuse_where(broken, "holds a line break", "look for a double quote that is never closed", "path")
-        self._refuse_where(
-            table["patient_id"] == "",
-            "is empty",
-            "every row needs its patient: the split into train and test goes by patient",
-            "patient_id",
-        )
-
         folder = addresses.parent(self.url)
-        rows = pd.DataFrame(index=table.index)
         named = {name: addresses.join(folder, name) for name in pd.concat([table["path"], table["mask_path"]]).unique()}
+        rows = pd.DataFrame(index=table.index)
         rows["path"] = table["path"].map(named)
         for column in ("patient_id", "study_id", "clip_id"):
             rows[column] = table[column].map({text: safe_id(text) for text in table[column].unique()})
@@ -266,18 +160,45 @@ class _Checked:
         rows["frame_index"] = self._frame_index()
         rows["split"] = self._split(rows["patient_id"])
         rows["mask_path"] = table["mask_path"].map(named).where(table["mask_path"] != "")
-        for column in table.columns:
-            if column and column not in IDENTITY and column not in MEASURED and not column.startswith("Unnamed: "):
+        for column in label_columns(table):
+            if column and not column.startswith("Unnamed: "):
                 rows[column] = table[column].where(table[column] != "")
         self._refuse_contradictions(rows)
         text = [column for column in rows.columns if column != "frame_index"]
         return rows.astype(dict.fromkeys(text, "str")).reset_index(drop=True)
 
+    def _require_columns(self) -> None:
+        """`path` and `patient_id` must be there, with rows below them; what else is not there is empty."""
+        columns = self.table.columns
+        for column in ("path", "patient_id"):
+            if column not in columns:
+                has = ", ".join(c for c in columns if c) or "no columns"
+                raise ManifestError(self.url, f"has no column `{column}` (it has {has})", f"add `{column}`")
+        if self.table.empty:
+            raise ManifestError(self.url, "has a header but no rows", "add a row for each file")
+        for column in IDENTITY:
+            if column not in columns:
+                self.table[column] = ""
+
+    def _refuse_empty_cells(self) -> None:
+        path, patient = self.table["path"], self.table["patient_id"]
+        self._refuse_where(path == "", "is empty", "name the file of this row", "path")
+        broken = path.str.contains("\n", regex=False)
+        self._refuse_where(broken, "holds a line break", "look for a double quote that is never closed", "path")
+        self._refuse_where(
+            patient == "",
+            "is empty",
+            "every row needs its patient: the split into train and test goes by patient",
+            "patient_id",
+        )
+
     def _refuse_where(self, wrong: pd.Series, reason: str, remedy: str, column: str) -> None:
+        """Raise ManifestError for the first row in which `wrong` holds."""
         if wrong.any():
             raise ManifestError(self.url, reason, remedy, self.lines[int(wrong.to_numpy().argmax())], column)
 
     def _clip_ids(self, rows: pd.DataFrame) -> pd.Series:
+        """The clip as given, else the file's stem, else (two files of a study have this stem) its relative path."""
         folder = addresses.parent(self.url)
         missing = rows["clip_id"] == ""
         stems = {path: posixpath.splitext(posixpath.basename(path))[0] for path in rows["path"].unique()}
@@ -298,6 +219,7 @@ class _Checked:
         return pd.to_numeric(text.where(text != ""), errors="coerce").astype("Int64")
 
     def _split(self, patient: pd.Series) -> pd.Series:
+        """The side of each row's patient, by whichever of the patient's rows gives one; NA where none does."""
         text = self.table["split"].str.lower()
         self._refuse_where(
             (text != "") & ~text.isin(SPLITS),
@@ -318,6 +240,7 @@ class _Checked:
         return given.groupby(patient).transform("first")
 
     def _refuse_contradictions(self, rows: pd.DataFrame) -> None:
+        """A study and a file belong to one patient, a file to one clip, a frame to one row, a whole clip to one file."""
         first_patient = rows.groupby("study_id")["patient_id"].transform("first")
         self._refuse_where(
             rows["patient_id"] != first_patient,

@@ -17,20 +17,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+# Where the name is looked up when an asset calls: in the module itself, in the door of a room, or in the one caller.
 ENTRIES = {
-    "vae": ("train_vae", "embed", "reconstruct"),
-    "vae_health": ("health",),
-    "similarity": ("all_pairs",),
-    "panel": ("sum_panels",),
-    "rules": ("rank_frames", "random_order"),
-    "coverage": ("coverage", "coverage_at"),
-    "worklist": ("greatest_similarity", "rank_with_quotas"),
-    "classification": ("train_classifier", "predict_classes"),
-    "segmentation": ("train_segmenter", "predict_masks"),
-    "intervals": ("auc_interval", "jaccard_interval"),
-    "metrics": ("auc", "macro_auc", "jaccard", "jaccard_counts", "frame_jaccard"),
-    "comparison": ("compare", "smallest_sufficient_budget"),
-    "advice": ("advise",),
+    "method.embeddings.vae": ("train_vae", "embed", "reconstruct"),
+    "method.embeddings.health": ("measure", "judge"),
+    "method.pairs.similarity": ("all_pairs",),
+    "method.pairs.sampled": ("estimate_redundancy",),
+    "archive.curation": ("sum_panels",),
+    "method.ranking": ("rank_frames", "random_order", "coverage_of", "coverage_at"),
+    "method.ranking.worklist": ("greatest_similarity", "rank_with_quotas"),
+    "method.networks.classification": ("train_classifier", "predict_classes"),
+    "method.networks.segmentation": ("train_segmenter", "predict_masks"),
+    "method.statistics.intervals": ("auc_interval", "jaccard_interval"),
+    "method.statistics.metrics": ("auc", "macro_auc", "jaccard", "jaccard_counts", "frame_jaccard"),
+    "method.statistics.comparison": ("compare", "smallest_sufficient_budget"),
+    "method.statistics.learning_curve": ("advise",),
 }
 
 
@@ -54,10 +55,10 @@ def measure(profile: str = "demo") -> dict[str, float]:
 
     kept: list[tuple[Any, str, Any]] = []
     for name, functions in ENTRIES.items():
-        module = importlib.import_module(f"enrich_assets.method.{name}")
+        module = importlib.import_module(f"enrich_assets.{name}")
         for function in functions:
             kept.append((module, function, getattr(module, function)))
-            setattr(module, function, clocked(name, getattr(module, function)))
+            setattr(module, function, clocked(name.removeprefix("method."), getattr(module, function)))
     try:
         wall = _run(profile)
     finally:
@@ -74,16 +75,17 @@ def measure(profile: str = "demo") -> dict[str, float]:
 
 def _run(profile: str) -> float:
     from enrich_assets.archive import Archive
-    from enrich_assets.defs.driver import Driver
+    from enrich_assets.archive.ingest import ingest
     from enrich_assets.defs.instance import open_instance
-    from enrich_assets.settings import load_profile
-    from enrich_assets.studies.phantom.archive import write_phantom
+    from enrich_assets.profiles import load_profile
+    from enrich_assets.running.driver import Driver
+    from enrich_assets.studies.phantom import write_phantom
 
     with tempfile.TemporaryDirectory() as folder:
         archive = Archive(Path(folder), load_profile(profile).model_copy(update={"workers": 1}))
         write_phantom(f"{folder}/phantom", patients=archive.profile.phantom.patients, seed=archive.profile.phantom.seed)
         start = time.perf_counter()
-        archive.ingest(f"{folder}/phantom", "phantom")
+        ingest(archive, f"{folder}/phantom", "phantom")
         with open_instance(archive) as instance:
             outcome = Driver(archive, instance, print).run()
         wall = time.perf_counter() - start

@@ -23,10 +23,11 @@ from enrich_assets.method.hyperparameters import ClassifierSettings, SegmenterSe
 from enrich_assets.method.images.augmentation import augment
 from enrich_assets.method.networks.classification import shape_of as resnet_shape
 from enrich_assets.method.networks.classification import train_classifier
+from enrich_assets.method.networks.repeatable import device_name, mixed_precision, one_thread, placed, repeatable
 from enrich_assets.method.networks.resnet import ResNet
 from enrich_assets.method.networks.segmentation import augmentation_of, segmentation_loss, train_segmenter
 from enrich_assets.method.networks.segmentation import shape_of as unet_shape
-from enrich_assets.method.networks.training import adam, device_name, mixed_precision, one_thread, placed, repeatable
+from enrich_assets.method.networks.training import adam
 from enrich_assets.method.networks.unet import UNet
 
 ROUNDS = 7
@@ -76,7 +77,7 @@ def compare(
 
 
 def classifier(device: torch.device, n: int, epochs: int) -> dict[str, float]:
-    settings = ClassifierSettings(epochs=epochs, drops=())
+    settings = ClassifierSettings(epochs=epochs, lr_milestones=())
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (n, 80, 80), dtype=np.uint8)
     labels = generator.integers(0, 2, n)
@@ -95,7 +96,7 @@ def classifier(device: torch.device, n: int, epochs: int) -> dict[str, float]:
 
 
 def segmenter(device: torch.device, n: int, epochs: int) -> dict[str, float]:
-    settings = SegmenterSettings(epochs=epochs, drops=())
+    settings = SegmenterSettings(epochs=epochs, lr_milestones=())
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (n, 272, 272), dtype=np.uint8)
     masks = generator.integers(0, 5, (n, 272, 272), dtype=np.uint8)

@@ -1,12 +1,14 @@
-"""The repository of definitions: its keys, jobs and partitions are as the design says; no ranking depends on a label."""
+"""The repository of definitions: its keys, checks, edges, jobs and partitions are as the design says; no ranking depends on a label."""
 
 from __future__ import annotations
 
 import dagster as dg
 import pytest
 
+from enrich_assets.core.reads import Over
+from enrich_assets.defs.assets import graph_of
 from enrich_assets.defs.build import build_definitions
-from enrich_assets.settings import load_profile
+from enrich_assets.profiles import load_profile
 
 
 @pytest.fixture(scope="module")
@@ -20,12 +22,32 @@ def key(text: str) -> dg.AssetKey:
 
 def test_keys_are_those_of_the_design(definitions: dg.Definitions) -> None:
     keys = {"/".join(k.path) for k in definitions.resolve_asset_graph().get_all_asset_keys()}
-    whole = {"studies", "frames", "split", "labelled", "labels", "vae_weights", "embeddings", "results", "report"}
-    per_task = {"pool", "similarity", "redundancy", "comparison", "worklist"}
+    whole = {
+        "studies",
+        "frames",
+        "split",
+        "label_presence",
+        "labels",
+        "vae_weights",
+        "embeddings/vae",
+        "results",
+        "report",
+    }
+    per_task = {"pool", "similarity/vae", "redundancy/vae", "test_set", "comparison", "worklist"}
     per_arm = {"ranking", "subset", "model", "evaluation"}
     wanted = whole | {f"{t}/{a}" for t in ("view", "chambers") for a in per_task}
     wanted |= {f"{t}/{arm}/{a}" for t in ("view", "chambers") for arm in ("enrich", "random", "all") for a in per_arm}
     assert keys == wanted
+
+
+def test_checks_are_those_of_the_graph_and_blocking_where_nothing_may_follow(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    found = {f"{'/'.join(k.asset_key.path)}@{k.name}": graph.get(k) for k in graph.asset_check_keys}
+    declared = graph_of(load_profile("demo")).checks
+    assert set(found) == set(declared)
+    assert {key for key, node in found.items() if node.blocking} == {k for k, c in declared.items() if c.blocking}
+    warnings = {check.check_name for check in declared.values() if not check.blocking}
+    assert warnings == {"manifest_moves_nobody", "drift", "near_duplicates_across_split", "labels_agree"}
 
 
 def test_no_ranking_depends_on_a_label(definitions: dg.Definitions) -> None:
@@ -41,10 +63,17 @@ def test_no_ranking_depends_on_a_label(definitions: dg.Definitions) -> None:
             assert key("labels") in ancestors(key(f"{task}/{arm}/evaluation"))
 
 
+def test_what_dagster_draws_is_what_the_steps_read(definitions: dg.Definitions) -> None:
+    graph, declared = definitions.resolve_asset_graph(), graph_of(load_profile("demo"))
+    for name, step in declared.steps.items():
+        read = {k for r in step.reads.values() if r.over is not Over.ITSELF for k in r.keys(step.where)} - {name}
+        assert graph.get(key(name)).parent_keys == {key(k) for k in read}, name
+
+
 def test_batches_are_dynamic_and_the_grid_has_two_dimensions(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
     assert isinstance(graph.get(key("frames")).partitions_def, dg.DynamicPartitionsDefinition)
-    assert isinstance(graph.get(key("view/similarity")).partitions_def, dg.DynamicPartitionsDefinition)
+    assert isinstance(graph.get(key("view/similarity/vae")).partitions_def, dg.DynamicPartitionsDefinition)
     grid = graph.get(key("view/enrich/model")).partitions_def
     assert isinstance(grid, dg.MultiPartitionsDefinition)
     assert len(grid.get_partition_keys()) == 3 * 5
@@ -64,7 +93,7 @@ def test_every_asset_says_what_it_is(definitions: dg.Definitions) -> None:
 def test_each_job_has_one_partitions_definition(definitions: dg.Definitions) -> None:
     names = {job.name for job in definitions.resolve_all_job_defs() if not job.name.startswith("__")}
     per_task = {f"{what}_{task}" for what in ("rank", "train", "train_all") for task in ("view", "chambers")}
-    assert names == {"take_in", "train_vae", "measure_similarity", "publish"} | per_task
+    assert names == {"decode_batch", "train_vae", "measure_similarity", "publish", "ingest_drops"} | per_task
 
 
 @pytest.mark.parametrize("name", ["archive", "paper"])

@@ -5,39 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from enrich_assets.archive import Archive
-from enrich_assets.defs.curation import arms
-from enrich_assets.defs.driver import Driver
-from enrich_assets.defs.graph import Graph
-from enrich_assets.defs.instance import open_instance
+from enrich_assets.archive.catalogue import Catalogue
+from enrich_assets.archive.ingest import ingest
+from enrich_assets.core.stages import Goal
+from enrich_assets.core.where import arms_of
 from enrich_assets.method.embeddings.fixed_point import SCALE
-from enrich_assets.settings import load_profile
-from enrich_assets.store.published.file import query
+from enrich_assets.profiles import load_profile
 from enrich_assets.store.receipts import Cell
-from enrich_assets.studies.phantom.archive import write_phantom
-
-
-def opened(home: Path) -> Archive:
-    return Archive(home, load_profile(str(home / "enrich.yaml")))
-
-
-def run(archive: Archive) -> Driver:
-    with open_instance(archive) as instance:
-        driver = Driver(archive, instance, print)
-        driver.run()
-    return driver
+from enrich_assets.studies.phantom import write_phantom
+from enrich_assets_tests.made_home import file_of, finished, held, make, opened, receipt, run, sql, verdict
 
 
 @pytest.fixture(scope="module")
 def archive(small_home: Path) -> Archive:
     return opened(small_home)
-
-
-def sql(archive: Archive, statement: str) -> pd.DataFrame:
-    return query(str(archive.published), statement)
 
 
 def test_every_cell_of_the_grid_is_evaluated_once(archive: Archive) -> None:
@@ -47,16 +31,15 @@ def test_every_cell_of_the_grid_is_evaluated_once(archive: Archive) -> None:
 
 
 def test_no_patient_stands_on_both_sides(archive: Archive) -> None:
-    frames = archive.frame_table()
+    frames = Catalogue(archive).frame_table()
     assert frames.groupby("patient_id")["split"].nunique().max() == 1
     assert set(frames["split"]) == {"train", "test"}
 
 
 def test_subsets_of_a_seed_are_nested(archive: Archive) -> None:
-    subsets = archive.store.receipts
     for arm in ("enrich", "random"):
         small, large = (
-            list(archive.store.table(subsets.require(Cell(f"view/{arm}/subset", f"{budget}|1")), "subset")["frame_id"])
+            list(archive.store.table(receipt(archive, f"view/{arm}/subset", f"{budget}|1"), "subset")["frame_id"])
             for budget in (10, 20)
         )
         assert large[:10] == small
@@ -64,9 +47,7 @@ def test_subsets_of_a_seed_are_nested(archive: Archive) -> None:
 
 def test_both_arms_start_from_the_same_random_frames(archive: Archive) -> None:
     first = [
-        list(
-            archive.store.table(archive.store.receipts.require(Cell(f"view/{arm}/ranking", "0")), "ranking")["frame_id"]
-        )[:6]
+        list(archive.store.table(receipt(archive, f"view/{arm}/ranking", "0"), "ranking")["frame_id"])[:6]
         for arm in ("enrich", "random")
     ]
     assert first[0] == first[1]
@@ -78,7 +59,8 @@ def test_subsets_hold_train_frames_only(archive: Archive) -> None:
 
 
 def test_embeddings_are_unit_vectors_in_fixed_point(archive: Archive) -> None:
-    vectors = archive.vectors(archive.frame_table())
+    catalogue = Catalogue(archive)
+    vectors = catalogue.vectors().of(catalogue.frame_table())
     assert vectors.dtype == np.int16
     lengths = np.sqrt((vectors.astype(np.int64) ** 2).sum(axis=1)) / SCALE
     assert np.abs(lengths - 1).max() < 2e-3
@@ -96,7 +78,8 @@ def test_scores_follow_from_predictions_in_sql(archive: Archive) -> None:
 def test_lineage_has_a_row_with_every_digest_for_each_evaluation(archive: Archive) -> None:
     lineage = sql(archive, "SELECT * FROM lineage")
     assert len(lineage) == sql(archive, "SELECT count(*) n FROM evaluations")["n"].item()
-    assert lineage.drop(columns=[c for c in lineage if lineage[c].isna().all()]).notna().all().all()
+    empty = lineage.columns[lineage.isna().any()].tolist()
+    assert empty == [], "a column that is empty everywhere is a digest that was lost"
     for column in ("mlflow_run_id", "mlflow_model_id", "dagster_run_id", "subset_id"):
         assert lineage[column].notna().all(), column
 
@@ -118,43 +101,55 @@ def test_mlflow_and_the_database_name_each_other(archive: Archive) -> None:
 def test_a_second_run_does_nothing(small: Path) -> None:
     archive = opened(small)
     before = len(list(small.rglob("*")))
-    driver = run(archive)
-    assert driver.outcome.runs == 0
-    assert len(list((small / "store").rglob("*.tmp"))) == 0
+    outcome = run(archive)
+    assert outcome.runs == 0
     assert len(list(small.rglob("*"))) <= before + 5  # locks and sqlite journals
+
+
+def test_a_run_leaves_no_half_written_file_and_no_draft(small: Path) -> None:
+    """`Folder.write` writes `.<name>.<hex>` beside the name; a draft lies in `drafts/` until its cell is made."""
+    archive = opened(small)
+    archive.store.receipts.forget(Cell("view/enrich/model", "10|0"))
+    finished(archive)
+    (small / "store" / "receipts" / ".some.json.0123abcd").touch()
+    hidden = [path.name for path in (small / "store").rglob(".*")]
+    assert hidden == [".some.json.0123abcd"], "the search finds what it looks for, and nothing else"
+    assert [path for path in (small / "store").rglob("*") if "drafts" in path.parts and path.is_file()] == []
 
 
 def test_the_same_files_again_make_no_batch(small: Path) -> None:
     archive = opened(small)
-    assert not archive.ingest(str(small / "phantom")).is_new
+    again = ingest(archive, str(small / "phantom"))
+    assert not again.is_new
+    assert again.batch.name == "first"
     assert archive.batches == ["first"]
 
 
 def test_a_second_batch_touches_only_its_own_partitions(small: Path) -> None:
     archive = opened(small)
-    batch_assets = ("studies", "frames", "split", "labels", "labelled", "embeddings", "view/pool", "view/similarity")
-    before = {a: archive.store.receipts.of(a)["first"] for a in (*batch_assets, "chambers/similarity")}
-    vae = archive.store.receipts.require(Cell("vae_weights"))
-    bought = archive.store.table(archive.store.receipts.require(Cell("view/enrich/ranking", "0")), "ranking")
-    models = archive.store.receipts.of("view/enrich/model")
+    batch_assets = ("studies", "frames", "split", "labels", "label_presence", "embeddings/vae", "view/pool")
+    panels = ("view/similarity/vae", "chambers/similarity/vae")
+    before = {asset: receipt(archive, asset, "first") for asset in (*batch_assets, *panels)}
+    vae = receipt(archive, "vae_weights")
+    bought = archive.store.table(receipt(archive, "view/enrich/ranking", "0"), "ranking")
+    models = held(archive, "view/enrich/model")
     write_phantom(str(small / "later"), patients=2, first_patient=8, scale=0.15)
-    archive.ingest(str(small / "later"), "second")
-    driver = run(archive)
-    assert not driver.outcome.failed
-    for asset, receipt in before.items():
-        assert archive.store.receipts.of(asset)["first"] == receipt, asset
-        assert "second" in archive.store.receipts.of(asset)
-    assert archive.store.receipts.require(Cell("vae_weights")) == vae
-    again = archive.store.table(archive.store.receipts.require(Cell("view/enrich/ranking", "0")), "ranking")
+    ingest(archive, str(small / "later"), "second")
+    finished(archive)
+    for asset, was in before.items():
+        assert held(archive, asset)["first"] == was, asset
+        assert "second" in held(archive, asset)
+    assert receipt(archive, "vae_weights") == vae
+    again = archive.store.table(receipt(archive, "view/enrich/ranking", "0"), "ranking")
     assert list(again["frame_id"][:20]) == list(bought["frame_id"][:20]), "labels already bought stay"
-    assert archive.store.receipts.of("view/enrich/model") == models, "no model of a bought subset is trained again"
+    assert held(archive, "view/enrich/model") == models, "no model of a bought subset is trained again"
     assert len(again) > len(bought)
     history = sql(archive, "SELECT current, count(*) n FROM evaluations GROUP BY 1 ORDER BY 1")
     assert set(history["current"]) == {False, True}, "earlier evaluations stay, marked not current"
 
 
 def test_arms_of_a_task_include_the_whole_pool(archive: Archive) -> None:
-    assert list(arms(archive.profile.tasks["view"])) == ["enrich", "random", "all"]
+    assert list(arms_of(archive.profile.tasks["view"])) == ["enrich", "random", "all"]
 
 
 def test_a_damaged_table_blocks_its_cells_by_name_and_the_rest_goes_on(small: Path) -> None:
@@ -162,10 +157,9 @@ def test_a_damaged_table_blocks_its_cells_by_name_and_the_rest_goes_on(small: Pa
     receipts = archive.store.receipts
     for partition in ("10|0", "10|1"):
         receipts.forget(Cell("view/enrich/model", partition))
-    subset = receipts.require(Cell("view/enrich/subset", "10|0"))
-    damaged = Path(archive.store.folder.path(archive.store.path(subset, "subset.parquet")))
+    damaged = file_of(archive, "view/enrich/subset", "10|0", "subset.parquet")
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    outcome = run(archive).outcome
+    outcome = run(archive)
     assert f"{damaged} is not what view/enrich/subset[10|0] wrote" in outcome.blocked["view/enrich/model[10|0]"]
     assert receipts.current(Cell("view/enrich/model", "10|1")) is not None
 
@@ -178,35 +172,32 @@ def with_view(home: Path, **changes: object) -> Archive:
 
 
 def test_another_positive_class_is_another_evaluation(small: Path) -> None:
-    was = opened(small).store.receipts.require(Cell("view/enrich/evaluation", "10|0"))
+    was = receipt(opened(small), "view/enrich/evaluation", "10|0")
     archive = with_view(small, positive="NT")
-    graph = Graph(archive.profile)
-    now, _ = graph.steps["view/enrich/evaluation"].materialise(archive, "10|0")
-    graph.steps["results"].materialise(archive)
-    assert now.figures["evaluation_id"] != was.figures["evaluation_id"]
-    of_cell = f"evaluation_id IN ('{was.figures['evaluation_id']}', '{now.figures['evaluation_id']}')"
+    now = make(archive, "view/enrich/evaluation", "10|0").receipt
+    make(archive, "results")
+    assert now.metrics["evaluation_id"] != was.metrics["evaluation_id"]
+    of_cell = f"evaluation_id IN ('{was.metrics['evaluation_id']}', '{now.metrics['evaluation_id']}')"
     scored = f"SELECT DISTINCT current, class FROM evaluations JOIN predictions USING (evaluation_id) WHERE {of_cell}"
     assert set(sql(archive, scored).itertuples(index=False, name=None)) == {(False, "A4C"), (True, "NT")}
 
 
 def test_an_evaluation_made_again_leads_to_its_newest_mlflow_run(small: Path) -> None:
     archive = opened(small)
-    graph = Graph(archive.profile)
-    was = archive.store.receipts.require(Cell("view/enrich/evaluation", "10|0"))
-    now, _ = graph.steps["view/enrich/evaluation"].materialise(archive, "10|0")
+    was = receipt(archive, "view/enrich/evaluation", "10|0")
+    now = make(archive, "view/enrich/evaluation", "10|0").receipt
     assert now.digest == was.digest
-    assert now.figures["mlflow_run_id"] != was.figures["mlflow_run_id"]
-    assert graph.steps["results"].why_stale(archive) == "changed: everything"
-    graph.steps["results"].materialise(archive)
-    shown = f"SELECT mlflow_run_id FROM lineage WHERE evaluation_id = '{now.figures['evaluation_id']}'"
-    assert sql(archive, shown)["mlflow_run_id"].item() == now.figures["mlflow_run_id"]
+    assert now.metrics["mlflow_run_id"] != was.metrics["mlflow_run_id"]
+    assert verdict(archive, "results").why == "changed: runs"
+    make(archive, "results")
+    shown = f"SELECT mlflow_run_id FROM lineage WHERE evaluation_id = '{now.metrics['evaluation_id']}'"
+    assert sql(archive, shown)["mlflow_run_id"].item() == now.metrics["mlflow_run_id"]
 
 
 def test_current_is_what_the_profile_asks_for(small: Path) -> None:
     archive = with_view(small, budgets=("10",), seeds=1)
-    graph = Graph(archive.profile)
     for asset in ("view/comparison", "results"):
-        graph.steps[asset].materialise(archive)
+        make(archive, asset)
     for table in ("evaluations", "subsets"):
         found = sql(archive, f"SELECT arm, budget, seed FROM {table} WHERE current AND task = 'view' ORDER BY arm")
         assert found["seed"].eq(0).all(), table
@@ -215,19 +206,16 @@ def test_current_is_what_the_profile_asks_for(small: Path) -> None:
 
 
 def test_two_budgets_of_one_size_are_one_in_the_comparison(small: Path) -> None:
-    pool = len(opened(small).pool("view"))
+    pool = len(Catalogue(opened(small)).pool("view"))
     share = f"{100 * 10 / pool:.4f}%"
     archive = with_view(small, budgets=("10", share))
-    with open_instance(archive) as instance:
-        outcome = Driver(archive, instance, print, task="view").run()
-    assert not outcome.failed
+    assert not run(archive, Goal(task="view")).failed
     assert sql(archive, "SELECT DISTINCT budget FROM comparisons WHERE task = 'view'")["budget"].tolist() == [10]
     assert not sql(archive, "SELECT task, arm, budget, seed FROM evaluations WHERE current").duplicated().any()
 
 
 def test_the_advice_follows_the_evaluations(small: Path) -> None:
     archive = opened(small)
-    worklist = Graph(archive.profile).steps["view/worklist"]
-    assert worklist.why_stale(archive) is None
+    assert verdict(archive, "view/worklist").is_fresh
     archive.store.receipts.forget(Cell("view/enrich/evaluation", "20|0"))
-    assert worklist.why_stale(archive) == "changed: view/enrich/evaluation[20|0]"
+    assert verdict(archive, "view/worklist").why == "changed: evaluations"

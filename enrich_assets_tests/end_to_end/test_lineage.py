@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from enrich_assets.archive import Archive
+from enrich_assets.archive.catalogue import Catalogue
 from enrich_assets.cli import main
-from enrich_assets.settings import load_profile
-from enrich_assets.store.receipts import Cell, DamagedStore
+from enrich_assets.store.receipts import DamagedStore, history_file
+from enrich_assets_tests.made_home import file_of, make, opened, receipt
 
 CELL = "10|0"
 # One file of every kind of link between an AUC and its source files.
@@ -20,19 +20,15 @@ LINKS = [
     ("view/enrich/model", CELL, "model.safetensors"),
     ("view/enrich/subset", CELL, "subset.parquet"),
     ("view/enrich/ranking", "0", "ranking.parquet"),
-    ("view/similarity", "first", "panel/histograms.npy"),
+    ("view/similarity/vae", "first", "panel/histograms.npy"),
     ("view/pool", "first", "pool.parquet"),
-    ("embeddings", "first", "vectors.npy"),
+    ("embeddings/vae", "first", "vectors.npy"),
     ("vae_weights", "", "vae.safetensors"),
     ("split", "first", "split.parquet"),
     ("labels", "first", "view.parquet"),
     ("frames", "first", "view/0000.npy"),
     ("studies", "first", "rows.parquet"),
 ]
-
-
-def opened(home: Path) -> Archive:
-    return Archive(home, load_profile(str(home / "enrich.yaml")))
 
 
 def lineage(*arguments: str) -> tuple[int, str]:
@@ -47,7 +43,7 @@ def flip(path: Path, at: int = -9) -> None:
 
 
 def evaluation_id(home: Path) -> str:
-    return str(opened(home).store.receipts.require(Cell("view/enrich/evaluation", CELL)).figures["evaluation_id"])
+    return str(receipt(opened(home), "view/enrich/evaluation", CELL).metrics["evaluation_id"])
 
 
 def test_every_chain_of_a_clean_home_holds(small: Path) -> None:
@@ -66,9 +62,7 @@ def test_one_chain_names_every_link_down_to_the_files(small: Path) -> None:
 
 @pytest.mark.parametrize(("asset", "partition", "name"), LINKS, ids=[link[0] for link in LINKS])
 def test_a_flipped_byte_is_found_and_named(small: Path, asset: str, partition: str, name: str) -> None:
-    archive = opened(small)
-    receipt = archive.store.receipts.require(Cell(asset, partition))
-    flip(small / "store" / archive.store.path(receipt, name))
+    flip(file_of(opened(small), asset, partition, name))
     code, said = lineage(evaluation_id(small))
     assert code == 1
     assert f"{name} changed" in said
@@ -76,7 +70,7 @@ def test_a_flipped_byte_is_found_and_named(small: Path, asset: str, partition: s
 
 def test_a_flipped_byte_in_a_source_file_is_found(small: Path) -> None:
     archive = opened(small)
-    path = Path(archive.frame_table()["path"].iloc[0])
+    path = Path(Catalogue(archive).frame_table()["path"].iloc[0])
     before = path.read_bytes()
     try:
         flip(path, at=len(before) // 2)
@@ -89,7 +83,7 @@ def test_a_flipped_byte_in_a_source_file_is_found(small: Path) -> None:
 
 def test_a_flipped_byte_in_a_mask_breaks_the_scores_of_its_task_alone(small: Path) -> None:
     archive = opened(small)
-    path = Path(archive.labels("chambers")["mask_path"].dropna().iloc[0])
+    path = Path(Catalogue(archive).labels().of_task("chambers")["mask_path"].dropna().iloc[0])
     before = path.read_bytes()
     try:
         flip(path, at=len(before) // 2)
@@ -104,15 +98,12 @@ def test_a_flipped_byte_in_a_mask_breaks_the_scores_of_its_task_alone(small: Pat
 
 def test_a_value_that_does_not_follow_from_its_predictions_is_found(small: Path) -> None:
     archive = opened(small)
-    receipt = archive.store.receipts.require(Cell("view/enrich/evaluation", CELL))
-    for room in (
-        "history/view/enrich/evaluation/10__0/" + receipt.digest[:16],
-        "receipts/view/enrich/evaluation/10__0",
-    ):
-        path = small / "store" / f"{room}.json"
-        told = json.loads(path.read_text())
-        told["figures"]["value"] += 0.01
-        path.write_text(json.dumps(told))
+    evaluation = receipt(archive, "view/enrich/evaluation", CELL)
+    for name in (history_file(evaluation.cell, evaluation.name), f"receipts/{evaluation.cell.folder}.json"):
+        path = small / "store" / name
+        written = json.loads(path.read_text())
+        written["metrics"]["value"] += 0.01
+        path.write_text(json.dumps(written))
     code, said = lineage("--all")
     assert code == 1
     assert "its predictions give" in said
@@ -125,14 +116,10 @@ def test_an_unknown_evaluation_is_said_to_be_unknown(small: Path) -> None:
 
 
 def test_a_training_refuses_a_subset_whose_pixels_changed(small: Path) -> None:
-    from enrich_assets.defs.graph import Graph
-
-    archive = opened(small)
-    frames = archive.store.receipts.require(Cell("frames", "first"))
-    path = small / "store" / archive.store.path(frames, "view/0000.npy")
+    path = file_of(opened(small), "frames", "first", "view/0000.npy")
     content = bytearray(path.read_bytes())
     content[-4000:] = bytes(4000)
     content[200:60000] = bytes(59800)
     path.write_bytes(bytes(content))
     with pytest.raises(DamagedStore, match="are not those of subset"):
-        Graph(archive.profile).steps["view/all/model"].materialise(archive, "all|0")
+        make(opened(small), "view/all/model", "all|0")

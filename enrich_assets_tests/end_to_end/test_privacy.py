@@ -17,13 +17,18 @@ from pydicom.datadict import DicomDictionary, keyword_for_tag
 from pydicom.dataset import Dataset
 
 from enrich_assets.archive import Archive
+from enrich_assets.archive.catalogue import Catalogue
+from enrich_assets.archive.frames import SIMILARITY
+from enrich_assets.archive.ingest import ingest
+from enrich_assets.archive.labelling.importing import Pictures
+from enrich_assets.archive.sources import source_files
 from enrich_assets.defs.build import build_definitions
 from enrich_assets.defs.instance import open_instance
 from enrich_assets.defs.resources import ArchiveResource
-from enrich_assets.method.images.preprocessing import Box, crop, resize
-from enrich_assets.settings import load_profile
-from enrich_assets.store.frames import SIMILARITY
-from enrich_assets.store.published.file import read_tables
+from enrich_assets.method.images.crop import Box, crop
+from enrich_assets.method.images.resize import resize
+from enrich_assets.profiles import load_profile
+from enrich_assets.store.published import read_tables
 from enrich_assets.store.receipts import Cell
 from enrich_assets_tests.studies.made_dicom import dataset, save, sector
 
@@ -61,7 +66,7 @@ def exam(patient: int) -> Dataset:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home that took in a folder of such exams through Dagster, folders named after the patients, and published."""
+    """A home into which a folder of such exams was ingested through Dagster, folders named after the patients, and published."""
     base = tmp_path_factory.mktemp("privacy")
     home = base / "home"
     export = home / "incoming" / f"{PLANTED}_EXPORT"
@@ -73,11 +78,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     whole = load_profile(str(Path(__file__).parents[1] / "small.yaml"))
     profile = whole.model_copy(update={"tasks": {"view": whole.tasks["view"]}})
     archive = Archive(home, profile)
-    taken = archive.ingest(str(export))
-    assert taken.n_refused >= 2
+    assert ingest(archive, str(export)).n_refused >= 2
     definitions = build_definitions(profile, ArchiveResource.of(archive))
     with open_instance(archive) as instance:
-        for job, partition in (("take_in", "batch-0001"), ("publish", None)):
+        for job, partition in (("decode_batch", "batch-0001"), ("publish", None)):
             selection = None if partition else [dg.AssetKey("results")]
             result = definitions.resolve_job_def(job).execute_in_process(
                 instance=instance, partition_key=partition, asset_selection=selection, raise_on_error=True
@@ -139,13 +143,13 @@ def test_the_search_finds_what_it_looks_for(home: Path, tmp_path: Path) -> None:
 
 def test_text_burned_into_pixels_is_black(home: Path) -> None:
     archive = Archive(home, load_profile(str(Path(__file__).parents[1] / "small.yaml")))
-    table = archive.frames.table(["batch-0001"])
-    clips = archive.frames.clips("batch-0001")
+    frames = Catalogue(archive).frames()
+    table, clips = frames.frame_table, frames.clips
     assert len(table) == 12
     letters = ((sector(1)[0] != sector(1, text=BURNED)[0]) * 255).astype(np.uint8)
     for view in (SIMILARITY, "view"):
         top, left, side = map(int, clips[f"box_{view}"].iloc[0])
-        pixels = archive.frames.pixels(view, table)
+        pixels = frames.pixels(view, table)
         # Where in this view the letters would stand, had they been let through; the scan itself lies elsewhere.
         where = resize(crop(letters[None], Box(top, left, side)), pixels.shape[1])[0] > 0
         scan = resize(crop(sector(4), Box(top, left, side)), pixels.shape[1]).max(axis=0) > 0
@@ -156,10 +160,8 @@ def test_text_burned_into_pixels_is_black(home: Path) -> None:
 
 
 def test_whole_pictures_for_labellers_are_black_where_the_name_stood(home: Path) -> None:
-    from enrich_assets.defs.annotation import Pictures
-
     archive = Archive(home, load_profile(str(Path(__file__).parents[1] / "small.yaml")))
-    table = archive.frames.table(["batch-0001"])
+    table = Catalogue(archive).frames().frame_table
     pictures = Pictures(archive, "view", table)
     letters = (sector(1)[0] != sector(1, text=BURNED)[0]) & (sector(1)[0] == 0)
     assert letters.sum() > 500
@@ -172,11 +174,11 @@ def test_whole_pictures_for_labellers_are_black_where_the_name_stood(home: Path)
 def test_what_was_done_is_recorded_per_study(home: Path) -> None:
     studies = read_tables(str(home / "enrich.duckdb"))["studies"]
     assert len(studies) == 3
-    for said in studies["deidentification"]:
-        assert "basic profile" in said
-        assert "keyed hashes" in said
-        assert "dates shifted" in said
-        assert "cone" in said
+    for sentence in studies["deidentification"]:
+        assert "basic profile" in sentence
+        assert "keyed hashes" in sentence
+        assert "dates shifted" in sentence
+        assert "cone" in sentence
 
 
 def test_the_key_is_private_and_stands_in_no_other_file(home: Path) -> None:
@@ -194,10 +196,10 @@ def test_sources_can_still_be_traced_by_those_who_hold_the_key(home: Path) -> No
     rows = archive.store.table(receipt, "rows")
     for path in rows["path"]:
         assert path.startswith("sealed:")
-        assert Path(archive.address(path)).exists()
+        assert Path(source_files(archive).address(path)).exists()
     other = Archive(home.parent / "other", archive.profile)
     with pytest.raises(LookupError, match=r"pseudonym\.key"):
-        other.address(rows["path"].iloc[0])
+        source_files(other).address(rows["path"].iloc[0])
 
 
 def test_ids_of_a_manifest_are_taken_as_given(tmp_path: Path) -> None:
@@ -205,8 +207,9 @@ def test_ids_of_a_manifest_are_taken_as_given(tmp_path: Path) -> None:
     save(exam(0), tmp_path / "drop" / "a.dcm")
     (tmp_path / "drop" / "manifest.csv").write_text("path,patient_id,label\na.dcm,subject-7,NT\n")
     archive = Archive(tmp_path / "home", load_profile(str(Path(__file__).parents[1] / "small.yaml")))
-    archive.ingest(str(tmp_path / "drop"), "given")
-    rows = archive.arrivals.rows("given")
+    batch = ingest(archive, str(tmp_path / "drop"), "given").batch
+    rows = archive.register.rows(batch)
     assert list(rows["patient_id"]) == ["subject-7"]
     assert PLANTED not in rows.to_csv()
-    assert json.loads((tmp_path / "home" / "store" / "arrivals" / "register.json").read_text())[0]["batch"] == "given"
+    entry = tmp_path / "home" / "store" / batch.folder / "batch.json"
+    assert json.loads(entry.read_text())["name"] == "given"

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from enrich_assets.archive import Archive
-from enrich_assets.defs.driver import Driver, Outcome
-from enrich_assets.defs.instance import open_instance
-from enrich_assets.settings import load_profile
-from enrich_assets.store.published.file import query
-from enrich_assets.store.receipts import Cell
+from enrich_assets.archive.catalogue import Catalogue
+from enrich_assets.archive.ingest import ingest
+from enrich_assets.profiles import load_profile
+from enrich_assets.running.driver import Outcome
+from enrich_assets_tests import made_home
+from enrich_assets_tests.made_home import decode, receipt, sql
 
 pytestmark = pytest.mark.realdata
 HERE = Path(__file__).parents[1]
@@ -28,9 +29,8 @@ def run(tmp_path: Path, realdata: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         home = tmp_path / "home"
         monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
         archive = Archive(home, load_profile(profile))
-        assert archive.ingest(str(realdata / folder)).is_new
-        with open_instance(archive) as instance:
-            return archive, Driver(archive, instance, print).run()
+        assert ingest(archive, str(realdata / folder)).is_new
+        return archive, made_home.run(archive)
 
     return do
 
@@ -39,68 +39,57 @@ def test_lung_clips_go_from_files_to_auc(run: Run) -> None:
     archive, outcome = run(str(HERE / "lung.yaml"), "pocus_lung_clips")
     assert not outcome.failed
     assert not outcome.blocked
-    frames = archive.frame_table()
+    frames = Catalogue(archive).frame_table()
     assert frames["clip_id"].nunique() == 83
     assert frames["patient_id"].nunique() == 32
     assert frames.groupby("patient_id")["split"].nunique().max() == 1
-    scores = query(
-        str(archive.published), "SELECT arm, count(*) n, min(value) low, max(value) high FROM evaluations GROUP BY arm"
-    )
+    scores = sql(archive, "SELECT arm, count(*) n, min(value) low, max(value) high FROM evaluations GROUP BY arm")
     assert dict(zip(scores["arm"], scores["n"], strict=True)) == {"enrich": 4, "random": 4, "all": 2}
     assert scores["low"].min() >= 0
     assert scores["high"].max() <= 1
-    assert archive.store.receipts.require(Cell("vae_weights")).figures["healthy"]
+    assert receipt(archive, "vae_weights@health").metrics["passed"]
 
 
 def test_cine_slices_go_from_masks_to_jaccard(run: Run) -> None:
     archive, outcome = run(str(HERE / "cine.yaml"), "acdc_cine_mri")
     assert not outcome.failed
     assert not outcome.blocked
-    assert len(archive.labels("masks")) == 1336
-    scores = query(
-        str(archive.published), "SELECT max(value) best, count(*) n FROM evaluations WHERE metric = 'jaccard'"
-    )
+    assert len(Catalogue(archive).labels().of_task("masks")) == 1336
+    scores = sql(archive, "SELECT max(value) best, count(*) n FROM evaluations WHERE metric = 'jaccard'")
     assert scores["n"].item() == 5
     assert scores["best"].item() > 0.2
 
 
-def taken_in(archive: Archive) -> None:
-    from enrich_assets.defs import arrival
-
-    for step in arrival.steps(archive.profile):
-        for batch in archive.batches:
-            step.materialise(archive, batch)
-
-
 def test_echo_views_and_their_masks_of_five_classes(tmp_path: Path, realdata: Path) -> None:
     archive = Archive(tmp_path, load_profile("archive"))
-    archive.ingest(str(realdata / "ucsf_echo_views"))
-    taken_in(archive)
-    assert archive.frame_table()["patient_id"].nunique() == 58
-    assert set(archive.labels("view")["label"]) == {"A4C", "NT"}
-    masks = archive.labels("masks")
+    ingest(archive, str(realdata / "ucsf_echo_views"))
+    decode(archive)
+    assert Catalogue(archive).frame_table()["patient_id"].nunique() == 58
+    labels = Catalogue(archive).labels()
+    assert set(labels.of_task("view")["label"]) == {"A4C", "NT"}
+    masks = labels.of_task("masks")
     assert len(masks) == 10
-    assert archive.masks("masks", masks).max() == 4
-    assert len(archive.classes("masks")) == 5
+    assert labels.masks("masks", masks).max() == 4
+    assert len(Catalogue(archive).classes("masks")) == 5
 
 
 def test_every_good_dicom_file_is_read(tmp_path: Path, realdata: Path) -> None:
     archive = Archive(tmp_path, load_profile("archive"))
-    found = archive.ingest(str(realdata / "dicom_ultrasound" / "good"))
-    taken_in(archive)
+    found = ingest(archive, str(realdata / "dicom_ultrasound" / "good"))
+    decode(archive)
     assert found.n_refused == 0
-    assert archive.frames.refused(archive.batches[0]).empty
-    files = archive.frames.clips(archive.batches[0])["path"].nunique()
+    frames = Catalogue(archive).frames()
+    assert frames.table("refused").empty
+    files = frames.clips["path"].nunique()
     assert files == len(list((realdata / "dicom_ultrasound" / "good").iterdir()))
 
 
 def test_every_bad_dicom_file_is_read_or_refused_by_name(tmp_path: Path, realdata: Path) -> None:
     archive = Archive(tmp_path, load_profile("archive"))
-    archive.ingest(str(realdata / "dicom_ultrasound" / "bad"))
-    taken_in(archive)
-    batch = archive.batches[0]
-    refused = [*archive.arrivals.refused(batch)["path"], *archive.frames.refused(batch)["path"]]
-    clips = archive.frames.clips(batch)
-    read = list(clips["path"]) if len(clips) else []
+    ingest(archive, str(realdata / "dicom_ultrasound" / "bad"))
+    decode(archive)
+    frames = Catalogue(archive).frames()
+    refused = [*archive.register.refused(archive.pinned[0])["path"], *frames.table("refused")["path"]]
+    read = list(frames.clips["path"]) if len(frames.clips) else []
     named = {Path(path).name for path in [*refused, *read]}
     assert named == {path.name for path in (realdata / "dicom_ultrasound" / "bad").iterdir()}

@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from enrich_assets.archive import Archive
-from enrich_assets.defs.driver import Driver
-from enrich_assets.defs.instance import open_instance
-from enrich_assets.defs.workers import WorkerDied, Workers, trainings_at_once, workers
-from enrich_assets.settings import load_profile
-from enrich_assets.store.published.file import query
+from enrich_assets.defs.instance import cells_at_once, open_instance
+from enrich_assets.profiles import load_profile
+from enrich_assets.running.workers import WorkerDied, Workers, workers
 from enrich_assets.store.receipts import Cell
+from enrich_assets_tests.made_home import file_of, held, run, sql
 
 
 @pytest.fixture
@@ -27,33 +26,29 @@ def archive(small: Path) -> Archive:
 def test_cells_trained_side_by_side_are_the_cells_trained_alone(archive: Archive) -> None:
     receipts = archive.store.receipts
     steps = [f"view/{arm}/{step}" for arm in ("enrich", "random") for step in ("model", "evaluation")]
-    alone = {cell: r.digest for step in steps for cell, r in ((r.cell, r) for r in receipts.of(step).values())}
+    alone = {cell: r.digest for step in steps for cell, r in ((r.cell, r) for r in held(archive, step).values())}
     cells = [cell for cell in alone if cell.partition in ("10|0", "10|1")]
     assert len(cells) == 8
     for cell in cells:
         receipts.forget(cell)
-    said: list[str] = []
-    with open_instance(archive) as instance:
-        outcome = Driver(archive, instance, said.append).run()
-    assert not outcome.failed
-    assert "2 cells to train, 2 at a time" in said
+    lines: list[str] = []
+    assert not run(archive, say=lines.append).failed
+    assert "2 cells to train, 2 at a time" in lines
     assert {cell: receipts.require(cell).digest for cell in alone} == alone
-    recorded = query(str(archive.published), "SELECT dagster_run_id FROM evaluations WHERE current AND budget = 10")
+    recorded = sql(archive, "SELECT dagster_run_id FROM evaluations WHERE current AND budget = 10")
     with open_instance(archive) as instance:
         assert {str(instance.get_run_by_id(run).status) for run in recorded["dagster_run_id"]} == {
             "DagsterRunStatus.SUCCESS"
         }
 
 
-def test_a_failure_in_one_process_is_told_and_the_rest_goes_on(archive: Archive) -> None:
+def test_a_failure_in_one_process_is_said_and_the_rest_goes_on(archive: Archive) -> None:
     receipts = archive.store.receipts
     for partition in ("10|0", "10|1"):
         receipts.forget(Cell("view/enrich/evaluation", partition))
-    model = receipts.require(Cell("view/enrich/model", "10|0"))
-    damaged = Path(archive.store.folder.path(archive.store.path(model, "model.safetensors")))
+    damaged = file_of(archive, "view/enrich/model", "10|0", "model.safetensors")
     damaged.write_bytes(b"no weights")
-    with open_instance(archive) as instance:
-        outcome = Driver(archive, instance, print).run()
+    outcome = run(archive)
     assert list(outcome.failed) == ["view/enrich/evaluation[10|0]"]
     assert str(damaged) in outcome.failed["view/enrich/evaluation[10|0]"]
     assert receipts.current(Cell("view/enrich/evaluation", "10|1")) is not None
@@ -76,7 +71,7 @@ def test_an_interrupt_ends_the_processes(archive: Archive) -> None:
     assert set(mp.active_children()) <= before
 
 
-def test_a_killed_process_is_told_with_what_to_do(archive: Archive) -> None:
+def test_a_killed_process_is_said_with_what_to_do(archive: Archive) -> None:
     before = set(mp.active_children())
 
     def bereft() -> None:
@@ -92,6 +87,6 @@ def test_a_killed_process_is_told_with_what_to_do(archive: Archive) -> None:
 
 def test_as_many_as_cores_unless_the_profile_says_otherwise() -> None:
     profile = load_profile("demo").model_copy(update={"device": "cpu"})
-    assert 1 <= trainings_at_once(profile) <= min(8, os.cpu_count() or 1)
-    assert trainings_at_once(profile.model_copy(update={"workers": 3})) == 3
-    assert trainings_at_once(profile.model_copy(update={"device": "cuda"})) == 1
+    assert 1 <= cells_at_once(profile) <= min(8, os.cpu_count() or 1)
+    assert cells_at_once(profile.model_copy(update={"workers": 3})) == 3
+    assert cells_at_once(profile.model_copy(update={"device": "cuda"})) == 1

@@ -10,7 +10,8 @@ from enrich_assets.method.accelerator import accelerator_for
 from enrich_assets.method.embeddings.fixed_point import least_product
 from enrich_assets.method.pairs import cuda as device_pairs
 from enrich_assets.method.pairs import plain as plain_pairs
-from enrich_assets.method.pairs.similarity import all_pairs, similarity_histogram, sum_panels
+from enrich_assets.method.pairs.panel import PanelRequest
+from enrich_assets.method.pairs.similarity import PairLists, all_pairs, similarity_histogram, sum_panels
 from enrich_assets.method.ranking import cuda as device_ranking
 from enrich_assets.method.ranking.coverage import coverage_at
 from enrich_assets.method.ranking.greedy import rank
@@ -27,22 +28,28 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 def test_a_devices_panel_is_the_panel(kind: str, n: int, seed: int, data: st.DataObject) -> None:
     q = slow.pool(kind, n, 12, seed)
     clips = np.random.default_rng(seed).integers(0, 9, n).astype(np.int32)
-    given_ = (
-        q, clips, clips // 3, data.draw(st.integers(0, n)), data.draw(st.integers(0, 5)),
-        data.draw(st.integers(-(2**25), 2**25)), data.draw(st.integers(0, 60)),
-    )  # fmt: skip
-    plain = plain_pairs.panel(*given_)
-    found = device_pairs.panel(*given_, CPU, block=data.draw(st.sampled_from([7, 32, 8192])))
+    request = PanelRequest(
+        n_earlier=data.draw(st.integers(0, n)),
+        n_neighbours=data.draw(st.integers(0, 5)),
+        near_duplicate=data.draw(st.integers(-(2**25), 2**25)),
+        max_near_duplicates=data.draw(st.integers(0, 60)),
+    )
+    plain = plain_pairs.panel(q, clips, clips // 3, request)
+    there = device_pairs.panel(q, clips, clips // 3, request, CPU, block=data.draw(st.sampled_from([7, 32, 8192])))
     for name, value in plain.arrays().items():
-        np.testing.assert_array_equal(value, found.arrays()[name], err_msg=name)
+        np.testing.assert_array_equal(value, there.arrays()[name], err_msg=name)
 
 
 def test_a_devices_panels_add_up_knowing_those_before() -> None:
     q, clips = slow.pool("clips", 80, 12, 0), (np.arange(80) // 7).astype(np.int32)
     near = least_product(0.9)
-    first = device_pairs.panel(q[:50], clips[:50], clips[:50] // 2, 0, 4, near, 30, CPU, block=16)
-    second = device_pairs.panel(q, clips, clips // 2, 50, 4, near, 30, CPU, so_far=first, block=16)
-    whole = plain_pairs.panel(q, clips, clips // 2, 0, 4, near, 30).arrays()
+    request = PanelRequest(0, 4, near, 30)
+    first = device_pairs.panel(q[:50], clips[:50], clips[:50] // 2, request, CPU, block=16)
+    second = device_pairs.panel(q, clips, clips // 2, PanelRequest(50, 4, near, 30, first), CPU, block=16)
+    alike = plain_pairs.panel(q, clips, clips // 2, PanelRequest(50, 4, near, 30, first)).arrays()
+    for name, value in second.arrays().items():
+        np.testing.assert_array_equal(value, alike[name], err_msg=name)
+    whole = plain_pairs.panel(q, clips, clips // 2, request).arrays()
     for name, value in sum_panels([first, second]).arrays().items():
         np.testing.assert_array_equal(value, whole[name], err_msg=name)
 
@@ -87,14 +94,14 @@ def test_small_pools_and_other_devices_stay_on_the_cpu() -> None:
 @pytest.mark.parametrize("kind", slow.KINDS)
 def test_cuda_finds_what_the_cpu_finds_even_where_tf32_is_allowed(kind: str) -> None:
     q, clips = slow.pool(kind, 3000, 128, 1), np.arange(3000) // 20
-    edges = np.linspace(-1.001, 1.001, 401)
+    edges, lists = np.linspace(-1.001, 1.001, 401), PairLists(near_duplicate=0.9)
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision("high")
         for device in ("cuda", "cpu"):
             found = (
                 similarity_histogram(q, edges, device=device),
-                *all_pairs(q, clips=clips, patients=clips // 3, near_duplicate=0.9, device=device).arrays().values(),
+                *all_pairs(q, clips=clips, patients=clips // 3, lists=lists, device=device).arrays().values(),
                 rank(q, [5, 7], 3000, device=device).order,
                 *coverage_at(q, np.arange(3000), [20, 700], device=device).values(),
             )

@@ -14,13 +14,13 @@ def test_no_two_tasks_at_a_time_share_frames() -> None:
     clashes, done, lock = [], [], threading.Lock()
 
     def work(_: int, a: int, b: int) -> None:
-        mine = {a, b}
+        frames = {a, b}
         with lock:
-            clashes.extend(mine & set(busy))
-            busy.extend(mine)
+            clashes.extend(frames & set(busy))
+            busy.extend(frames)
         time.sleep(0)  # let another thread in
         with lock:
-            for frame in mine:
+            for frame in frames:
                 busy.remove(frame)
             done.append((a, b))
 
@@ -29,7 +29,7 @@ def test_no_two_tasks_at_a_time_share_frames() -> None:
     assert sorted(done) == sorted(tasks)
 
 
-def test_a_failure_stops_the_work_and_is_told() -> None:
+def test_a_failure_stops_the_work_and_is_raised() -> None:
     done = []
 
     def work(_: int, a: int, __: int) -> None:

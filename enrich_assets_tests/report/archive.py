@@ -1,4 +1,4 @@
-"""A made-up archive's published tables, realistic in shape, for the tests of the report. No test stands here.
+"""A made-up archive's published tables, realistic in shape, for the tests of the report. No test is in here.
 
 Deterministic; small numbers of frames, the paper's habits: enrich ahead of random at small budgets for one task,
 behind at one budget of the other, one refused file, near-duplicates of which some conflict.
@@ -7,12 +7,14 @@ behind at one budget of the other, one refused file, near-duplicates of which so
 from __future__ import annotations
 
 import hashlib
+import itertools
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from enrich_assets.method.statistics.comparison import compare, smallest_sufficient_budget
+from enrich_assets.method.statistics.resampling import Bootstrap
 
 NOON = pd.Timestamp("2026-11-23 12:00:00")
 TASKS = {
@@ -128,7 +130,6 @@ def redundancy_rows(task: str) -> list[dict[str, object]]:
     return [
         {
             "task": task,
-            "batch": "",
             "relation": relation,
             "lower": low,
             "upper": round(low + 0.01, 2),
@@ -143,6 +144,196 @@ def redundancy_rows(task: str) -> list[dict[str, object]]:
     ]
 
 
+def panel_rows(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    """The rows of `redundancy_rows` as the panels of two batches, which add up to them."""
+    frame = pd.DataFrame(rows)
+    first = frame.assign(batch="first", pairs=frame["pairs"] // 3)
+    second = frame.assign(batch="second", pairs=frame["pairs"] - first["pairs"])
+    panels = pd.concat([first, second], ignore_index=True)
+    total = panels.groupby(["task", "batch", "relation"])["pairs"].transform("sum")
+    return panels.assign(share=panels["pairs"] / total, ci_low=None, ci_high=None).to_dict("records")
+
+
+def study_tables(frames: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Clips, studies and files of the frames; two files were refused."""
+    clips = frames.groupby(["clip_id", "study_id", "patient_id", "batch", "split", "path"], as_index=False)
+    clips = clips.agg(n_frames=("frame_id", "count")).assign(file_sha256="", height=300, width=400, crop="")
+    studies = frames.groupby(["study_id", "patient_id", "batch", "split"], as_index=False)
+    studies = studies.agg(n_clips=("clip_id", "nunique"), n_frames=("frame_id", "count"))
+    files = clips[["path", "batch", "n_frames"]].assign(sha256="", status="read", reason=None)
+    refused = pd.DataFrame(
+        [
+            {
+                "path": "s007_broken.dcm",
+                "batch": "first",
+                "reason": "pixel data ends after 3 of 20 frames: export the file again <or leave it out>",
+            },
+            {"path": "notes.txt", "batch": "second", "reason": "not an image, video or DICOM file"},
+        ]
+    ).assign(sha256="", status="refused", n_frames=0)
+    return {
+        "clips": clips,
+        "studies": studies.assign(received_at=NOON, source="manifest.csv", deidentification="keyed hashes"),
+        "files": pd.concat([files, refused], ignore_index=True),
+    }
+
+
+def label_rows(task: str, pool: pd.DataFrame) -> list[dict[str, object]]:
+    """A view of each frame, the same within a clip but for a few; a mask where the task is segmentation."""
+    rows = []
+    for f in pool.itertuples():
+        view = "A4C" if int(digest(f.clip_id)[:2], 16) < 110 else "NT"
+        view = "NT" if int(digest(f.frame_id)[:2], 16) < 25 else view
+        rows.append(
+            {
+                "frame_id": f.frame_id,
+                "task": task,
+                "label": view if task == "view" else None,
+                "mask_path": None if task == "view" else f"masks/{f.frame_id}",
+                "mask_digest": None,
+                "source": "manifest.csv",
+                "author": None,
+                "recorded_at": NOON,
+                "current": True,
+            }
+        )
+    return rows
+
+
+def order_of(ids: list[str], arm: str, seed: int) -> list[str]:
+    """A ranking: ENRICH takes the first frame of each clip before the second; random takes any."""
+    order = sorted(ids, key=lambda frame_id: digest(arm, seed, frame_id))
+    return sorted(order, key=lambda frame_id: int(frame_id.split("/")[2])) if arm == "enrich" else order
+
+
+def ranking_rows(task: str, arm: str, seed: int, order: list[str]) -> list[dict[str, object]]:
+    return [
+        {
+            "task": task,
+            "arm": arm,
+            "seed": seed,
+            "position": i,
+            "frame_id": frame_id,
+            "current": True,
+            "similarity_to_chosen": None if i < 10 else 0.2 + 0.7 * i / len(order),
+        }
+        for i, frame_id in enumerate(order)
+    ]
+
+
+def subset_row(task: str, arm: str, budget: int, seed: int, chosen: list[str]) -> dict[str, object]:
+    coverage = 0.55 + 0.08 * np.log(budget) / 3 + (0.06 if arm == "enrich" else 0)
+    return {
+        "subset_id": digest("subset", digest(task, arm, budget, seed)[:16]),
+        "task": task,
+        "arm": arm,
+        "budget": budget,
+        "seed": seed,
+        "n_frames": budget,
+        "n_patients": len({frame_id.split("/")[0] for frame_id in chosen}),
+        "n_clips": len({frame_id.rpartition("/")[0] for frame_id in chosen}),
+        "coverage_p50": coverage + 0.2,
+        "coverage_p05": coverage,
+        "coverage_min": coverage - (0.1 if arm == "enrich" else 0.35),
+        "current": True,
+    }
+
+
+def neighbour_rows(task: str, clip: list[str]) -> list[dict[str, object]]:
+    """The frames next to each frame of a clip, at most two on either side."""
+    rows = []
+    for i, frame_id in enumerate(clip):
+        beside = [k for k in (i - 1, i + 1, i - 2, i + 2) if 0 <= k < len(clip)]
+        rows += [
+            {
+                "task": task,
+                "frame_id": frame_id,
+                "rank": rank,
+                "neighbour_id": clip[k],
+                "similarity": 0.99 - 0.02 * rank - 0.001 * i,
+                "relation": "within clip",
+            }
+            for rank, k in enumerate(beside, 1)
+        ]
+    return rows
+
+
+def near_duplicate_rows(task: str, clip_id: str, clip: list[str]) -> list[dict[str, object]]:
+    """The first two frames of some clips; half of these pairs carry different labels."""
+    chance = digest(clip_id)
+    if len(clip) < 2 or int(chance[:2], 16) >= 60:
+        return []
+    return [
+        {
+            "task": task,
+            "frame_id": clip[0],
+            "other_id": clip[1],
+            "similarity": 0.993,
+            "relation": "within clip",
+            "labels_conflict": task == "view" and int(chance[2:4], 16) < 128,
+        }
+    ]
+
+
+def task_rows(task: str, train: pd.DataFrame, seeds: int | None) -> dict[str, list[dict[str, object]]]:
+    """The rows of one task, by table."""
+    pool = train if task == "view" else train.groupby("clip_id").head(3)
+    redundancy = redundancy_rows(task)
+    rows: dict[str, list[dict[str, object]]] = {
+        "labels": label_rows(task, pool),
+        "evaluations": evaluation_rows(task, len(pool), seeds),
+        "subsets": [],
+        "subset_frames": [],
+        "rankings": [],
+        "neighbours": [],
+        "near_duplicates": [],
+        "redundancy": redundancy,
+        "panel_redundancy": panel_rows(redundancy),
+    }
+    for arm, seed in itertools.product(("enrich", "random"), range(seeds or TASKS[task]["seeds"])):
+        order = order_of(list(pool.frame_id), arm, seed)
+        rows["rankings"] += ranking_rows(task, arm, seed, order)
+        for budget in TASKS[task]["budgets"]:
+            subset = subset_row(task, arm, budget, seed, order[:budget])
+            rows["subsets"].append(subset)
+            rows["subset_frames"] += [
+                {"subset_id": subset["subset_id"], "position": i, "frame_id": frame_id}
+                for i, frame_id in enumerate(order[:budget])
+            ]
+    for clip_id, members in pool.groupby("clip_id"):
+        rows["neighbours"] += neighbour_rows(task, list(members.frame_id))
+        rows["near_duplicates"] += near_duplicate_rows(task, clip_id, list(members.frame_id))
+    return rows
+
+
+def conclusions(task: str, evaluations: list[dict[str, object]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Comparisons and sufficient budgets of one task."""
+    about = TASKS[task]
+    values = pd.DataFrame(evaluations)[["arm", "budget", "seed", "value"]]
+    sufficient = smallest_sufficient_budget(
+        values, margin=about["margin"], seconds_per_label=about["seconds"], bootstrap=Bootstrap(draws=200)
+    )
+    return compare(values, margin=about["margin"]).assign(task=task), sufficient.assign(task=task)
+
+
+CHECKS = [
+    {
+        "asset": "vae_weights",
+        "check_name": "health",
+        "passed": True,
+        "severity": "ERROR",
+        "description": "98 of 128 units active; reconstruction error 0.0041 against 0.019",
+    },
+    {
+        "asset": "embeddings",
+        "check_name": "drift",
+        "passed": False,
+        "severity": "WARN",
+        "description": "second: reconstruction error 1.6 times that of the training batch",
+    },
+]
+
+
 def tables(
     *,
     tasks: tuple[str, ...] = ("view", "chambers"),
@@ -150,169 +341,32 @@ def tables(
     patients: int = 40,
     compared: bool = True,
 ) -> dict[str, pd.DataFrame]:
-    """All published tables of the archive (predictions left out: the report does not read them)."""
+    """All published tables of the archive (predictions left out: the report does not read them).
+
+    seeds: of each task, its own number where None. compared: False leaves comparisons and sufficient budgets empty.
+    """
     frames = frame_table(patients, 14)
-    train = frames[frames.split == "train"]
-    out: dict[str, pd.DataFrame] = {"frames": frames}
-    clips = frames.groupby(["clip_id", "study_id", "patient_id", "batch", "split", "path"], as_index=False)
-    out["clips"] = clips.agg(n_frames=("frame_id", "count")).assign(file_sha256="", height=300, width=400, crop="")
-    studies = frames.groupby(["study_id", "patient_id", "batch", "split"], as_index=False)
-    out["studies"] = studies.agg(n_clips=("clip_id", "nunique"), n_frames=("frame_id", "count")).assign(
-        received_at=NOON, source="manifest.csv", deidentification="keyed hashes"
-    )
-    files = out["clips"][["path", "batch", "n_frames"]].assign(sha256="", status="read", reason=None)
-    refused = pd.DataFrame(
-        [
-            {
-                "path": "s007_broken.dcm",
-                "sha256": "",
-                "batch": "first",
-                "status": "refused",
-                "n_frames": 0,
-                "reason": "pixel data ends after 3 of 20 frames: export the file again <or leave it out>",
-            },
-            {
-                "path": "notes.txt",
-                "sha256": "",
-                "batch": "second",
-                "status": "refused",
-                "n_frames": 0,
-                "reason": "not an image, video or DICOM file",
-            },
-        ]
-    )
-    out["files"] = pd.concat([files, refused], ignore_index=True)
-    labels, evaluations, subsets, subset_frames, rankings = [], [], [], [], []
-    neighbours, near, redundancy, comparisons, sufficient = [], [], [], [], []
-    for task in tasks:
-        about = TASKS[task]
-        pool = train if task == "view" else train.groupby("clip_id").head(3)
-        for f in pool.itertuples():
-            kind = "A4C" if int(digest(f.clip_id)[:2], 16) < 110 else "NT"
-            kind = "NT" if int(digest(f.frame_id)[:2], 16) < 25 else kind
-            labels.append(
-                {
-                    "frame_id": f.frame_id,
-                    "task": task,
-                    "label": kind if task == "view" else None,
-                    "mask_path": None if task == "view" else f"masks/{f.frame_id}",
-                    "mask_digest": None,
-                    "source": "manifest.csv",
-                    "author": None,
-                    "recorded_at": NOON,
-                    "current": True,
-                }
-            )
-        evaluations += evaluation_rows(task, len(pool), seeds)
-        redundancy += redundancy_rows(task)
-        ids = list(pool.frame_id)
-        of_clip = dict(zip(pool.frame_id, pool.clip_id, strict=True))
-        for arm in ("enrich", "random"):
-            for seed in range(seeds or about["seeds"]):
-                order = sorted(ids, key=lambda f, a=arm, s=seed: digest(a, s, f))
-                if arm == "enrich":
-                    order = sorted(order, key=lambda f: int(f.split("/")[2]))
-                rankings += [
-                    {
-                        "task": task,
-                        "arm": arm,
-                        "seed": seed,
-                        "position": i,
-                        "frame_id": f,
-                        "current": True,
-                        "similarity_to_chosen": None if i < 10 else 0.2 + 0.7 * i / len(order),
-                    }
-                    for i, f in enumerate(order)
-                ]
-                for budget in about["budgets"]:
-                    chosen = order[:budget]
-                    base = 0.55 + 0.08 * np.log(budget) / 3 + (0.06 if arm == "enrich" else 0)
-                    key = digest("subset", digest(task, arm, budget, seed)[:16])
-                    subsets.append(
-                        {
-                            "subset_id": key,
-                            "task": task,
-                            "arm": arm,
-                            "budget": budget,
-                            "seed": seed,
-                            "n_frames": budget,
-                            "n_patients": len({f.split("/")[0] for f in chosen}),
-                            "n_clips": len({of_clip[f] for f in chosen}),
-                            "coverage_p50": base + 0.2,
-                            "coverage_p05": base,
-                            "coverage_min": base - (0.1 if arm == "enrich" else 0.35),
-                            "current": True,
-                        }
-                    )
-                    subset_frames += [{"subset_id": key, "position": i, "frame_id": f} for i, f in enumerate(chosen)]
-        for clip, members in pool.groupby("clip_id"):
-            of = list(members.frame_id)
-            for i, f in enumerate(of):
-                for rank, j in enumerate([k for k in (i - 1, i + 1, i - 2, i + 2) if 0 <= k < len(of)], 1):
-                    neighbours.append(
-                        {
-                            "task": task,
-                            "frame_id": f,
-                            "rank": rank,
-                            "neighbour_id": of[j],
-                            "similarity": 0.99 - 0.02 * rank - 0.001 * i,
-                            "relation": "within clip",
-                        }
-                    )
-            if len(of) > 1 and int(digest(clip)[:2], 16) < 60:
-                near.append(
-                    {
-                        "task": task,
-                        "frame_id": of[0],
-                        "other_id": of[1],
-                        "similarity": 0.993,
-                        "relation": "within clip",
-                        "labels_conflict": task == "view" and int(digest(clip)[2:4], 16) < 128,
-                    }
-                )
-        mine = pd.DataFrame([e for e in evaluations if e["task"] == task])[["arm", "budget", "seed", "value"]]
-        if compared:
-            comparisons.append(compare(mine, margin=about["margin"]).assign(task=task))
-            sufficient.append(
-                smallest_sufficient_budget(
-                    mine, margin=about["margin"], seconds_per_label=about["seconds"], n_boot=200
-                ).assign(task=task)
-            )
-    out |= {
-        "labels": pd.DataFrame(labels),
-        "evaluations": pd.DataFrame(evaluations),
-        "subsets": pd.DataFrame(subsets),
-        "subset_frames": pd.DataFrame(subset_frames),
-        "rankings": pd.DataFrame(rankings),
-        "neighbours": pd.DataFrame(neighbours),
-        "near_duplicates": pd.DataFrame(near),
-        "redundancy": pd.DataFrame(redundancy),
-        "comparisons": pd.concat(comparisons, ignore_index=True) if comparisons else pd.DataFrame(),
-        "sufficient": pd.concat(sufficient, ignore_index=True) if sufficient else pd.DataFrame(),
-        "checks": pd.DataFrame(
-            [
-                {
-                    "asset": "vae_weights",
-                    "check_name": "health",
-                    "passed": True,
-                    "severity": "ERROR",
-                    "description": "98 of 128 units active; reconstruction error 0.0041 against 0.019",
-                },
-                {
-                    "asset": "embeddings",
-                    "check_name": "drift",
-                    "passed": False,
-                    "severity": "WARN",
-                    "description": "second: reconstruction error 1.6 times that of the training batch",
-                },
-            ]
-        ),
+    rows = {task: task_rows(task, frames[frames.split == "train"], seeds) for task in tasks}
+    of_tasks = {
+        name: pd.DataFrame([row for task in tasks for row in rows[task][name]]) for name in next(iter(rows.values()))
     }
-    return out
+    compared_tasks = [conclusions(task, rows[task]["evaluations"]) for task in tasks] if compared else []
+    comparisons, sufficient = (
+        pd.concat([pair[i] for pair in compared_tasks], ignore_index=True) if compared else pd.DataFrame()
+        for i in range(2)
+    )
+    return {
+        "frames": frames,
+        **study_tables(frames),
+        **of_tasks,
+        "comparisons": comparisons,
+        "sufficient": sufficient,
+        "checks": pd.DataFrame(CHECKS),
+    }
 
 
 def meta() -> dict[str, Any]:
-    """What stands in no table: seconds by stage, the VAE's training, labelling times."""
+    """What no table holds: seconds by stage, the VAE's training, labelling times."""
     step = np.arange(100, 1600, 100)
     history = pd.DataFrame(
         {

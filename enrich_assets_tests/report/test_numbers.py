@@ -71,7 +71,7 @@ def test_the_terminal_shows_a_block_a_task_and_a_row_a_budget():
     assert len({len(line) for line in blocks[1].splitlines()[2:-1]}) == 1
 
 
-def test_no_evaluations_are_said_in_words():
+def test_no_evaluations_are_reported_in_words():
     assert numbers.results_text(pd.DataFrame()) == "no evaluations yet"
 
 

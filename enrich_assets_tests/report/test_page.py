@@ -18,7 +18,7 @@ VOID = {"meta", "img", "br", "link", "hr", "input"}
 
 
 class Reader(HTMLParser):
-    """Checks that elements nest, and gathers ids, links and addresses."""
+    """Checks that elements nest, and collects ids, links and addresses."""
 
     def __init__(self):
         super().__init__()
@@ -111,7 +111,7 @@ def test_the_page_refers_to_nothing_outside_itself(page, reader):
     assert not re.search(r"<script[^>]+src", page)
 
 
-def test_no_id_stands_twice_and_every_inner_link_arrives(reader):
+def test_no_id_occurs_twice_and_every_inner_link_has_its_place(reader):
     assert len(reader.ids) == len(set(reader.ids))
     assert set(reader.links) <= set(reader.ids)
 
@@ -121,7 +121,7 @@ def test_every_evaluation_has_its_place_and_its_value(tables, page, reader):
         anchor = numbers.anchor(row.evaluation_id)
         assert anchor in reader.ids
         line = re.search(rf'<tr id="{re.escape(anchor)}">.*?</tr>', page, flags=re.S).group()
-        assert f"{numbers.metric_name(row.metric)} {numbers.score(row.value)}" in line
+        assert f"{numbers.metric_label(row.metric)} {numbers.score(row.value)}" in line
         assert row.evaluation_id in line
         assert f'<a xlink:href="#{anchor}">' in page or row.arm == "all"
 
@@ -136,12 +136,13 @@ def test_each_mean_links_to_its_runs_and_equals_sql_and_the_terminal(tables, pag
         assert f"{numbers.score(mean)} ± {numbers.score(sd)} (n={n})" in terminal
 
 
-def test_every_sql_of_the_page_runs_and_returns_what_the_page_shows(page, database):
+def test_every_sql_of_the_page_runs_and_returns_what_the_page_shows(tables, page, database):
     queries = {html.unescape(q) for q in re.findall(r'<pre>enrich sql "(.*?)"</pre>', page)}
     assert len(queries) >= 12
     for query in queries:
         assert len(database.sql(query).fetchall()) > 0, query
     (shares,) = [q for q in queries if "FROM redundancy" in q and "'view'" in q]
+    assert {q.split("FROM ")[1].split()[0] for q in queries} <= set(tables) | {"representation"}
     for _, pairs, *over in database.sql(shares).fetchall():
         cells = "".join(f"<td>{numbers.share(value)}</td>" for value in over)
         assert f"<td>{numbers.count(pairs)}</td>{cells}" in page
@@ -179,6 +180,15 @@ def test_estimates_are_called_estimates(small, page):
     assert "Estimate: the next 100 labels" in page
 
 
+def test_batches_that_are_not_summed_yet_are_summed_by_the_page(small, undrawn):
+    """The same numbers as of the whole pool, and SQL that finds them in the table of the batches."""
+    cells = re.compile(r"<td>442,[0-9]+</td>(?:<td>[0-9.]+ %</td>)+")
+    whole, summed = (made(small | {name: pd.DataFrame()}) for name in ("panel_redundancy", "redundancy"))
+    assert cells.findall(whole) == cells.findall(summed) != []
+    assert "FROM redundancy WHERE task = &#39;view&#39;" in whole
+    assert "FROM panel_redundancy WHERE task = &#39;view&#39;" in summed
+
+
 def test_left_out_frames_stand_beside_their_nearest_chosen_one(page):
     assert "nearest chosen" in page
     pairs = re.findall(r'<figure class="pair">.*?</figure>', page, flags=re.S)
@@ -189,7 +199,7 @@ def test_left_out_frames_stand_beside_their_nearest_chosen_one(page):
 def test_conflicting_near_duplicates_are_shown_with_both_labels(tables, page):
     n = int(tables["near_duplicates"].labels_conflict.sum())
     assert n > 0
-    assert f"{n} pairs of almost the same picture carry different labels" in page
+    assert f"{n} pairs of near-duplicates carry different labels" in page
 
 
 def test_the_page_stays_small(page):
@@ -204,13 +214,13 @@ def test_any_table_may_be_absent(small, first):
     read(made(few, meta={}))
 
 
-def test_a_patient_on_both_sides_of_the_split_is_cried_out(small, undrawn):
+def test_a_patient_in_both_train_and_test_is_reported(small, undrawn):
     page = made(small)
     assert page == made(small)  # the same tables make the same page
-    assert "No patient stands on both sides" in page
+    assert "No patient has frames in both train and test" in page
     frames = small["frames"].copy()
     frames.loc[0, "split"] = "test" if frames.split[0] == "train" else "train"
-    assert "1 patient stands on both sides of the split (p000)" in made(small | {"frames": frames})
+    assert "1 patient has frames in both train and test (p000)" in made(small | {"frames": frames})
 
 
 def test_the_nearest_chosen_frames_are_taken_from_the_exact_table_where_given(small, undrawn):

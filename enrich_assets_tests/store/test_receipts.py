@@ -11,7 +11,7 @@ import pytest
 
 from enrich_assets.store.artefacts import Store
 from enrich_assets.store.folder import Folder
-from enrich_assets.store.receipts import Cell, DamagedStore, MissingArtefact, Receipt
+from enrich_assets.store.receipts import Cell, DamagedStore, MissingArtefact, Origin, Receipt, history_file
 
 CELL = Cell("view/enrich/model", "25%|3")
 
@@ -22,13 +22,13 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return Store(str(tmp_path / "store") if request.param == "local" else f"memory://{uuid.uuid4().hex}")
 
 
-def made(store: Store, value: int, **figures: object) -> Receipt:
+def made(store: Store, value: int, **metrics: object) -> Receipt:
     draft = store.draft(CELL, settings="s", inputs={"up": "1"})
     draft.array("numbers", np.full(5, value))
     draft.table("rows", pd.DataFrame({"frame_id": ["a/b/0"], "value": [value]}))
     draft.weights("model", {"w": np.full((2, 2), value, np.float32)})
     draft.write("note.txt", b"seconds differ", note=True)
-    return draft.commit(**figures)
+    return draft.commit(**metrics)
 
 
 def test_what_was_written_is_read_back(store: Store) -> None:
@@ -39,7 +39,7 @@ def test_what_was_written_is_read_back(store: Store) -> None:
     assert again.array(held, "numbers").tolist() == [7] * 5
     assert again.table(held, "rows")["value"].tolist() == [7]
     assert again.weights(held, "model")["w"].tolist() == [[7, 7], [7, 7]]
-    assert held.figures == {"seconds": 1.5}
+    assert held.metrics == {"seconds": 1.5}
 
 
 def test_a_scalar_stays_a_scalar(store: Store) -> None:
@@ -65,12 +65,12 @@ def test_notes_do_not_count_into_the_digest(store: Store) -> None:
 def test_earlier_versions_stay_in_the_history(store: Store) -> None:
     first, second = made(store, 1), made(store, 2)
     assert [r.digest for r in store.receipts.history(CELL.asset)] == [first.digest, second.digest]
-    assert store.receipts.earlier(CELL, first.digest) == first
+    assert store.receipts.earlier(CELL, first.name) == first
     assert store.array(first, "numbers").tolist() == [1] * 5
 
 
 def test_a_cell_never_made_says_what_to_do(store: Store) -> None:
-    with pytest.raises(MissingArtefact, match=r"view/enrich/model\[25%\|3\] has not been materialised.*enrich run"):
+    with pytest.raises(MissingArtefact, match=r"view/enrich/model\[25%\|3\] has not been made yet.*enrich run"):
         store.receipts.require(CELL)
 
 
@@ -115,11 +115,46 @@ def test_an_interrupted_draft_leaves_nothing_current_and_is_continued(store: Sto
     assert not other.has("part.npy"), "a draft from other inputs is another draft"
 
 
-def test_a_receipt_that_is_rubbish_is_named(store: Store) -> None:
-    made(store, 1)
+def test_a_receipt_that_is_rubbish_is_named_and_its_cell_counts_as_never_made(store: Store) -> None:
+    receipt = made(store, 1)
     store.folder.write(f"receipts/{CELL.folder}.json", b"{")
+    again = Store(store.folder.url)
+    with pytest.raises(MissingArtefact, match="enrich run"):
+        again.receipts.require(CELL)
+    assert "is not a receipt any more" in again.receipts.unreadable[CELL]
+    made(again, 1)
+    assert again.receipts.require(CELL).name == receipt.name
+    assert again.receipts.unreadable == {}
+
+
+def test_an_earlier_receipt_that_is_rubbish_is_named(store: Store) -> None:
+    receipt = made(store, 1)
+    made(store, 2)
+    store.folder.write(history_file(CELL, receipt.name), b"{")
     with pytest.raises(DamagedStore, match="is not a receipt any more"):
-        Store(store.folder.url).receipts.require(CELL)
+        store.receipts.earlier(CELL, receipt.name)
+    assert [r.metrics for r in store.receipts.history(CELL.asset)] == [{}], "one of today does not hang on it"
+
+
+def test_the_same_content_from_other_inputs_or_settings_is_another_receipt(store: Store) -> None:
+    """Named by content alone, the receipt of a subset named another ranking once a batch had come."""
+
+    def written(settings: str, inputs: dict[str, str], ranking: str) -> Receipt:
+        draft = store.draft(CELL, settings=settings, inputs=inputs)
+        draft.array("numbers", np.arange(3))
+        draft.read_from = {"view/enrich/ranking[0]": Origin("content", ranking)}
+        return draft.commit()
+
+    receipts = [
+        written("s", {"up": "1"}, "first"),
+        written("t", {"up": "1"}, "first"),
+        written("s", {"up": "2"}, "first"),
+        written("s", {"up": "1"}, "second"),
+    ]
+    assert len({receipt.digest for receipt in receipts}) == 1
+    assert len({receipt.name for receipt in receipts}) == 4
+    for receipt in receipts:
+        assert store.receipts.earlier(CELL, receipt.name) == receipt
 
 
 def test_a_reader_sees_the_old_or_the_new_file_whole(tmp_path: Path) -> None:

@@ -1,5 +1,4 @@
-"""An arrival is known by its bytes and by what its manifest says, not by where it stands or in which
-order."""
+"""What is to be ingested is known by its bytes and by what its manifest says, not by where it lies or in which order."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ import fsspec
 import pandas as pd
 import pytest
 
-from enrich_assets.studies.examine import arrival_digest, examine
+from enrich_assets.studies.examine import examine, manifest_digest
 from enrich_assets.studies.manifest import read_manifest
 
 MANIFEST = """path,patient_id,frame_index,mask_path,label
@@ -38,7 +37,7 @@ def drop(tmp_path: Path) -> Path:
 def digest(folder: Path | str) -> str:
     rows, refused = examine(read_manifest(str(folder)))
     assert refused.empty
-    return arrival_digest(rows)
+    return manifest_digest(rows)
 
 
 def test_every_file_gets_its_digest_and_size(drop: Path) -> None:
@@ -73,10 +72,10 @@ def test_nothing_left_is_no_error(drop: Path) -> None:
         shutil.rmtree(drop / name)
     rows, refused = examine(read_manifest(str(drop)))
     assert (len(rows), len(refused)) == (0, 5)
-    assert arrival_digest(rows)
+    assert manifest_digest(rows)
 
 
-def test_the_same_arrival_elsewhere_and_in_another_order_is_the_same(drop: Path, tmp_path: Path) -> None:
+def test_the_same_studies_elsewhere_and_in_another_order_is_the_same(drop: Path, tmp_path: Path) -> None:
     before = digest(drop)
     moved = tmp_path / "elsewhere" / "deeper"
     shutil.copytree(drop, moved)
@@ -84,8 +83,8 @@ def test_the_same_arrival_elsewhere_and_in_another_order_is_the_same(drop: Path,
     (moved / "manifest.csv").write_text("\n".join([header, *reversed(lines)]))
     assert digest(moved) == before
     memory = fsspec.filesystem("memory")
-    memory.put(str(drop), "/arrived", recursive=True)
-    assert digest("memory://arrived") == before
+    memory.put(str(drop), "/elsewhere", recursive=True)
+    assert digest("memory://elsewhere") == before
 
 
 def test_column_order_and_form_of_the_manifest_do_not_matter(drop: Path) -> None:
@@ -110,13 +109,13 @@ def test_column_order_and_form_of_the_manifest_do_not_matter(drop: Path) -> None
         ("manifest.csv", MANIFEST.replace("c/b.png,P1,,,y\n", "")),
     ],
 )
-def test_any_other_byte_id_label_or_mask_makes_another_arrival(drop: Path, file: str, content: str) -> None:
+def test_any_other_byte_id_label_or_mask_makes_another_digest(drop: Path, file: str, content: str) -> None:
     before = digest(drop)
     (drop / file).write_text(content)
     assert digest(drop) != before
 
 
-def test_two_files_swapped_are_another_arrival(drop: Path) -> None:
+def test_two_files_swapped_have_another_digest(drop: Path) -> None:
     before = digest(drop)
     (drop / "c/a.png").write_bytes(b"c/b.png")
     (drop / "c/b.png").write_bytes(b"c/a.png")

@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 from enrich_assets.studies.errors import ManifestError
 from enrich_assets.studies.manifest import find_manifest, label_columns, read_manifest, safe_id
 
-REALDATA = Path(__file__).parents[2].parent / "shared/realdata"
-
 
 def written(folder: Path, text: str | bytes, name: str = "manifest.csv") -> str:
     path = folder / name
@@ -249,10 +247,8 @@ def test_an_id_written_in_two_unicode_ways_is_one_patient() -> None:
     ("archive", "n_rows", "n_patients", "n_masks"),
     [("pocus_lung_clips", 83, 32, 0), ("ucsf_echo_views", 146, 58, 10), ("acdc_cine_mri", 1336, 70, 1336)],
 )
-def test_the_real_manifests_read(archive: str, n_rows: int, n_patients: int, n_masks: int) -> None:
-    if not (REALDATA / archive).exists():
-        pytest.skip("real data are not here")
-    rows = read_manifest(str(REALDATA / archive))
+def test_the_real_manifests_read(realdata: Path, archive: str, n_rows: int, n_patients: int, n_masks: int) -> None:
+    rows = read_manifest(str(realdata / archive))
     assert (len(rows), rows["patient_id"].nunique(), rows["mask_path"].notna().sum()) == (
         n_rows,
         n_patients,

@@ -1,7 +1,7 @@
 """Fixed-point unit vectors: the form in which embeddings are stored, compared and ranked.
 
 Here: the conversion, its bound, and the check that others call at their door. What is done with the vectors stands in
-`similarity`, `ranking`, `coverage` and `rules`. numpy only.
+`method/pairs` and `method/ranking`. numpy only.
 """
 
 from __future__ import annotations
@@ -16,17 +16,29 @@ _ROWS = 8192  # at a time: a float64 copy of a large pool need not fit into memo
 
 
 def to_fixed_point(vectors: ArrayLike) -> NDArray[np.int16]:
-    """Unit vectors as integers: (n, d) float -> (n, d) int16, `round_half_even(4000 x / |x|)`.
+    """Unit vectors as integers: `round_half_even(4000 x / |x|)`.
 
-    Lengths and quotients are float64, so the result does not depend on the input's precision beyond its values.
+    Parameters
+    ----------
+    vectors : (n, d) of any float type
+        Lengths and quotients are float64, so the result does not depend on the input's precision beyond its values.
 
+    Returns
+    -------
+    (n, d) int16
+
+    Raises
+    ------
+    ValueError
+        For another shape, for d above the bound, and for a vector that has no direction (zero, NaN or infinite), naming
+        its row.
+
+    Notes
+    -----
     Why 4000. Rounding moves each component by at most 1/2, so |q| <= 4000 + sqrt(d)/2. By Cauchy-Schwarz every partial
     sum of a dot product, over any subset of the components and in any order, is at most |q|^2 in absolute value:
     (4000 + sqrt(128)/2)^2 = 16,045,287 < 2^24 for d = 128, and below 2^24 up to d = 36,863. The single products are
     smaller still. A float32 product therefore never rounds, and its result is the exact integer.
-
-    Raises ValueError for another shape, for d above the bound, and for a vector that has no direction (zero, NaN or
-    infinite), naming its row.
     """
     x = np.asarray(vectors)
     if x.ndim != 2:
@@ -46,17 +58,31 @@ def _in_float64(x: NDArray[np.float64], first_row: int) -> NDArray[np.float64]:
     if len(bad):
         what = "is zero" if greatest[bad[0], 0] == 0 else "is not finite"
         raise ValueError(
-            f"the vector of row {first_row + bad[0]} {what}: it has no direction; leave the frame out or embed it anew"
+            f"the vector of row {first_row + bad[0]} {what}: it has no direction; leave the frame out or embed it again"
         )
     x = x / greatest
     return np.rint(x * (SCALE / np.sqrt(np.einsum("ij,ij->i", x, x))[:, None]))
 
 
 def checked(embeddings: ArrayLike) -> NDArray[np.int16]:
-    """`embeddings` as a C-ordered (n, d) int16 array, or ValueError with the reason why it is none of fixed point.
+    """The embeddings as a C-ordered (n, d) int16 array, checked to be in fixed point.
 
     Whoever computes with fixed point calls this once, at the door. It reads the vectors' lengths, since exactness hangs
     on them.
+
+    Parameters
+    ----------
+    embeddings : (n, d) int16
+        From `to_fixed_point`.
+
+    Returns
+    -------
+    (n, d) int16
+
+    Raises
+    ------
+    ValueError
+        With the reason why they are not in fixed point.
     """
     q = np.asarray(embeddings)
     if q.ndim != 2 or q.dtype != np.int16:
@@ -72,14 +98,29 @@ def checked(embeddings: ArrayLike) -> NDArray[np.int16]:
 
 
 def to_cosine(products: ArrayLike) -> NDArray[np.float64]:
-    """Integer dot products as cosines, clipped to [-1, 1] (rounding makes self-products differ from 1)."""
+    """Integer dot products as float64 cosines, clipped to [-1, 1] (rounding makes self-products differ from 1)."""
     return np.clip(np.asarray(products, dtype=np.float64) / SCALE**2, -1.0, 1.0)
 
 
 def least_product(cosine: float, *, above: bool = False) -> int:
-    """The least integer product whose cosine is at least (`above`: more than) `cosine`, compared as float64.
+    """The least integer product whose cosine reaches a threshold, compared as float64.
 
-    -2^25 when every product is; 2^25 when none is.
+    Parameters
+    ----------
+    cosine : float
+        The threshold.
+    above : bool
+        Whether the product's cosine must be more than the threshold, or at least it.
+
+    Returns
+    -------
+    int
+        -2^25 when every product reaches it; 2^25 when none does.
+
+    Raises
+    ------
+    ValueError
+        For NaN.
     """
     if np.isnan(cosine):
         raise ValueError("a cosine to compare with must not be NaN")

@@ -1,8 +1,7 @@
-"""The beta-VAE that gives a frame its vector: model, training with early stopping, embedding, reconstruction.
+"""The VAE that gives a frame its vector: training with early stopping, embedding, reconstruction.
 
-After Burgess et al., "Understanding disentangling in beta-VAE", arXiv 1804.03599 (appendix A), with
-ENRICH's 128 latent units. Whether a trained one is worth using is `vae_health`'s question; turning means
-into fixed-point unit vectors is `embedding`'s.
+The network and its loss are in `beta_vae`. Whether a trained one is worth using is the question of `health`; turning
+means into fixed-point unit vectors is that of `fixed_point`.
 """
 
 from __future__ import annotations
@@ -15,24 +14,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from enrich_assets.method.device import pick
+from enrich_assets.method.embeddings.beta_vae import SIDE, BetaVae, as_input, objective, vae_losses
 from enrich_assets.method.hyperparameters import VaeSettings
-from enrich_assets.method.networks.training import (
+from enrich_assets.method.networks.checkpoint import Checkpoint, fingerprint
+from enrich_assets.method.networks.repeatable import (
     EPOCH,
     HELD_OUT,
-    Checkpoint,
-    Progress,
-    Save,
-    TrainedModel,
-    adam,
     as_frames,
     build,
-    chunks,
     derived_seed,
     device_name,
-    fingerprint,
     load_arrays,
     mixed_precision,
     placed,
@@ -40,116 +33,58 @@ from enrich_assets.method.networks.training import (
     resident,
     state_arrays,
 )
+from enrich_assets.method.networks.schedule import chunks
+from enrich_assets.method.networks.trained import Progress, Save, Trained
+from enrich_assets.method.networks.training import adam
 
-SIDE = 64  # frames are 64x64, as in the paper
 EMBEDDING_BATCH = 256
-START_LOG_VARIANCE = -4.0
 HELD_OUT_FRAMES = 1024  # at most; enough for a loss, and an evaluation stays cheap
 
 
 @dataclass(frozen=True)
-class TrainedVae(TrainedModel):
-    """Weights of the best look at the held-out patients, and how the training went.
+class TrainedVae(Trained):
+    """Weights of the best evaluation on the held-out patients, and how the training went.
 
-    history: one entry per look: step, loss, reconstruction, kl (means over the steps since the last look) and
-    held_out_loss, held_out_reconstruction, held_out_kl; nats per frame.
+    Attributes
+    ----------
+    weights, device
+        As of every `Trained`.
+    history : list of dict
+        One entry per evaluation: step, loss, reconstruction, kl (means over the steps since the last one) and
+        held_out_loss, held_out_reconstruction, held_out_kl; nats per frame.
+    best_step : int
+        Step at which the weights were taken.
+    held_out_patients : (k,) of any type
+        Their ids, as given.
+    trained_on : (m,) int64
+        Positions of the frames trained on.
     """
 
     best_step: int
-    held_out_patients: NDArray[Any]  # their ids, as given
-    trained_on: NDArray[np.int64]  # indices of the frames trained on
-
-
-class BetaVae(nn.Module):
-    """(b, 1, 64, 64) in 0..1 -> logits of the pixels, mean and log-variance of the bottleneck."""
-
-    def __init__(self, latent: int = 128, channels: int = 32, hidden: int = 256) -> None:
-        super().__init__()
-        c, flat = channels, channels * 4 * 4
-        self.channels = channels
-        halvings: list[nn.Module] = []
-        for c_in in (1, c, c, c):
-            halvings += [nn.Conv2d(c_in, c, 4, stride=2, padding=1), nn.ReLU()]
-        self.encoder = nn.Sequential(*halvings)
-        self.squeeze = nn.Sequential(
-            nn.Linear(flat, hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, 2 * latent),
-        )
-        self.expand = nn.Sequential(
-            nn.Linear(latent, hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, flat),
-        )
-        doublings: list[nn.Module] = []
-        for c_out in (c, c, c, 1):
-            doublings += [nn.ReLU(), nn.ConvTranspose2d(c, c_out, 4, stride=2, padding=1)]
-        self.decoder = nn.Sequential(*doublings)
-        self.start()
-
-    def start(self) -> None:
-        """Draw start weights with which learning starts at once.
-
-        Torch's default shrinks the signal layer by layer, and the training idles for hundreds of steps at
-        the mean image with a constant posterior (measured on the lung clips); He et al. 2015 keeps the
-        variance. The posterior starts narrow, so that the decoder first hears the image and not the noise.
-        """
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            elif isinstance(layer, nn.ConvTranspose2d):
-                # An output pixel of a 4x4 kernel at stride 2 sums over 2x2 taps of each channel.
-                nn.init.normal_(layer.weight, std=math.sqrt(2 / (layer.in_channels * 4)))
-            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-        heads = self.squeeze[-1]
-        assert isinstance(heads, nn.Linear)
-        latent = heads.out_features // 2
-        with torch.no_grad():
-            heads.weight[latent:] *= 0.1
-            heads.bias[latent:] = START_LOG_VARIANCE
-
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        y = self.encoder(x)  # (b, 32, 32, 32) -> (b, 32, 16, 16) -> (b, 32, 8, 8) -> (b, 32, 4, 4)
-        y = self.squeeze(y.flatten(1))  # (b, 512) -> (b, 256) -> (b, 256) -> (b, 256)
-        mean, log_variance = y.chunk(2, dim=1)  # (b, 128) each
-        return mean, log_variance
-
-    def decode(self, z: Tensor) -> Tensor:
-        y = self.expand(z).view(-1, self.channels, 4, 4)  # (b, 128) -> (b, 32, 4, 4)
-        return self.decoder(y.contiguous(memory_format=torch.channels_last))  # -> (b, 1, 64, 64)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        mean, log_variance = self.encode(x)
-        z = mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance)
-        return self.decode(z), mean, log_variance
-
-
-def vae_losses(logits: Tensor, x: Tensor, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor]:
-    """Reconstruction (Bernoulli, summed over the pixels) and KL from N(0, 1): nats per frame, 0-d."""
-    b = x.shape[0]
-    reconstruction = F.binary_cross_entropy_with_logits(logits.float(), x, reduction="sum") / b
-    mean, log_variance = mean.float(), log_variance.float()
-    kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum() / b
-    return reconstruction, kl
-
-
-def objective(reconstruction: Tensor, kl: Tensor, step: int, settings: VaeSettings) -> Tensor:
-    """What is minimised. `capacity` is equation 8 of Burgess et al. with C rising linearly."""
-    if settings.loss == "plain":
-        return reconstruction + settings.beta * kl
-    capacity = settings.capacity * min(1.0, step / settings.capacity_steps)
-    return reconstruction + settings.gamma * (kl - capacity).abs()
+    held_out_patients: NDArray[Any]
+    trained_on: NDArray[np.int64]
 
 
 def hold_out(patients: NDArray[Any], settings: VaeSettings, seed: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Patients kept from the training, drawn by the seed, and the mask of their frames.
 
-    Raises ValueError with fewer than two patients.
+    Parameters
+    ----------
+    patients : (n,) ids of any type
+        One per frame.
+    settings : VaeSettings
+        Of which `held_out_share`.
+    seed : int
+
+    Returns
+    -------
+    held_out : (k,) ids, ascending
+    is_held_out : (n,) bool
+
+    Raises
+    ------
+    ValueError
+        With fewer than two patients.
     """
     known = np.unique(patients)
     if len(known) < 2:
@@ -159,12 +94,8 @@ def hold_out(patients: NDArray[Any], settings: VaeSettings, seed: int) -> tuple[
     return chosen, np.isin(patients, chosen)
 
 
-def as_input(frames: Tensor) -> Tensor:
-    """(b, 64, 64) uint8 -> (b, 1, 64, 64) float32 in 0..1."""
-    return (frames.to(torch.float32) / 255).unsqueeze(1).contiguous(memory_format=torch.channels_last)
-
-
-def door(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def checked_frames(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The frames as C-ordered (n, 64, 64) uint8, or a ValueError that says what came instead."""
     frames = as_frames(frames, "frames")
     if frames.shape[1:] != (SIDE, SIDE):
         raise ValueError(f"frames must be (n, {SIDE}, {SIDE}), not {frames.shape}")
@@ -184,20 +115,42 @@ def train_vae(
 ) -> TrainedVae:
     """Train on some patients, stop by others, keep the best.
 
-    frames: (n, 64, 64) uint8.   patients: (n,) ids of any kind.   settings: None for the paper's.
-    progress: (steps done, max_steps, losses), at each look at the held-out patients.   save: called with a
-    checkpoint at each look; resume: such a checkpoint (the result is that of the uninterrupted training).
-    Raises ValueError on what does not fit, with fewer than two patients, or on a checkpoint of another
-    training.
+    Parameters
+    ----------
+    frames : (n, 64, 64) uint8
+    patients : (n,) ids of any type
+        One per frame.
+    settings : VaeSettings, optional
+        The paper's by default. Its health thresholds play no part.
+    seed : int
+        Of start weights, held-out patients, order and noise.
+    device : str or torch.device, optional
+        None: CUDA where there is one.
+    progress : callable, optional
+        Called at each evaluation on the held-out patients with (steps done, max_steps, losses).
+    resume, save : bytes and callable, optional
+        `save` is called with a checkpoint at each evaluation; `resume` is such a checkpoint, and the result is that of
+        the uninterrupted training.
+
+    Returns
+    -------
+    TrainedVae
+
+    Raises
+    ------
+    ValueError
+        On what does not fit, with fewer than two patients, or on a checkpoint of another training.
+    FloatingPointError
+        When a loss is no longer finite.
     """
     settings = settings or VaeSettings()
     if not 0 < settings.held_out_share < 1:
         raise ValueError(f"held_out_share must lie between 0 and 1, not {settings.held_out_share}")
-    frames = door(frames)
+    frames = checked_frames(frames)
     patients = np.asarray(patients)
     if patients.shape != frames.shape[:1]:
         raise ValueError(f"{len(frames)} frames but patients {patients.shape}")
-    made_of = fingerprint(settings, seed, frames, patients.astype(str)) if resume or save else ""
+    made_of = fingerprint(settings.training_fields(), seed, frames, patients.astype(str)) if resume or save else ""
     held_out_patients, is_held_out = hold_out(patients, settings, seed)
     generator = np.random.default_rng(derived_seed(seed, HELD_OUT, 1))
     trained_on = np.flatnonzero(~is_held_out)
@@ -220,29 +173,30 @@ def train_vae(
             steps = min(settings.evaluate_every, settings.max_steps - done)
             entry = {"step": float(done + steps)}
             entry |= train_some(model, optimizer, x, done, steps, settings, seed)
-            entry |= look_at_held_out(model, held_out, done + steps, settings, seed)
+            entry |= evaluate_held_out(model, held_out, done + steps, settings, seed)
             if not math.isfinite(entry["loss"] + entry["held_out_loss"]):
                 raise FloatingPointError(f"the loss is not finite after {done + steps} steps; lower the learning rate")
             history.append(entry)
-            if best_look(history) == len(history) - 1:
+            if best_evaluation(history) == len(history) - 1:
                 best = state_arrays(model)
             if save is not None:
                 save(Checkpoint.of(model, optimizer, len(history), made_of, history, best).encode())
             if progress is not None:
                 progress(done + steps, settings.max_steps, {k: v for k, v in entry.items() if k != "step"})
-    best_step = int(history[best_look(history)]["step"])
+    best_step = int(history[best_evaluation(history)]["step"])
     return TrainedVae(best, history, device_name(place), best_step, held_out_patients, trained_on)
 
 
-def best_look(history: list[dict[str, float]]) -> int:
-    """Index of the first entry with the least held-out loss."""
+def best_evaluation(history: list[dict[str, float]]) -> int:
+    """Position of the first entry with the least held-out loss."""
     return min(range(len(history)), key=lambda i: history[i]["held_out_loss"])
 
 
 def finished(history: list[dict[str, float]], settings: VaeSettings) -> bool:
+    """Whether all steps are taken, or `patience` evaluations brought no better held-out loss."""
     if not history:
         return False
-    waited = len(history) - 1 - best_look(history)
+    waited = len(history) - 1 - best_evaluation(history)
     return int(history[-1]["step"]) >= settings.max_steps or waited >= settings.patience
 
 
@@ -256,9 +210,9 @@ def train_some(
     seed: int,
 ) -> dict[str, float]:
     """`steps` batches without replacement within a pass; mean losses over them."""
-    here = derived_seed(seed, EPOCH, done)
-    generator = np.random.default_rng(here)
-    torch.manual_seed(here)
+    pass_seed = derived_seed(seed, EPOCH, done)
+    generator = np.random.default_rng(pass_seed)
+    torch.manual_seed(pass_seed)
     n, b = len(x), min(settings.batch_size, len(x))
     whole = n // b  # batches in a pass; the rest of a pass sits out, another rest each time
     passes = [generator.permutation(n)[: whole * b] for _ in range(math.ceil(steps / whole))]
@@ -280,8 +234,10 @@ def train_some(
 
 
 @torch.inference_mode()
-def look_at_held_out(model: nn.Module, frames: Tensor, step: int, settings: VaeSettings, seed: int) -> dict[str, float]:
-    """The objective over the held-out frames, with the same noise at every look so that looks compare."""
+def evaluate_held_out(
+    model: nn.Module, frames: Tensor, step: int, settings: VaeSettings, seed: int
+) -> dict[str, float]:
+    """The objective over the held-out frames, with the same noise each time so that evaluations compare."""
     torch.manual_seed(derived_seed(seed, HELD_OUT, 2))
     model.eval()
     sums = torch.zeros(2, device=frames.device)
@@ -299,7 +255,7 @@ def look_at_held_out(model: nn.Module, frames: Tensor, step: int, settings: VaeS
 
 
 def ready(weights: dict[str, Any], settings: VaeSettings, device: torch.device) -> BetaVae:
-    """The model with these weights, for use. Raises ValueError when they do not fit the settings."""
+    """The model with these weights, on the device, for use; ValueError when they do not fit the settings."""
     model = BetaVae(settings.latent, settings.channels, settings.hidden)
     placed(load_arrays(model, weights), device).eval()
     return model
@@ -315,15 +271,39 @@ def embed(
     batch: int = EMBEDDING_BATCH,
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
-    """The bottleneck's means: (n, latent) float32, not normalised.
+    """The bottleneck's means, not normalised.
 
-    frames: (n, 64, 64) uint8.   progress: (frames done, n, {}).
+    Parameters
+    ----------
+    weights : dict of str to ndarray
+        Of a `TrainedVae`.
+    frames : (n, 64, 64) uint8
+    settings : VaeSettings, optional
+        Those of the training; the paper's by default.
+    device : str or torch.device, optional
+        None: CUDA where there is one.
+    batch : int
+        Frames at a time.
+    progress : callable, optional
+        Called after each batch with (frames done, n, {}).
+
+    Returns
+    -------
+    (n, latent) float32
+
+    Raises
+    ------
+    ValueError
+        When weights, settings and frames do not fit together.
+
+    Notes
+    -----
     Every batch has the same size (the last is filled up with black frames), because kernels, and with them
     the order of sums, are chosen by size: so a frame's vector on one machine does not depend on which
     frames it is embedded with, and a new batch of studies gets the vectors it would have had in the first.
     """
     settings = settings or VaeSettings()
-    frames = door(frames)
+    frames = checked_frames(frames)
     place = pick(device)
     means = np.empty((len(frames), settings.latent), np.float32)
     with repeatable(place):
@@ -347,9 +327,25 @@ def reconstruct(
     *,
     device: str | torch.device | None = None,
 ) -> NDArray[np.float32]:
-    """What the decoder makes of each frame's mean: (n, 64, 64) float32 in 0..1."""
+    """What the decoder makes of each frame's mean.
+
+    Parameters
+    ----------
+    weights, frames, settings, device
+        As of `embed`.
+
+    Returns
+    -------
+    (n, 64, 64) float32
+        Pixels in 0..1.
+
+    Raises
+    ------
+    ValueError
+        When weights, settings and frames do not fit together.
+    """
     settings = settings or VaeSettings()
-    frames = door(frames)
+    frames = checked_frames(frames)
     place = pick(device)
     result = np.empty(frames.shape, np.float32)
     with repeatable(place):

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Ranges of the movement; the defaults are the paper's."""
+    """Ranges of the movement; the defaults are the paper's (Chinn et al. 2023)."""
 
     rotation: float = 25.0  # degrees, either way
     shift: float = 0.2  # share of height and of width, either way
@@ -26,9 +26,23 @@ class Augmentation:
 
 
 def random_maps(n: int, height: int, width: int, ranges: Augmentation, device: torch.device) -> Tensor:
-    """(n, 2, 3) float32 affine maps from output to input coordinates, in grid_sample's units (-1..1).
+    """Affine maps from output to input coordinates, in grid_sample's units (-1..1).
 
     Rotation and shear are composed in pixels, so that they are true on images that are not square.
+
+    Parameters
+    ----------
+    n : int
+        Maps.
+    height, width : int
+        Of the images, in pixels.
+    ranges : Augmentation
+    device : torch.device
+        Where the numbers are drawn, from its generator.
+
+    Returns
+    -------
+    (n, 2, 3) float32
     """
 
     def between(low: float, high: float) -> Tensor:
@@ -58,7 +72,15 @@ def random_maps(n: int, height: int, width: int, ranges: Augmentation, device: t
 def augment(images: Tensor, masks: Tensor, ranges: Augmentation) -> tuple[Tensor, Tensor]:
     """Move each image and its mask by one random affine map.
 
-    images: (b, h, w) float32.   masks: (b, h, w) of any integer type.   Returns the same shapes and types.
+    Parameters
+    ----------
+    images : (b, h, w) float32
+    masks : (b, h, w) of any integer type
+
+    Returns
+    -------
+    images, masks
+        Of the same shapes and types.
     """
     b, h, w = images.shape
     maps = random_maps(b, h, w, ranges, images.device)

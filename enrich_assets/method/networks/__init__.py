@@ -1,1 +1,1 @@
-"""What is trained on a subset: networks, the training loop, classification and segmentation."""
+"""What is trained on a subset: the two networks, one training loop, classification and segmentation."""

@@ -1,11 +1,11 @@
 """View classification: train the ResNet on a labelled subset, and predict class probabilities.
 
-The network is in `resnet`, the loop in `training`, the score in `metrics`.
+The network is in `resnet`, the loop in `training`, the score in `statistics/metrics.py`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -15,45 +15,46 @@ from torch.nn import functional as F
 
 from enrich_assets.method.device import pick
 from enrich_assets.method.hyperparameters import ClassifierSettings
-from enrich_assets.method.networks.resnet import ResNet, ResNetShape
-from enrich_assets.method.networks.training import (
-    CHECKPOINT_STEPS,
-    Progress,
-    Save,
-    TrainedModel,
+from enrich_assets.method.networks.repeatable import (
     as_frames,
-    build,
-    chunks,
-    device_name,
-    fingerprint,
     load_arrays,
     mixed_precision,
     one_thread,
     placed,
     repeatable,
     resident,
-    run_epochs,
-    schedule_of,
-    state_arrays,
 )
+from enrich_assets.method.networks.resnet import ResNet, ResNetShape
+from enrich_assets.method.networks.schedule import chunks
+from enrich_assets.method.networks.trained import Trained, TrainingOptions
+from enrich_assets.method.networks.training import fit
 
 MEAN = "input_mean"  # name of the per-pixel training mean among the weights
 PREDICTION_BATCH = 256
 
 
 def shape_of(settings: ClassifierSettings, n_classes: int) -> ResNetShape:
+    """The ResNet that the settings describe."""
     return ResNetShape(n_classes, settings.widths, settings.dense, settings.dropout)
 
 
 class Classifier(nn.Module):
-    """uint8 frames in, logits out: the ResNet behind /255 and the per-pixel training mean."""
+    """uint8 frames in, logits out: the ResNet behind /255 and the per-pixel training mean.
+
+    Parameters
+    ----------
+    shape : ResNetShape
+        Of the network.
+    mean : (h, w) float32 tensor in 0..1
+        Subtracted from every frame; kept among the weights.
+    """
 
     input_mean: Tensor
 
-    def __init__(self, shape: ResNetShape, height: int, width: int) -> None:
+    def __init__(self, shape: ResNetShape, mean: Tensor) -> None:
         super().__init__()
         self.resnet = ResNet(shape)
-        self.register_buffer(MEAN, torch.zeros(height, width))
+        self.register_buffer(MEAN, mean)
 
     def forward(self, frames: Tensor) -> Tensor:
         x = frames.to(torch.float32) / 255 - self.input_mean  # (b, h, w)
@@ -67,64 +68,78 @@ def train_classifier(
     settings: ClassifierSettings | None = None,
     *,
     seed: int,
-    device: str | torch.device | None = None,
-    progress: Progress | None = None,
-    resume: bytes | None = None,
-    save: Save | None = None,
-    checkpoint_steps: int = CHECKPOINT_STEPS,
-) -> TrainedModel:
-    """Train on a subset.
+    **options: Unpack[TrainingOptions],
+) -> Trained:
+    """Train the ResNet on a subset.
 
-    images: (n, h, w) uint8.   labels: (n,) int in 0..n_classes-1; a class may be missing from the subset.
-    settings: None for the paper's.   The per-pixel mean of the subset is kept among the weights
-    ("input_mean", (h, w) float32 in 0..1).   History: loss and accuracy per epoch (as trained, dropout on).
-    Same arguments, same machine: the same weights, bit for bit.   Raises ValueError on what does not fit.
+    Parameters
+    ----------
+    images : (n, h, w) uint8
+        The subset's frames.
+    labels : (n,) int
+        In 0..n_classes-1; a class may be missing from the subset.
+    n_classes : int
+        Classes of the task.
+    settings : ClassifierSettings, optional
+        The paper's by default.
+    seed : int
+        Of start weights, order and dropout.
+    **options
+        Device, progress, checkpoints: see `TrainingOptions`.
+
+    Returns
+    -------
+    Trained
+        The per-pixel mean of the subset stands among the weights ("input_mean", (h, w) float32 in 0..1). History: loss
+        and accuracy per epoch (as trained, dropout on). Same arguments, same machine: the same weights, bit for bit.
+
+    Raises
+    ------
+    ValueError
+        When shapes, labels, settings or the checkpoint do not fit.
     """
     settings = settings or ClassifierSettings()
-    images = as_frames(images)
-    labels = np.asarray(labels, dtype=np.int64)
-    if labels.shape != images.shape[:1]:
-        raise ValueError(f"{len(images)} images but labels {labels.shape}")
-    if len(images) == 0:
-        raise ValueError("there is no frame to train on")
-    if labels.min() < 0 or labels.max() >= n_classes:
-        raise ValueError(f"a label lies outside 0..{n_classes - 1}")
-    made_of = fingerprint(settings, seed, n_classes, images, labels) if resume or save else ""
-    if len(images) == 1:  # batch norm needs two
-        images, labels = np.repeat(images, 2, axis=0), np.repeat(labels, 2)
-    place = pick(device)
+    images, labels = _checked(images, labels, n_classes)
     shape = shape_of(settings, n_classes)
     if min(images.shape[1:]) < shape.least_side:
         raise ValueError(f"{len(shape.widths) - 1} blocks need images of {shape.least_side} pixels or more a side")
-    with repeatable(place), one_thread(place):
-        model = build(lambda: Classifier(shape, *images.shape[1:]), seed, place)
-        assert isinstance(model, Classifier)
-        # Summed as integers, so that the mean does not depend on the order of the frames.
-        mean = images.sum(axis=0, dtype=np.int64) / (255 * len(images))
-        model.input_mean.copy_(torch.from_numpy(mean.astype(np.float32)))
-        x, y = resident(images, place), resident(labels, place)
+    if len(images) == 1:  # batch norm needs two
+        images, labels = np.repeat(images, 2, axis=0), np.repeat(labels, 2)
+    # Summed as integers, so that the mean does not depend on the order of the frames.
+    mean = (images.sum(axis=0, dtype=np.int64) / (255 * len(images))).astype(np.float32)
+    return fit(
+        lambda: Classifier(shape, torch.from_numpy(mean)),
+        classification_loss,
+        images,
+        labels,
+        settings,
+        seed=seed,
+        **options,
+    )
 
-        def batch_loss(indices: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            truth = y[indices]
-            with mixed_precision(place):
-                logits = model(x[indices])
-            logits = logits.float()
-            return F.cross_entropy(logits, truth), {"accuracy": (logits.argmax(1) == truth).float().mean()}
 
-        history = run_epochs(
-            model,
-            batch_loss,
-            len(images),
-            schedule_of(settings),
-            seed=seed,
-            device=place,
-            made_of=made_of,
-            progress=progress,
-            resume=resume,
-            save=save,
-            checkpoint_steps=checkpoint_steps,
-        )
-    return TrainedModel(state_arrays(model), history, device_name(place))
+def classification_loss(model: nn.Module, frames: Tensor, truth: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Cross-entropy of a batch, and the share of its frames classified rightly.
+
+    frames: (b, h, w) uint8.   truth: (b,) int64.
+    """
+    with mixed_precision(frames.device):
+        logits = model(frames)
+    logits = logits.float()
+    return F.cross_entropy(logits, truth), {"accuracy": (logits.argmax(1) == truth).float().mean()}
+
+
+def _checked(
+    images: NDArray[np.uint8], labels: NDArray[np.integer[Any]], n_classes: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    images, codes = as_frames(images), np.asarray(labels, dtype=np.int64)
+    if codes.shape != images.shape[:1]:
+        raise ValueError(f"{len(images)} images but labels {codes.shape}")
+    if len(images) == 0:
+        raise ValueError("there is no frame to train on")
+    if codes.min() < 0 or codes.max() >= n_classes:
+        raise ValueError(f"a label lies outside 0..{n_classes - 1}")
+    return images, codes
 
 
 @torch.inference_mode()
@@ -134,10 +149,27 @@ def predict_classes(
     settings: ClassifierSettings | None = None,
     device: str | torch.device | None = None,
 ) -> NDArray[np.float32]:
-    """Class probabilities: (n, n_classes) float32 softmax, in float32 throughout.
+    """Class probabilities: the softmax, in float32 throughout.
 
-    weights: of a TrainedModel.   images: (n, h, w) uint8 of the size trained on.
-    Raises ValueError when weights, settings and images do not fit together.
+    Parameters
+    ----------
+    weights : dict of str to ndarray
+        Of a `Trained`.
+    images : (n, h, w) uint8
+        Of the size trained on.
+    settings : ClassifierSettings, optional
+        Those of the training; the paper's by default.
+    device : str or torch.device, optional
+        None: CUDA where there is one.
+
+    Returns
+    -------
+    (n, n_classes) float32
+
+    Raises
+    ------
+    ValueError
+        When weights, settings and images do not fit together.
     """
     settings = settings or ClassifierSettings()
     images = as_frames(images)
@@ -150,7 +182,7 @@ def predict_classes(
     place = pick(device)
     # Not drawn from a seed: every weight is overwritten.
     with repeatable(place), one_thread(place):
-        model = Classifier(shape_of(settings, n_classes), height, width)
+        model = Classifier(shape_of(settings, n_classes), torch.zeros(height, width))
         placed(load_arrays(model, weights), place).eval()
         parts = [
             torch.softmax(model(resident(images[a:b], place)), dim=1).cpu().numpy()

@@ -14,12 +14,23 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class ResNetShape:
-    """How wide the network is; the defaults are the paper's."""
+    """How wide the network is; the defaults are the paper's.
+
+    Attributes
+    ----------
+    n_classes : int
+    widths : tuple of int
+        Channels of the stem, then of the blocks, each of which halves the image.
+    dense : int
+        Units before the last layer.
+    dropout : float
+        Before the last layer.
+    """
 
     n_classes: int
-    widths: tuple[int, ...] = (32, 64, 128, 256)  # stem, then the blocks, each of which halves the image
+    widths: tuple[int, ...] = (32, 64, 128, 256)
     dense: int = 512
-    dropout: float = 0.5  # before the last layer
+    dropout: float = 0.5
 
     @property
     def least_side(self) -> int:

@@ -1,51 +1,46 @@
 """Segmentation: train the U-Net on a subset with masks, and predict masks.
 
-The network is in `unet`, the loop in `training`, the movement in `augmentation`, the score in `metrics`.
+The network is in `unet`, the loop in `training`, the movement in `images/augmentation.py`, the score in
+`statistics/metrics.py`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from enrich_assets.method.device import pick
 from enrich_assets.method.hyperparameters import SegmenterSettings
 from enrich_assets.method.images.augmentation import Augmentation, augment
-from enrich_assets.method.networks.training import (
-    CHECKPOINT_STEPS,
-    Progress,
-    Save,
-    TrainedModel,
+from enrich_assets.method.networks.repeatable import (
     as_frames,
-    build,
-    chunks,
-    device_name,
-    fingerprint,
     load_arrays,
     mixed_precision,
     one_thread,
     placed,
     repeatable,
     resident,
-    run_epochs,
-    schedule_of,
-    state_arrays,
 )
+from enrich_assets.method.networks.schedule import chunks
+from enrich_assets.method.networks.trained import Trained, TrainingOptions
+from enrich_assets.method.networks.training import fit
 from enrich_assets.method.networks.unet import UNet, UNetShape
 
 PREDICTION_PIXELS = 1 << 20  # per portion, bounds memory whatever the size of an image
 
 
 def shape_of(settings: SegmenterSettings, n_classes: int) -> UNetShape:
+    """The U-Net that the settings describe."""
     return UNetShape(n_classes, settings.channels, settings.dropout)
 
 
 def augmentation_of(settings: SegmenterSettings) -> Augmentation | None:
+    """The random movement that the settings describe; None where they ask for none."""
     if not settings.augment:
         return None
     return Augmentation(settings.rotation, settings.shift, settings.shear, settings.zoom, settings.flips)
@@ -54,9 +49,20 @@ def augmentation_of(settings: SegmenterSettings) -> Augmentation | None:
 def segmentation_loss(logits: Tensor, truth: Tensor, weights: Tensor | None = None, dice: float = 0.0) -> Tensor:
     """Cross-entropy per pixel, plus `dice` times one minus soft Dice.
 
-    logits: (b, n_classes, h, w).   truth: (b, h, w) int64.   weights: (n_classes,), weighted mean over the
-    pixels. Soft Dice: over the batch, per structure (no background), with 1 added above and below so that
-    a structure absent from both is perfect; then the mean.
+    Parameters
+    ----------
+    logits : (b, n_classes, h, w) float
+    truth : (b, h, w) int64
+    weights : (n_classes,) float, optional
+        Of the classes, for a weighted mean over the pixels.
+    dice : float
+        Weight of the Dice term. Soft Dice is taken over the batch, per structure (no background), with 1 added above
+        and below so that a structure absent from both is perfect; then the mean.
+
+    Returns
+    -------
+    Tensor
+        0-d, differentiable.
     """
     log_p = F.log_softmax(logits.float(), dim=1)
     # One-hot instead of torch's NLL over images, whose CUDA sum comes in any order.
@@ -80,19 +86,57 @@ def train_segmenter(
     settings: SegmenterSettings | None = None,
     *,
     seed: int,
-    device: str | torch.device | None = None,
-    progress: Progress | None = None,
-    resume: bytes | None = None,
-    save: Save | None = None,
-    checkpoint_steps: int = CHECKPOINT_STEPS,
-) -> TrainedModel:
-    """Train on a subset.
+    **options: Unpack[TrainingOptions],
+) -> Trained:
+    """Train the U-Net on a subset.
 
-    images, masks: (n, h, w) uint8; a mask holds class indices, 0 = background.   settings: None for the
-    paper's. Input is /255.   History: loss per epoch (as trained: augmented, dropout on).
-    Same arguments, same machine: the same weights, bit for bit.   Raises ValueError on what does not fit.
+    Parameters
+    ----------
+    images : (n, h, w) uint8
+        The subset's frames; the network sees them / 255.
+    masks : (n, h, w) uint8
+        Class indices, 0 = background.
+    n_classes : int
+        Classes of the task, background included.
+    settings : SegmenterSettings, optional
+        The paper's by default.
+    seed : int
+        Of start weights, order, augmentation and dropout.
+    **options
+        Device, progress, checkpoints: see `TrainingOptions`.
+
+    Returns
+    -------
+    Trained
+        History: loss per epoch (as trained: augmented, dropout on). Same arguments, same machine: the same weights, bit
+        for bit.
+
+    Raises
+    ------
+    ValueError
+        When shapes, masks, settings or the checkpoint do not fit.
     """
     settings = settings or SegmenterSettings()
+    images, masks = _checked(images, masks, n_classes, settings)
+    shape, movement, dice = shape_of(settings, n_classes), augmentation_of(settings), settings.dice
+    weights = None
+    if settings.class_weights is not None:
+        weights = torch.tensor(settings.class_weights, device=pick(options.get("device")))
+
+    def loss_of(model: nn.Module, frames: Tensor, truth: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        x = frames.to(torch.float32) / 255  # (b, h, w)
+        if movement is not None:
+            x, truth = augment(x, truth, movement)
+        with mixed_precision(x.device):
+            logits = model(x.unsqueeze(1).contiguous(memory_format=torch.channels_last))
+        return segmentation_loss(logits, truth.long(), weights, dice), {}
+
+    return fit(lambda: UNet(shape), loss_of, images, masks, settings, seed=seed, **options)
+
+
+def _checked(
+    images: NDArray[np.uint8], masks: NDArray[np.uint8], n_classes: int, settings: SegmenterSettings
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     images, masks = as_frames(images), as_frames(masks, "masks")
     if images.shape != masks.shape:
         raise ValueError(f"images {images.shape} and masks {masks.shape} differ in shape")
@@ -102,36 +146,7 @@ def train_segmenter(
         raise ValueError(f"a mask holds class {masks.max()}, but the classes are 0..{n_classes - 1}")
     if settings.class_weights is not None and len(settings.class_weights) != n_classes:
         raise ValueError(f"{len(settings.class_weights)} class weights for {n_classes} classes (background first)")
-    made_of = fingerprint(settings, seed, n_classes, images, masks) if resume or save else ""
-    movement = augmentation_of(settings)
-    place = pick(device)
-    with repeatable(place), one_thread(place):
-        model = build(lambda: UNet(shape_of(settings, n_classes)), seed, place)
-        x, y = resident(images, place), resident(masks, place)
-        weights = None if settings.class_weights is None else torch.tensor(settings.class_weights, device=place)
-
-        def batch_loss(indices: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            frames, truth = x[indices].to(torch.float32) / 255, y[indices]
-            if movement is not None:
-                frames, truth = augment(frames, truth, movement)
-            with mixed_precision(place):
-                logits = model(frames.unsqueeze(1).contiguous(memory_format=torch.channels_last))
-            return segmentation_loss(logits, truth.long(), weights, settings.dice), {}
-
-        history = run_epochs(
-            model,
-            batch_loss,
-            len(images),
-            schedule_of(settings),
-            seed=seed,
-            device=place,
-            made_of=made_of,
-            progress=progress,
-            resume=resume,
-            save=save,
-            checkpoint_steps=checkpoint_steps,
-        )
-    return TrainedModel(state_arrays(model), history, device_name(place))
+    return images, masks
 
 
 @torch.inference_mode()
@@ -141,10 +156,27 @@ def predict_masks(
     settings: SegmenterSettings | None = None,
     device: str | torch.device | None = None,
 ) -> NDArray[np.uint8]:
-    """The likeliest class of each pixel: (n, h, w) uint8, computed in float32.
+    """The likeliest class of each pixel, computed in float32.
 
-    weights: of a TrainedModel.   images: (n, h, w) uint8, of any size.
-    Raises ValueError when weights and settings do not fit together.
+    Parameters
+    ----------
+    weights : dict of str to ndarray
+        Of a `Trained`.
+    images : (n, h, w) uint8
+        Of any size.
+    settings : SegmenterSettings, optional
+        Those of the training; the paper's by default.
+    device : str or torch.device, optional
+        None: CUDA where there is one.
+
+    Returns
+    -------
+    (n, h, w) uint8
+
+    Raises
+    ------
+    ValueError
+        When weights and settings do not fit together.
     """
     settings = settings or SegmenterSettings()
     images = as_frames(images)

@@ -14,11 +14,21 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class UNetShape:
-    """How wide and deep the network is; the defaults are the paper's."""
+    """How wide and deep the network is; the defaults are the paper's.
+
+    Attributes
+    ----------
+    n_classes : int
+        Background included.
+    channels : tuple of int
+        A level each; each level below has half the side.
+    dropout : float
+        After each concatenation.
+    """
 
     n_classes: int
-    channels: tuple[int, ...] = (8, 16, 32, 64, 128)  # a level each; each level below has half the side
-    dropout: float = 0.25  # after each concatenation
+    channels: tuple[int, ...] = (8, 16, 32, 64, 128)
+    dropout: float = 0.25
 
     @property
     def multiple(self) -> int:

@@ -1,7 +1,7 @@
-"""All pairs on an accelerator, by torch: the same panel as `pair_sweep` and `plain_pairs`, block by block on the device.
+"""All pairs on an accelerator, by torch: the same panel as `compiled` and `plain`, block by block on the device.
 
-Float32 products of fixed-point vectors are exact integers as long as the device computes in float32: `exact_float32` sees
-to that. Runs on any torch device, which is how it is tested; it is meant for CUDA.
+Float32 products of fixed-point vectors are exact integers as long as the device computes in float32: `exact_float32`
+makes sure of that. Runs on any torch device, which is how it is tested; it is meant for CUDA.
 """
 
 from __future__ import annotations
@@ -14,7 +14,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from enrich_assets.method.pairs.panel import BIN_WIDTH, N_BINS, NO_SIMILARITY, Panel, first_near_duplicates
+from enrich_assets.method.pairs.panel import (
+    BIN_WIDTH,
+    N_BINS,
+    NO_SIMILARITY,
+    Panel,
+    PanelRequest,
+    first_near_duplicates,
+)
 
 Progress = Callable[[int, int, dict[str, float]], None]
 BLOCK = 8192
@@ -42,10 +49,14 @@ def exact_float32() -> Iterator[None]:
 
 
 def histogram(
-    q: NDArray[np.int16], thresholds: NDArray[np.int64], device: torch.device, progress: Progress | None = None,
-    *, block: int = BLOCK,
-) -> NDArray[np.int64]:  # fmt: skip
-    """Pairs by the integer thresholds t, which never decrease: (len(t) - 1,) counts of t[b] <= product < t[b + 1]."""
+    q: NDArray[np.int16],
+    thresholds: NDArray[np.int64],
+    device: torch.device,
+    progress: Progress | None = None,
+    *,
+    block: int = BLOCK,
+) -> NDArray[np.int64]:
+    """Pairs by product: (t - 1,) counts of thresholds[b] <= product < thresholds[b + 1]; (t,) int64, never decreasing."""
     x = torch.from_numpy(q).to(device).float()
     edges = torch.from_numpy(np.clip(thresholds, -(1 << 25), 1 << 25)).to(device).float()  # even numbers below 2^25
     reached = torch.zeros(len(thresholds) + 1, dtype=torch.int64, device=device)
@@ -67,20 +78,25 @@ def _is_pair(products: torch.Tensor, top: int, left: int, device: torch.device) 
 
 
 def panel(
-    q: NDArray[np.int16], clips: NDArray[np.int32], patients: NDArray[np.int32],
-    n_earlier: int, k: int, near: int, most: int, device: torch.device, progress: Progress | None = None,
-    *, so_far: Panel | None = None, block: int = BLOCK,
-) -> Panel:  # fmt: skip
-    """The panel; arguments as `similarity.all_pairs` has checked them, `near` as a product."""
-    n = len(q)
+    q: NDArray[np.int16],
+    clips: NDArray[np.int32],
+    patients: NDArray[np.int32],
+    request: PanelRequest,
+    device: torch.device,
+    progress: Progress | None = None,
+    *,
+    block: int = BLOCK,
+) -> Panel:
+    """The panel; arguments as `similarity.all_pairs` has checked them."""
+    n, n_earlier, k = len(q), request.n_earlier, request.n_neighbours
     x = torch.from_numpy(q).to(device).float()
     clip, patient = (torch.from_numpy(codes.astype(np.int64)).to(device) for codes in (clips, patients))
     counts = torch.zeros(3 * N_BINS, dtype=torch.int64, device=device)
-    lists = [_Neighbours(n, k, device) for _ in range(2)]
-    if so_far and k:
-        for mine, known in zip(lists, (so_far.neighbour_similarity, so_far.outside_similarity), strict=True):
-            mine.gate[:n_earlier] = torch.from_numpy(known[:, -1] + 1).to(device)
-    pairs, similarity, n_near = np.empty((0, 2), np.int32), np.empty(0, np.int32), 0
+    everywhere, outside = _Neighbours(n, k, device), _Neighbours(n, k, device)
+    if request.so_far and k:
+        everywhere.ask_for_nearer(request.so_far.neighbour_similarity)
+        outside.ask_for_nearer(request.so_far.outside_similarity)
+    near = _NearDuplicates(request.near_duplicate, request.max_near_duplicates)
     lefts = range(n_earlier, n, block)
     with exact_float32():
         for done, left in enumerate(lefts, start=1):
@@ -88,32 +104,52 @@ def panel(
             for top in range(0, int(j[-1]) + 1, block):
                 i = torch.arange(top, min(top + block, n), device=device)
                 products = (x[i] @ x[j].T).int()
-                valid = i[:, None] < j[None, :]
+                is_pair = i[:, None] < j[None, :]
                 same_clip = clip[i][:, None] == clip[j][None, :]
                 relation = torch.where(same_clip, 0, torch.where(patient[i][:, None] == patient[j][None, :], 1, 2))
                 bins = (torch.div(products, BIN_WIDTH, rounding_mode="floor") + N_BINS // 2).clamp(0, N_BINS - 1)
-                counts += torch.bincount((relation * N_BINS + bins)[valid], minlength=3 * N_BINS)
-                for mine, allowed in zip(lists, (valid, valid & ~same_clip), strict=True):
-                    mine.offer(i, j, products, allowed)
-                    mine.offer(j, i, products.T, allowed.T)
-                close = (valid & (products >= near)).nonzero()
-                n_near += len(close)
-                if len(close) and most:
-                    value = products[close[:, 0], close[:, 1]]
-                    if len(close) > most:  # ties at the last place are settled below
-                        least = value.sort(descending=True).values[most - 1]
-                        close, value = close[value >= least], value[value >= least]
-                    found = torch.stack([i[close[:, 0]], j[close[:, 1]]], dim=1).int().cpu().numpy()
-                    pairs, similarity, _ = first_near_duplicates(
-                        np.concatenate([pairs, found]), np.concatenate([similarity, value.cpu().numpy()]), most
-                    )
+                counts += torch.bincount((relation * N_BINS + bins)[is_pair], minlength=3 * N_BINS)
+                for lists, allowed in ((everywhere, is_pair), (outside, is_pair & ~same_clip)):
+                    lists.offer(i, j, products, allowed)
+                    lists.offer(j, i, products.T, allowed.T)
+                near.offer(i, j, products, is_pair)
             if progress:
                 progress(done, len(lefts), {})
-    histograms = counts.reshape(3, N_BINS).cpu().numpy()
+    nearest, nearest_outside = everywhere.arrays(), outside.arrays()
     return Panel(
-        n_earlier, n, k, near, most, histograms, *lists[0].arrays(), *lists[1].arrays(),
-        pairs, similarity, n_near - len(pairs),
-    )  # fmt: skip
+        **request.settings(),
+        n=n,
+        histograms=counts.reshape(3, N_BINS).cpu().numpy(),
+        neighbours=nearest[0],
+        neighbour_similarity=nearest[1],
+        outside_neighbours=nearest_outside[0],
+        outside_similarity=nearest_outside[1],
+        near_duplicates=near.pairs,
+        near_duplicate_similarity=near.similarity,
+        near_duplicates_left_out=near.n - len(near.pairs),
+    )
+
+
+class _NearDuplicates:
+    """The nearest pairs of at least a product, at most `most` of them, and how many there are."""
+
+    def __init__(self, least: int, most: int) -> None:
+        self.least, self.most, self.n = least, most, 0
+        self.pairs, self.similarity = np.empty((0, 2), np.int32), np.empty(0, np.int32)
+
+    def offer(self, i: torch.Tensor, j: torch.Tensor, products: torch.Tensor, is_pair: torch.Tensor) -> None:
+        close = (is_pair & (products >= self.least)).nonzero()
+        self.n += len(close)
+        if not len(close) or not self.most:
+            return
+        value = products[close[:, 0], close[:, 1]]
+        if len(close) > self.most:  # ties at the last place are settled below
+            last = value.sort(descending=True).values[self.most - 1]
+            close, value = close[value >= last], value[value >= last]
+        pairs = torch.stack([i[close[:, 0]], j[close[:, 1]]], dim=1).int().cpu().numpy()
+        self.pairs, self.similarity, _ = first_near_duplicates(
+            np.concatenate([self.pairs, pairs]), np.concatenate([self.similarity, value.cpu().numpy()]), self.most
+        )
 
 
 class _Neighbours:
@@ -123,6 +159,10 @@ class _Neighbours:
         self.k = k
         self.keys = torch.full((n, k), NO_SIMILARITY << 32, dtype=torch.int64, device=device)
         self.gate = torch.full((n,), NO_SIMILARITY, dtype=torch.int32, device=device)
+
+    def ask_for_nearer(self, known: NDArray[np.int32]) -> None:
+        """Take for the first frames only what is nearer than the k-th of those known, (m, k) products."""
+        self.gate[: len(known)] = torch.from_numpy(known[:, -1] + 1).to(self.gate.device)
 
     def offer(self, rows: torch.Tensor, others: torch.Tensor, products: torch.Tensor, allowed: torch.Tensor) -> None:
         """Take candidates (rows, others) into the lists of `rows`; rows without any are not sorted."""

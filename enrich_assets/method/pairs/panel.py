@@ -1,7 +1,7 @@
-"""The panel: what one pass over the pairs of a batch with itself and every earlier batch found, and how panels add up.
+"""The panel: what one pass over the pairs of a batch with itself and every earlier batch finds, and how panels add up.
 
-Here: the record, its sum, and the fine bins. How the pass is made stands in `similarity` and what it calls; how a
-panel is kept on disk, in `store`. numpy only.
+Here: the record, what is asked for, its sum, and the fine bins. How the pass is made stands in `similarity` and what it
+calls; how a panel is kept on disk, in `store`. numpy only.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ BIN_EDGES: NDArray[np.float64] = np.arange(-N_BINS // 2, N_BINS // 2 + 1) / (N_B
 BIN_WIDTH = SCALE**2 // (N_BINS // 2)  # of a bin, as an integer product
 NO_NEIGHBOUR = -1
 NO_SIMILARITY = -2 * EXACT  # of a neighbour that is not there; no product is as small
+SETTINGS = ("n_neighbours", "near_duplicate", "max_near_duplicates")  # fields in which panels that add up agree
 
 
 @dataclass(frozen=True)
 class Panel:
     """Pairs (i, j), i < j, with `n_earlier` <= j < `n`: the frames of a batch with themselves and all earlier ones.
 
-    Similarities are exact integer products (`embedding.to_cosine` makes cosines). Neighbours are sorted by similarity,
+    Similarities are exact integer products (`fixed_point.to_cosine` makes cosines). Neighbours are sorted by similarity,
     greatest first, ties by lower index, among the pairs of this panel: for a frame of the batch all that came before it
     and its batch; for an earlier frame those of the batch alone, so that the sum of panels has everybody's neighbours.
     """
@@ -48,11 +49,30 @@ class Panel:
 
     @property
     def n_pairs(self) -> int:
+        """How many pairs the panel is made of."""
         m = self.n - self.n_earlier
         return self.n_earlier * m + m * (m - 1) // 2
 
     def share_over(self, edge: float, relation: str | None = None) -> float:
-        """Share of pairs of cosine at least `edge`, one of BIN_EDGES; NaN without pairs. relation None: all."""
+        """Share of pairs whose cosine is at least `edge`.
+
+        Parameters
+        ----------
+        edge : float
+            One of BIN_EDGES.
+        relation : str, optional
+            One of RELATIONS; without it all pairs.
+
+        Returns
+        -------
+        float
+            NaN without pairs.
+
+        Raises
+        ------
+        ValueError
+            For another edge.
+        """
         where = np.flatnonzero(edge == BIN_EDGES)
         if not len(where):
             raise ValueError(f"{edge} is not among BIN_EDGES, the multiples of {1 / (N_BINS // 2)} from -1 to 1")
@@ -71,36 +91,66 @@ class Panel:
 
     @staticmethod
     def from_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> Panel:
+        """The panel whose `arrays` these are."""
         return Panel(**{
             field.name: arrays[field.name] if arrays[field.name].ndim else int(arrays[field.name])  # type: ignore[arg-type]
             for field in fields(Panel)
         })  # fmt: skip
 
 
+@dataclass(frozen=True)
+class PairLists:
+    """What a panel lists beside its counts."""
+
+    neighbours: int = 10  # of each frame, over all and outside its own clip
+    near_duplicate: float = 0.98  # cosine from which a pair is listed
+    max_near_duplicates: int = 100_000  # so many are listed, the nearest; the others are counted
+
+    def __post_init__(self) -> None:
+        if self.neighbours < 0 or self.max_near_duplicates < 0:
+            raise ValueError("neighbours and max_near_duplicates must not be negative")
+
+
+@dataclass(frozen=True)
+class PanelRequest:
+    """What is asked of a pass, checked by `similarity.all_pairs`: the fields are those of `Panel`."""
+
+    n_earlier: int
+    n_neighbours: int
+    near_duplicate: int  # least product
+    max_near_duplicates: int
+    so_far: Panel | None = (
+        None  # the sum of all earlier panels: list of earlier frames only neighbours nearer than these
+    )
+
+    def settings(self) -> dict[str, int]:
+        """The fields that the panel repeats."""
+        return {name: getattr(self, name) for name in ("n_earlier", *SETTINGS)}
+
+
 def sum_panels(panels: Iterable[Panel]) -> Panel:
     """The sum: exactly the panel of one pass over all their batches.
 
-    Panels may come in any order but must follow on one another without gap or overlap (an empty batch's panel is
-    fine) and have been made with the same settings; ValueError says which do not.
+    Parameters
+    ----------
+    panels : iterable of Panel
+        In any order. They follow on one another without gap or overlap (an empty batch's panel is fine) and were made
+        with the same settings.
+
+    Raises
+    ------
+    ValueError
+        Naming the panels that do not.
     """
     parts = sorted(panels, key=lambda p: (p.n_earlier, p.n))
     if not parts:
         raise ValueError("no panels to add up")
+    _check_adjacent(parts)
     first, n = parts[0], parts[-1].n
-    for before, after in itertools.pairwise(parts):
-        if before.n != after.n_earlier:
-            raise ValueError(
-                f"a panel ends with frame {before.n}, the next one begins with {after.n_earlier}: not adjacent"
-            )
-        for name in ("n_neighbours", "near_duplicate", "max_near_duplicates"):
-            if getattr(before, name) != getattr(after, name):
-                raise ValueError(
-                    f"panels were made with different {name}: {getattr(before, name)}, {getattr(after, name)}"
-                )
     if len(parts) == 1:
         return first
-    nearest = nothing(n, first.n_neighbours)
-    outside = nothing(n, first.n_neighbours)
+    nearest = no_neighbours(n, first.n_neighbours)
+    outside = no_neighbours(n, first.n_neighbours)
     for part in parts:
         nearest = _nearest(nearest, (part.neighbours, part.neighbour_similarity))
         outside = _nearest(outside, (part.outside_neighbours, part.outside_similarity))
@@ -123,17 +173,31 @@ def sum_panels(panels: Iterable[Panel]) -> Panel:
     )
 
 
+def _check_adjacent(parts: list[Panel]) -> None:
+    for before, after in itertools.pairwise(parts):
+        if before.n != after.n_earlier:
+            raise ValueError(
+                f"a panel ends with frame {before.n}, the next one begins with {after.n_earlier}: not adjacent"
+            )
+        for name in SETTINGS:
+            if getattr(before, name) != getattr(after, name):
+                raise ValueError(
+                    f"panels were made with different {name}: {getattr(before, name)}, {getattr(after, name)}"
+                )
+
+
 Neighbours = tuple[NDArray[np.int32], NDArray[np.int32]]  # (n, k) indices and products
 
 
-def nothing(n: int, k: int) -> Neighbours:
+def no_neighbours(n: int, k: int) -> Neighbours:
+    """Lists of k places for n frames, all empty."""
     return np.full((n, k), NO_NEIGHBOUR, np.int32), np.full((n, k), NO_SIMILARITY, np.int32)
 
 
 def sorted_neighbours(index: NDArray[np.int32], similarity: NDArray[np.int32], k: int) -> Neighbours:
     """Each row's k best of (n, c) candidates: greatest similarity first, ties by lower index, absent ones last."""
-    late = np.where(index == NO_NEIGHBOUR, np.iinfo(np.int32).max, index)
-    order = np.lexsort((late, -similarity.astype(np.int64)), axis=1)[:, :k]
+    absent_last = np.where(index == NO_NEIGHBOUR, np.iinfo(np.int32).max, index)
+    order = np.lexsort((absent_last, -similarity.astype(np.int64)), axis=1)[:, :k]
     return np.take_along_axis(index, order, axis=1), np.take_along_axis(similarity, order, axis=1)
 
 
@@ -151,9 +215,10 @@ def _nearest(some: Neighbours, more: Neighbours) -> Neighbours:
 def first_near_duplicates(
     pairs: NDArray[np.int32], similarity: NDArray[np.int32], most: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
-    """The `most` nearest of (p, 2) pairs, most similar first, then lower i, then lower j; and how many were left out.
+    """The `most` nearest of (p, 2) pairs with their (p,) products, and how many were left out.
 
-    A total order, so that the nearest of a union are the nearest of its parts' nearest.
+    Most similar first, then lower i, then lower j: a total order, so that the nearest of a union are the nearest of its
+    parts' nearest.
     """
     order = np.lexsort((pairs[:, 1], pairs[:, 0], -similarity.astype(np.int64)))[:most]
     return pairs[order], similarity[order], len(pairs) - len(order)

@@ -1,5 +1,4 @@
-"""All pairs by plain numpy, block by block: for small pools, where compiling a faster pass would cost more than it
-saves.
+"""All pairs by plain numpy, block by block: for small pools, where loading a faster pass would cost more than it saves.
 
 Also the definition in code of what the fast passes must return.
 """
@@ -16,9 +15,11 @@ from enrich_assets.method.pairs.panel import (
     N_BINS,
     NO_NEIGHBOUR,
     NO_SIMILARITY,
+    Neighbours,
     Panel,
+    PanelRequest,
     first_near_duplicates,
-    nothing,
+    no_neighbours,
     sorted_neighbours,
 )
 
@@ -45,7 +46,7 @@ def _blocks(
 def histogram(
     q: NDArray[np.int16], thresholds: NDArray[np.int64], progress: Progress | None = None
 ) -> NDArray[np.int64]:
-    """Pairs by the integer thresholds t: (len(t) - 1,) counts of t[b] <= product < t[b + 1]."""
+    """Pairs by product: (t - 1,) counts of thresholds[b] <= product < thresholds[b + 1]; (t,) int64, never decreasing."""
     below = np.zeros(len(thresholds), np.int64)
     for _, _, products, is_pair in _blocks(q, 0, progress):
         below += np.searchsorted(np.sort(products[is_pair]), thresholds)
@@ -56,18 +57,13 @@ def panel(
     q: NDArray[np.int16],
     clips: NDArray[np.int32],
     patients: NDArray[np.int32],
-    n_earlier: int,
-    k: int,
-    near: int,
-    most: int,
+    request: PanelRequest,
     progress: Progress | None = None,
-    *,
-    so_far: Panel | None = None,
 ) -> Panel:
-    """The panel; arguments as `similarity.all_pairs` has checked them, `near` as a product."""
-    n = len(q)
+    """The panel; arguments as `similarity.all_pairs` has checked them."""
+    n, n_earlier, k = len(q), request.n_earlier, request.n_neighbours
     histograms = np.zeros((3, N_BINS), np.int64)
-    everywhere, outside = nothing(n, k), nothing(n, k)
+    everywhere, outside = no_neighbours(n, k), no_neighbours(n, k)
     pairs, near_similarity, left_out = np.empty((0, 2), np.int32), np.empty(0, np.int32), 0
     for top, left, products, is_pair in _blocks(q, n_earlier, progress):
         i, j = np.arange(top, top + products.shape[0]), np.arange(left, left + products.shape[1])
@@ -76,34 +72,49 @@ def panel(
         relation = np.where(same_clip, 0, np.where(same_patient, 1, 2))[is_pair]
         bins = np.clip(products[is_pair] // BIN_WIDTH + N_BINS // 2, 0, N_BINS - 1)
         histograms += np.bincount(relation * N_BINS + bins, minlength=3 * N_BINS).reshape(3, N_BINS)
-        for mine, allowed in ((everywhere, is_pair), (outside, is_pair & ~same_clip)):
-            _offer(mine, i, j, products, allowed)
-            _offer(mine, j, i, products.T, allowed.T)
-        close = np.nonzero(is_pair & (products >= near))
+        for lists, allowed in ((everywhere, is_pair), (outside, is_pair & ~same_clip)):
+            _offer(lists, i, j, products, allowed)
+            _offer(lists, j, i, products.T, allowed.T)
+        close = np.nonzero(is_pair & (products >= request.near_duplicate))
         pairs, near_similarity, more = first_near_duplicates(
             np.concatenate([pairs, np.stack([i[close[0]], j[close[1]]], axis=1).astype(np.int32)]),
             np.concatenate([near_similarity, products[close]]),
-            most,
+            request.max_near_duplicates,
         )
         left_out += more
-    if so_far and k:
-        for mine, known in ((everywhere, so_far.neighbour_similarity), (outside, so_far.outside_similarity)):
-            no_nearer = mine[1][:n_earlier] <= known[:, -1:]
-            mine[0][:n_earlier][no_nearer], mine[1][:n_earlier][no_nearer] = NO_NEIGHBOUR, NO_SIMILARITY
+    if request.so_far and k:
+        _leave_out_known(everywhere, request.so_far.neighbour_similarity)
+        _leave_out_known(outside, request.so_far.outside_similarity)
     return Panel(
-        n_earlier, n, k, near, most, histograms, *everywhere, *outside, pairs, near_similarity, left_out,
-    )  # fmt: skip
+        **request.settings(),
+        n=n,
+        histograms=histograms,
+        neighbours=everywhere[0],
+        neighbour_similarity=everywhere[1],
+        outside_neighbours=outside[0],
+        outside_similarity=outside[1],
+        near_duplicates=pairs,
+        near_duplicate_similarity=near_similarity,
+        near_duplicates_left_out=left_out,
+    )
+
+
+def _leave_out_known(lists: Neighbours, known: NDArray[np.int32]) -> None:
+    """Clear what comes after the k-th neighbour that an earlier frame has already: (n_earlier, k) products."""
+    index, similarity = lists[0][: len(known)], lists[1][: len(known)]
+    no_nearer = similarity <= known[:, -1:]
+    index[no_nearer], similarity[no_nearer] = NO_NEIGHBOUR, NO_SIMILARITY
 
 
 def _offer(
-    mine: tuple[NDArray[np.int32], NDArray[np.int32]],
+    lists: Neighbours,
     rows: NDArray[np.int64],
     others: NDArray[np.int64],
     products: NDArray[np.int32],
     allowed: NDArray[np.bool_],
 ) -> None:
     """Take the block's candidates into the neighbour lists of `rows`."""
-    k = mine[0].shape[1]
+    k = lists[0].shape[1]
     if not k or not allowed.any():
         return
     similarity = np.where(allowed, products, NO_SIMILARITY)
@@ -114,6 +125,6 @@ def _offer(
     else:
         others_of = np.broadcast_to(others, similarity.shape)
     index = np.where(similarity == NO_SIMILARITY, NO_NEIGHBOUR, others_of).astype(np.int32)
-    mine[0][rows], mine[1][rows] = sorted_neighbours(
-        np.concatenate([mine[0][rows], index], axis=1), np.concatenate([mine[1][rows], similarity], axis=1), k
+    lists[0][rows], lists[1][rows] = sorted_neighbours(
+        np.concatenate([lists[0][rows], index], axis=1), np.concatenate([lists[1][rows], similarity], axis=1), k
     )

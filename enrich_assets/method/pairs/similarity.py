@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from enrich_assets.method.accelerator import accelerator_for
 from enrich_assets.method.embeddings.fixed_point import checked, least_product
-from enrich_assets.method.pairs import plain as plain_pairs
-from enrich_assets.method.pairs.panel import BIN_EDGES, RELATIONS, Panel, sum_panels
+from enrich_assets.method.pairs import plain
+from enrich_assets.method.pairs.panel import BIN_EDGES, RELATIONS, PairLists, Panel, PanelRequest, sum_panels
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BIN_EDGES",
     "RELATIONS",
+    "PairLists",
     "Panel",
     "all_pairs",
     "matrix_blocks",
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 Progress = Callable[[int, int, dict[str, float]], None]
+DEFAULT_LISTS = PairLists()
 SMALL = 4000  # frames up to which the plain pass is quicker than loading the compiled one
 
 
@@ -42,11 +44,29 @@ def similarity_histogram(
     device: str | torch.device | None = None,
     progress: Progress | None = None,
 ) -> NDArray[np.int64]:
-    """Pairs of frames by cosine: (len(edges) - 1,) int64 counts over the n (n - 1) / 2 unordered pairs.
+    """Pairs of frames by cosine.
 
-    embeddings: (n, d) int16 of `to_fixed_point`.   device: None for CUDA where there is one. The cosine is the integer product / 4000^2, clipped to [-1, 1].
-    edges: increasing, as in numpy.histogram: bins are half open, the last one closed, what lies outside is not counted;
-    compared as float64, exactly.
+    Parameters
+    ----------
+    embeddings : (n, d) int16
+        Fixed-point unit vectors (`fixed_point.to_fixed_point`).
+    edges : (b + 1,) float
+        Cosines that never decrease, as in numpy.histogram: bins are half open, the last one closed, what lies outside is
+        not counted. Compared as float64, exactly.
+    device : str or torch.device, optional
+        Without it CUDA, where there is one and the pool is large.
+    progress : callable, optional
+        Called with (done, of, {}).
+
+    Returns
+    -------
+    (b,) int64
+        Counts of the n (n - 1) / 2 unordered pairs. The cosine is the integer product / 4000^2, clipped to [-1, 1].
+
+    Raises
+    ------
+    ValueError
+        For edges that decrease, or vectors that are none of fixed point.
     """
     q = checked(embeddings)
     e = np.asarray(edges, dtype=np.float64)
@@ -54,14 +74,14 @@ def similarity_histogram(
         raise ValueError("edges must be a vector of at least two cosines that never decrease, without NaN")
     thresholds = np.array([least_product(x) for x in e[:-1]] + [least_product(e[-1], above=True)], np.int64)
     if accelerator := accelerator_for(len(q), device):
-        from enrich_assets.method.pairs import cuda as device_pairs
+        from enrich_assets.method.pairs import cuda
 
-        return device_pairs.histogram(q, thresholds, accelerator, progress)
+        return cuda.histogram(q, thresholds, accelerator, progress)
     if len(q) <= SMALL:
-        return plain_pairs.histogram(q, thresholds, progress)
-    from enrich_assets.method.pairs import compiled as pair_sweep
+        return plain.histogram(q, thresholds, progress)
+    from enrich_assets.method.pairs import compiled
 
-    return pair_sweep.histogram(q, thresholds, progress)
+    return compiled.histogram(q, thresholds, progress)
 
 
 def all_pairs(
@@ -70,21 +90,40 @@ def all_pairs(
     clips: ArrayLike,
     patients: ArrayLike,
     n_earlier: int = 0,
-    neighbours: int = 10,
-    near_duplicate: float = 0.98,
-    max_near_duplicates: int = 100_000,
+    lists: PairLists = DEFAULT_LISTS,
     so_far: Panel | None = None,
     device: str | torch.device | None = None,
     progress: Progress | None = None,
 ) -> Panel:
     """The panel of the frames from `n_earlier` on: every pair of them, and of each with every earlier frame, once.
 
-    embeddings: (n, d) int16 of `to_fixed_point`.   clips, patients: (n,) integer codes; a clip belongs to one patient.
-    neighbours: k per frame, over all and outside the own clip.   near_duplicate: cosine from which a pair is listed, at
-    most max_near_duplicates of them (the nearest), the rest counted.   device: None for CUDA where there is one.
-    so_far: the sum of all earlier panels, where it is at hand: then neighbours of earlier frames are listed only where
-    they come before those known, which is all that a sum needs, and a small batch is quicker and its panel smaller.
-    Cost: m (n_earlier + m / 2) products for m new frames; memory O(n (d + k)).
+    Parameters
+    ----------
+    embeddings : (n, d) int16
+        Fixed-point unit vectors (`fixed_point.to_fixed_point`).
+    clips, patients : (n,) int
+        Codes; a clip belongs to one patient.
+    n_earlier : int
+        How many frames came before this batch.
+    lists : PairLists
+        How many neighbours and near-duplicates are listed.
+    so_far : Panel, optional
+        The sum of all earlier panels. With it neighbours of earlier frames are listed only where they come before those
+        known, which is all that a sum needs: a small batch is quicker and its panel smaller.
+    device : str or torch.device, optional
+        Without it CUDA, where there is one and the pool is large.
+    progress : callable, optional
+        Called with (done, of, {}).
+
+    Raises
+    ------
+    ValueError
+        For codes that are not one per frame, a clip of two patients, n_earlier outside 0..n, or a `so_far` of other
+        frames or another number of neighbours.
+
+    Notes
+    -----
+    Costs m (n_earlier + m / 2) products for m new frames, and O(n (d + neighbours)) of memory.
     """
     q = checked(embeddings)
     clip, patient = _codes(clips, len(q), "clips"), _codes(patients, len(q), "patients")
@@ -95,29 +134,42 @@ def all_pairs(
         raise ValueError(f"clip {np.asarray(clips)[torn[0]]} holds frames of two patients")
     if not 0 <= n_earlier <= len(q):
         raise ValueError(f"n_earlier must lie in 0..{len(q)}, not {n_earlier}")
-    if neighbours < 0 or max_near_duplicates < 0:
-        raise ValueError("neighbours and max_near_duplicates must not be negative")
-    if so_far and (so_far.n_earlier, so_far.n, so_far.n_neighbours) != (0, n_earlier, neighbours):
+    if so_far and (so_far.n_earlier, so_far.n, so_far.n_neighbours) != (0, n_earlier, lists.neighbours):
         raise ValueError(
-            f"so_far must be the sum of all panels up to frame {n_earlier} with {neighbours} neighbours, not of "
+            f"so_far must be the sum of all panels up to frame {n_earlier} with {lists.neighbours} neighbours, not of "
             f"{so_far.n_earlier}..{so_far.n} with {so_far.n_neighbours}"
         )
-    given = q, clip, patient, n_earlier, neighbours, least_product(near_duplicate), max_near_duplicates
+    near = least_product(lists.near_duplicate)
+    request = PanelRequest(n_earlier, lists.neighbours, near, lists.max_near_duplicates, so_far)
     if accelerator := accelerator_for(len(q), device):
-        from enrich_assets.method.pairs import cuda as device_pairs
+        from enrich_assets.method.pairs import cuda
 
-        return device_pairs.panel(*given, accelerator, progress, so_far=so_far)
+        return cuda.panel(q, clip, patient, request, accelerator, progress)
     if len(q) <= SMALL:
-        return plain_pairs.panel(*given, progress, so_far=so_far)
-    from enrich_assets.method.pairs import compiled as pair_sweep
+        return plain.panel(q, clip, patient, request, progress)
+    from enrich_assets.method.pairs import compiled
 
-    return pair_sweep.panel(*given, progress, so_far=so_far)
+    return compiled.panel(q, clip, patient, request, progress)
 
 
 def pair_matrix(a: NDArray[np.int16], b: NDArray[np.int16] | None = None) -> NDArray[np.int32]:
-    """Exact products of each row of a (n, d) with each row of b (m, d; a itself by default): (n, m) int32.
+    """Exact products of each vector of a with each of b, for small sets: `matrix_blocks` for more.
 
-    Small sets only: the whole matrix lies in memory. `matrix_blocks` for more.
+    Parameters
+    ----------
+    a : (n, d) int16
+        Fixed-point unit vectors.
+    b : (m, d) int16, optional
+        Without it `a` itself.
+
+    Returns
+    -------
+    (n, m) int32
+
+    Raises
+    ------
+    ValueError
+        If the vectors differ in dimensions.
     """
     left = checked(a).astype(np.float32)
     right = left if b is None else checked(b).astype(np.float32)
@@ -129,10 +181,23 @@ def pair_matrix(a: NDArray[np.int16], b: NDArray[np.int16] | None = None) -> NDA
 def matrix_blocks(
     embeddings: NDArray[np.int16], *, n_earlier: int = 0, block: int = 2048
 ) -> Iterator[tuple[slice, slice, NDArray[np.int32]]]:
-    """The panel's similarity matrix block by block, exact products: (rows, columns, (rows, columns) int32).
+    """The panel's similarity matrix block by block, so that a store may write the blocks as they come.
 
-    Rows are the frames from `n_earlier` on, counted from `n_earlier`; columns are all n frames. Every block of the
-    (n - n_earlier, n) matrix comes once, also those above the diagonal, so that a store may write them as they come.
+    Parameters
+    ----------
+    embeddings : (n, d) int16
+        Fixed-point unit vectors.
+    n_earlier : int
+        Rows of the matrix are the frames from here on, columns are all n frames.
+    block : int
+        Frames to a side of a block.
+
+    Yields
+    ------
+    rows, columns : slice
+        Where the block belongs in the (n - n_earlier, n) matrix; every block comes once, those above the diagonal too.
+    products : (rows, columns) int32
+        Exact.
     """
     q = checked(embeddings)
     n = len(q)

@@ -5,14 +5,16 @@ needs two, so whole pools are compared faster than a BLAS could. numba's own loo
 is therefore written as LLVM vectors, which every processor numba knows can run, and it keeps its 96 sums in
 registers.
 
-numba's cache on disk knows of a change in the module that calls a tile, not of one here: who edits this file deletes
-`__pycache__/*.nbi` beside it.
-
-Here: the layout and the tiles. What is done with their results stands in `pair_sweep` and `lazy_ranking`.
+Here: the layout, the tiles, and `compiled`, by which the kernels that call them are compiled. Above each tile stands
+its specification, the same in scalar Python; a test compares the two for equality. What is done with the products
+stands in `kernels` and in `ranking.lazy`.
 """
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -36,20 +38,53 @@ _pairs = ir.VectorType(ir.IntType(16), 2 * _LANES)
 _wide = ir.VectorType(_i32, 2 * _LANES)
 
 
-# What an intrinsic takes when called is not what its definition says: no types for it.
+# What an intrinsic takes when called is not what its definition says, and numba's types leave out `_nrt`: no types for them.
 _intrinsic: Callable[[Callable[..., Any]], Any] = intrinsic
+_njit: Callable[..., Any] = njit
+
+
+def _digest_of_this_file() -> str:
+    try:
+        return hashlib.sha256(inspect.getsource(sys.modules[__name__]).encode()).hexdigest()[:12]
+    except OSError:  # installed without sources: numba caches nothing then
+        return "unknown"
+
+
+TILES = _digest_of_this_file()
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """`numba.njit` without the GIL, cached on disk where it can be (beside the module, else in the user's cache)."""
+    """`numba.njit` without the GIL, cached on disk where it can be (beside the module, else in the user's cache).
+
+    Notes
+    -----
+    numba's cache notices an edit of the file that holds a kernel, but not one of this file, whose tiles the kernel
+    contains. So the digest of this file is part of the kernel's qualified name, by which numba names what it caches.
+
+    `_nrt=False` leaves out the counting of references to arrays, which a kernel cannot need: it makes no array, and its
+    caller holds those it is given. Counted at each call of a step, it costs more than the step does (the whole pass
+    takes twice as long).
+    """
+    function.__qualname__ = f"{function.__qualname__}_tiles_{TILES}"
     try:
-        return njit(nogil=True, cache=True)(function)
+        return _njit(nogil=True, cache=True, _nrt=False)(function)
     except RuntimeError:  # numba found nowhere to write: a read-only installation without a home
-        return njit(nogil=True)(function)
+        return _njit(nogil=True, _nrt=False)(function)
 
 
 def as_rows(q: NDArray[np.int16]) -> NDArray[np.int32]:
-    """(n, d) int16 as (n', d' / 2) int32, two dimensions in one, padded with zeros: the left side of a tile."""
+    """The left side of a tile: frames one after the other.
+
+    Parameters
+    ----------
+    q : (n, d) int16
+        Fixed-point vectors.
+
+    Returns
+    -------
+    (n', d' / 2) int32
+        Two dimensions in one number; n' is a multiple of GRAIN, d' of 2 * _UNROLL, padded with zeros.
+    """
     n, d = q.shape
     padded = np.zeros((-(-n // GRAIN) * GRAIN, -(-max(d, 1) // (2 * _UNROLL)) * 2 * _UNROLL), np.int16)
     padded[:n, :d] = q
@@ -57,9 +92,88 @@ def as_rows(q: NDArray[np.int16]) -> NDArray[np.int32]:
 
 
 def as_panels(rows: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Rows of `as_rows` as (n' / 16, d' / 2, 16) int32: the right side of a tile, 16 frames beside one another."""
+    """The right side of a tile: 16 frames beside one another.
+
+    Parameters
+    ----------
+    rows : (n', d' / 2) int32
+        Of `as_rows`.
+
+    Returns
+    -------
+    (n' / 16, d' / 2, 16) int32
+        [p, k, c] holds dimensions 2 k and 2 k + 1 of frame 16 p + c.
+    """
     n, pairs = rows.shape
     return np.ascontiguousarray(rows.reshape(n // COLUMNS, COLUMNS, pairs).transpose(0, 2, 1))
+
+
+# ------------------------------------------------------------------------------- the specification, in scalar Python
+
+
+def dot_product(rows: NDArray[np.int32], row: int, panels: NDArray[np.int32], panel: int, column: int) -> int:
+    """The product of frame `row` of rows with frame `column` of a panel: an integer, exact.
+
+    Each number of `rows` and `panels` holds two dimensions as int16: [1, -2 | 3, 0] . [5, 1 | -1, 7] is
+    1 * 5 + -2 * 1 + 3 * -1 + 0 * 7 = 0.
+    """
+    left = rows[row].view(np.int16)
+    right = np.ascontiguousarray(panels[panel, :, column]).view(np.int16)
+    return sum(int(a) * int(b) for a, b in zip(left, right, strict=True))
+
+
+def products_tile_in_python(  # nine arguments: those of the tile that it specifies
+    rows: NDArray[np.int32], row: int, panels: NDArray[np.int32], panel: int, n_pairs: int, out: NDArray[np.int32],
+    gates: NDArray[np.int32], column: int, gate: int,
+) -> bool:  # fmt: skip
+    """What `products_tile` does: all 96 products of a tile, and whether any of them is remarkable.
+
+    Parameters
+    ----------
+    rows : (n', n_pairs) int32
+        Of `as_rows`; the tile's frames are row..row+5.
+    panels : (p, n_pairs, 16) int32
+        Of `as_panels`; the tile's others are those of panels[panel].
+    out : (96,) int32
+        Filled with the products, row by row.
+    gates : (n',) int32
+        The least product that is remarkable to a frame. The panel's frames stand in it from `column` on.
+    gate : int
+        The least product that is remarkable to everybody.
+
+    Returns
+    -------
+    bool
+        Is any product at least the least of its row's gate, its column's gate, and `gate`?
+    """
+    remarkable = False
+    for r in range(ROWS):
+        for c in range(COLUMNS):
+            product = dot_product(rows, row + r, panels, panel, c)
+            out[r * COLUMNS + c] = product
+            remarkable = remarkable or product >= min(gates[row + r], gates[column + c], gate)
+    return remarkable
+
+
+def raise_in_python(
+    n_rows: int, rows: NDArray[np.int32], row: int, panels: NDArray[np.int32], panel: int, best: NDArray[np.int32],
+    at: int,
+) -> None:  # fmt: skip
+    """What `raise_by_six` and `raise_by_one` do, for n_rows of 6 and of 1.
+
+    Parameters
+    ----------
+    rows, row, panels, panel
+        As in `products_tile_in_python`; the frames are row..row+n_rows-1.
+    best : (m,) int32
+        best[at : at + 16] are raised to the greatest product of each of the panel's 16 frames with any of those.
+    """
+    for r in range(n_rows):
+        for c in range(COLUMNS):
+            best[at + c] = max(best[at + c], dot_product(rows, row + r, panels, panel, c))
+
+
+# ------------------------------------------------------------------------------------------------ the same, in LLVM
 
 
 def _pointer(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
@@ -113,14 +227,13 @@ def _products(builder: Any, rows: Any, panel: Any, n_pairs: Any, n_rows: int = R
 
 
 @_intrinsic
-def products_tile(
+def products_tile(  # more than eight arguments: an LLVM function takes no record that it would have to unpack per tile
     typingctx: Any, rows: Any, row: Any, panels: Any, panel: Any, n_pairs: Any, out: Any, gates: Any, column: Any,
     gate: Any
 ) -> Any:  # fmt: skip
-    """Fill out (96,) int32 with the products of frames row..row+5 and the 16 of a panel; is any of them remarkable?
+    """Fill `out` with the products of frames row..row+5 and the 16 of a panel: is any of them remarkable?
 
-    Remarkable is a product at least min(gates[its row], gates[its column], gate); gates is (n',) int32, where the
-    panel's frames stand from `column` on.
+    `products_tile_in_python` says what that means.
     """
     signature = types.boolean(rows, types.intp, panels, types.intp, types.intp, out, gates, types.intp, types.int32)
 
@@ -137,11 +250,11 @@ def products_tile(
         columns = [_vector(builder, column_gate, _LANES * v) for v in range(_VECTORS)]
         remarkable = ir.Constant(ir.VectorType(_i1, _LANES), [0] * _LANES)
         for r in range(ROWS):
-            mine = builder.load(builder.gep(row_gate, [_i64(r)]), align=4)
-            mine = _splat(builder, builder.select(builder.icmp_signed("<", mine, gate), mine, gate))
+            of_row = builder.load(builder.gep(row_gate, [_i64(r)]), align=4)
+            of_row = _splat(builder, builder.select(builder.icmp_signed("<", of_row, gate), of_row, gate))
             for v in range(_VECTORS):
                 value = sums[r * _VECTORS + v]
-                least = builder.select(builder.icmp_signed("<", mine, columns[v]), mine, columns[v])
+                least = builder.select(builder.icmp_signed("<", of_row, columns[v]), of_row, columns[v])
                 remarkable = builder.or_(remarkable, builder.icmp_signed(">=", value, least))
                 place = builder.bitcast(builder.gep(target, [_i64(r * COLUMNS + v * _LANES)]), _sums.as_pointer())
                 builder.store(value, place, align=4)
@@ -176,6 +289,6 @@ def _raise(n_rows: int) -> Callable[..., Any]:
 
 
 raise_by_six = _intrinsic(_raise(ROWS))
-"""Raise best[at : at + 16] to the products of a panel's 16 frames with frames row..row+5."""
+"""Raise best[at : at + 16] to the products of a panel's 16 frames with frames row..row+5: `raise_in_python`."""
 raise_by_one = _intrinsic(_raise(1))
-"""Raise best[at : at + 16] to the products of a panel's 16 frames with frame `row`."""
+"""Raise best[at : at + 16] to the products of a panel's 16 frames with frame `row`: `raise_in_python`."""

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from enrich_assets.method.accelerator import accelerator_for
 from enrich_assets.method.embeddings.fixed_point import EXACT, checked, to_cosine
-from enrich_assets.method.ranking.greedy import checked_start
+from enrich_assets.method.ranking.order import checked_start
 
 if TYPE_CHECKING:
     import torch
@@ -32,13 +32,24 @@ class Coverage:
     similarity: NDArray[np.int32]  # (m,) their exact product
 
     def cosines(self) -> NDArray[np.float64]:
+        """(m,) the same as cosines."""
         return to_cosine(self.similarity)
 
 
-def coverage(embeddings: NDArray[np.int16], chosen: ArrayLike) -> Coverage:
-    """The nearest chosen frame of every left-out one (on the CPU; `coverage_at` for many frames and budgets).
+def coverage_of(embeddings: NDArray[np.int16], chosen: ArrayLike) -> Coverage:
+    """The nearest chosen frame of every left-out one, on the CPU; `coverage_at` for many frames and budgets.
 
-    embeddings: (n, d) int16 of `to_fixed_point`.   chosen: (k,) distinct indices, at least one.
+    Parameters
+    ----------
+    embeddings : (n, d) int16
+        Fixed-point unit vectors (`fixed_point.to_fixed_point`).
+    chosen : (k,) int
+        Distinct frames, at least one.
+
+    Raises
+    ------
+    ValueError
+        If nothing is chosen, or a frame outside the pool, or one twice.
     """
     q = checked(embeddings)
     picks = checked_start(chosen, len(q), len(q))
@@ -62,10 +73,29 @@ def coverage_at(
     *,
     device: str | torch.device | None = None,
 ) -> dict[int, NDArray[np.float64]]:
-    """For each budget the left-out frames' greatest cosine to a frame of the order's prefix of that length.
+    """For each budget, how similar each left-out frame is to the nearest frame of the order's prefix of that length.
 
-    embeddings: (n, d) int16.   order: (m,) distinct indices.   budgets: between 1 and m. Returns (n - budget,)
-    float64 per budget, in ascending order of frame. All budgets together cost what the greatest of them costs.
+    Parameters
+    ----------
+    embeddings : (n, d) int16
+        Fixed-point unit vectors.
+    order : (m,) int
+        Distinct frames.
+    budgets : sequence of int
+        Between 1 and m.
+    device : str or torch.device, optional
+        Without it CUDA, where there is one and the pool is large.
+
+    Returns
+    -------
+    dict
+        Of each budget (n - budget,) float64: the greatest cosine, in ascending order of frame. All budgets together
+        cost what the greatest of them costs.
+
+    Raises
+    ------
+    ValueError
+        For other budgets, a frame outside the pool, or one twice.
     """
     q = checked(embeddings)
     ranked = checked_start(order, len(q), len(q))
@@ -74,12 +104,12 @@ def coverage_at(
         raise ValueError(f"budgets must lie between 1 and the {len(ranked)} frames of the order: {sizes}")
     greatest = np.full(len(q), -2 * EXACT, np.int32)
     left = np.ones(len(q), bool)
-    found: dict[int, NDArray[np.float64]] = {}
+    covered: dict[int, NDArray[np.float64]] = {}
     for before, size in zip([0, *sizes], sizes, strict=False):
         left[ranked[before:size]] = False
         _raise(greatest, q, ranked[before:size], np.flatnonzero(left), device)
-        found[size] = to_cosine(greatest[left])
-    return found
+        covered[size] = to_cosine(greatest[left])
+    return covered
 
 
 def _raise(
@@ -95,17 +125,17 @@ def _raise(
 
         from enrich_assets.method.ranking.cuda import greatest
 
-        mine, others = (torch.from_numpy(q[part]).to(accelerator).float() for part in (frames, chosen))
-        best[frames] = np.maximum(best[frames], greatest(mine, others).int().cpu().numpy())
+        left, right = (torch.from_numpy(q[part]).to(accelerator).float() for part in (frames, chosen))
+        best[frames] = np.maximum(best[frames], greatest(left, right).int().cpu().numpy())
         return
     if len(frames) * len(chosen) > WORTH_COMPILING:
         from enrich_assets.method.pairs.tiles import as_rows
-        from enrich_assets.method.ranking.lazy import TAKEN, Catching
+        from enrich_assets.method.ranking.lazy import TAKEN, CatchUp, Known
         from enrich_assets.method.threads import n_threads
 
-        seen = np.zeros(len(q), np.int64)
-        with Catching(as_rows(q), best, seen, as_rows(q[chosen]), n_threads()) as catching:
-            catching.up(frames, len(chosen), TAKEN)
+        known = Known(as_rows(q), best, np.zeros(len(q), np.int64), as_rows(q[chosen]))
+        with CatchUp(known, n_threads()) as catch_up:
+            catch_up(frames, len(chosen), TAKEN)
         return
     for row in range(0, len(frames), BLOCK):
         part = frames[row : row + BLOCK]

@@ -1,6 +1,6 @@
-"""The max rule and coverage on an accelerator, by torch: one product of the pool with each pick, nothing read back.
+"""Greedy k-centre and coverage on an accelerator, by torch: one product of the pool with each pick, nothing read back.
 
-A device is fast at whole products and slow at being asked, so nothing is lazy here; the order is that of `ranking`, ties
+A device is fast at whole products and slow at being asked, so nothing is lazy here; the order is that of `greedy`, ties
 included. Runs on any torch device, which is how it is tested; it is meant for CUDA.
 """
 
@@ -14,19 +14,23 @@ from numpy.typing import NDArray
 
 from enrich_assets.method.embeddings.fixed_point import EXACT
 from enrich_assets.method.pairs.cuda import exact_float32
+from enrich_assets.method.ranking.order import NOT_COMPARED
 
 Progress = Callable[[int, int, dict[str, float]], None]
-NOT_COMPARED = -2 * EXACT
 TAKEN = 2 * EXACT
 BLOCK = 4096
 _REPORT = 1024
 
 
 def rank(
-    q: NDArray[np.int16], start: NDArray[np.int64], budget: int, known: NDArray[np.int32], device: torch.device,
+    q: NDArray[np.int16],
+    start: NDArray[np.int64],
+    budget: int,
+    known: NDArray[np.int32],
+    device: torch.device,
     progress: Progress | None = None,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # fmt: skip
-    """Order and similarity to those before; arguments as `ranking.rank` has checked them."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Order and similarity to those before; arguments as `greedy.rank` has checked them."""
     n, m = len(q), len(start)
     x = torch.from_numpy(q).to(device).float()
     best = torch.full((n,), NOT_COMPARED, dtype=torch.int64, device=device)

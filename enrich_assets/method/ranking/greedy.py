@@ -1,45 +1,27 @@
-"""The order in which frames would be labelled: greedy k-centre on exact integers, the paper's rule ("max").
+"""Greedy k-centre on exact integers, the paper's way to choose: each next frame is the least similar to all chosen.
 
-Other rules and measures stand in `rules`; what a prefix leaves uncovered, in `coverage`.
+Here: the door to the several ways of that one computation (plain, lazy and compiled, on an accelerator), and the same on a
+given matrix. As a rule among others it stands in `rules`; what a prefix leaves uncovered, in `coverage`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from enrich_assets.method.accelerator import accelerator_for
-from enrich_assets.method.embeddings.fixed_point import EXACT, SCALE, checked, to_cosine
+from enrich_assets.method.embeddings.fixed_point import EXACT, checked
+from enrich_assets.method.ranking.order import NOT_COMPARED, Ranking, checked_start
 
 if TYPE_CHECKING:
     import torch
 
 Progress = Callable[[int, int, dict[str, float]], None]
-NOT_COMPARED = -2 * EXACT  # `Ranking.similarity_to_chosen` of frames that nothing was compared with
 SMALL = 2000  # frames up to which the plain rule is quicker than loading the compiled one
-_BLOCK = 2048
 _TAKEN = 2 * EXACT  # greater than any product: a chosen frame is never the least similar
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """An order of frames and how similar each was to those before it."""
-
-    order: NDArray[np.int64]  # (budget,) frames, the start set first
-    similarity_to_chosen: NDArray[np.int64]  # (budget,) greatest product with a frame before it; else NOT_COMPARED
-    unit: int = SCALE**2  # what a product is divided by to make a similarity
-
-    def cosine_to_chosen(self) -> NDArray[np.float64]:
-        """(budget,) the greatest similarity to a frame before it; NaN for the start set and where none was measured."""
-        if self.unit == SCALE**2:
-            value = to_cosine(self.similarity_to_chosen)
-        else:
-            value = self.similarity_to_chosen / self.unit
-        return np.where(self.similarity_to_chosen == NOT_COMPARED, np.nan, value)
 
 
 def rank_by_max_similarity(
@@ -52,10 +34,33 @@ def rank_by_max_similarity(
 ) -> NDArray[np.int64]:
     """Order frames so that each next one is the least similar to all chosen before it.
 
-    embeddings: (n, d) int16, fixed-point unit vectors.   start: (m,) indices chosen beforehand. Returns (budget,)
-    int64; the first m are `start`. A frame's similarity to the chosen is its greatest product with any of them; ties
-    go to the lower index. Raises ValueError if budget < m or budget > n.   Chinn et al. 2023, algorithm 1 (greedy
-    k-centre).
+    Parameters
+    ----------
+    embeddings : (n, d) int16
+        Fixed-point unit vectors (`fixed_point.to_fixed_point`).
+    start : (m,) int
+        Frames chosen beforehand.
+    budget : int
+        How many frames to put in order, `start` among them.
+    device : str or torch.device, optional
+        Without it CUDA, where there is one and the pool is large. The order is the same everywhere.
+    progress : callable, optional
+        Called with (done, of, {}).
+
+    Returns
+    -------
+    (budget,) int64
+        The first m are `start`. A frame's similarity to the chosen is its greatest product with any of them; ties go to
+        the lower index.
+
+    Raises
+    ------
+    ValueError
+        If budget < m or budget > n, or `start` holds a frame twice or one outside the pool.
+
+    References
+    ----------
+    Chinn et al. JAMIA 2023;30:1079, algorithm 1 (greedy k-centre).
     """
     return rank(embeddings, start, budget, device=device, progress=progress).order
 
@@ -69,24 +74,32 @@ def rank(
     device: str | torch.device | None = None,
     progress: Progress | None = None,
 ) -> Ranking:
-    """`rank_by_max_similarity` with each frame's similarity to those chosen before it.
+    """`rank_by_max_similarity`, with each frame's similarity to those chosen before it.
 
-    greatest: (n_old,) int32, of the first n_old frames the greatest product with any of `start` where it is already
-    known (an earlier ranking that this one extends): then only the other frames are compared with `start`.
-    device: None for CUDA where there is one and the pool is large. The order is the same everywhere.
+    Parameters
+    ----------
+    embeddings, start, budget, device, progress
+        As there.
+    greatest : (n_old,) int32, optional
+        Of the first n_old frames the greatest product with any of `start`, where it is already known (from an earlier
+        ranking that this one extends): then only the other frames are compared with `start`.
+
+    Returns
+    -------
+    Ranking
     """
     q = checked(embeddings)
     chosen = checked_start(start, budget, len(q))
     known = _checked_known(greatest, len(q))
     if accelerator := accelerator_for(len(q), device):
-        from enrich_assets.method.ranking import cuda as device_ranking
+        from enrich_assets.method.ranking import cuda
 
-        return Ranking(*device_ranking.rank(q, chosen, budget, known, accelerator, progress))
+        return Ranking(*cuda.rank(q, chosen, budget, known, accelerator, progress))
     if len(q) <= SMALL:
         return Ranking(*_plainly(q, chosen, budget, known, progress))
-    from enrich_assets.method.ranking import lazy as lazy_ranking
+    from enrich_assets.method.ranking import lazy
 
-    return Ranking(*lazy_ranking.rank(q, chosen, budget, known, progress)[:2])
+    return Ranking(*lazy.rank(q, chosen, budget, known, progress)[:2])
 
 
 def _checked_known(greatest: NDArray[np.int32] | None, n: int) -> NDArray[np.int32]:
@@ -120,23 +133,25 @@ def _plainly(
     return order, similarity
 
 
-def similarity_to_earlier(q: NDArray[np.int16], order: NDArray[np.int64], first: int) -> NDArray[np.int64]:
-    """Greatest product of each frame of any order with those before it, from place `first` on; NOT_COMPARED before."""
-    x = q[order].astype(np.float32)
-    greatest = np.full(len(x), NOT_COMPARED, np.int64)
-    for at in range(first, len(x), _BLOCK):
-        mine = x[at : at + _BLOCK]
-        among = np.where(np.tri(len(mine), k=-1, dtype=bool), mine @ mine.T, np.float32(NOT_COMPARED)).max(axis=1)
-        for begin in range(0, at, _BLOCK):
-            among = np.maximum(among, (mine @ x[begin : min(begin + _BLOCK, at)].T).max(axis=1))
-        greatest[at : at + _BLOCK] = among
-    return greatest
-
-
 def rank_by_max_similarity_matrix(similarity: ArrayLike, start: ArrayLike, budget: int) -> NDArray[np.int64]:
-    """The same rule on a given (n, n) symmetric similarity matrix of any real dtype; the diagonal is not looked at.
+    """The same on a given similarity matrix.
 
-    Returns (budget,) int64 beginning with `start`; ties go to the lower index.
+    Parameters
+    ----------
+    similarity : (n, n) of any real dtype
+        Symmetric; the diagonal is not looked at.
+    start, budget
+        As in `rank_by_max_similarity`.
+
+    Returns
+    -------
+    (budget,) int64
+        Beginning with `start`; ties go to the lower index.
+
+    Raises
+    ------
+    ValueError
+        For a matrix that is not square or holds NaN, and as `rank_by_max_similarity` does.
     """
     s = np.asarray(similarity)
     if s.ndim != 2 or s.shape[0] != s.shape[1]:
@@ -155,18 +170,3 @@ def rank_by_max_similarity_matrix(similarity: ArrayLike, start: ArrayLike, budge
         order.append(pick)
         taken[pick] = True
     return np.array(order, np.int64)
-
-
-def checked_start(start: ArrayLike, budget: int, n: int) -> NDArray[np.int64]:
-    """`start` as int64 indices, or ValueError: outside the pool, twice the same, or more of them than the budget."""
-    given = np.asarray(start)
-    if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
-        raise ValueError(f"start must be a vector of indices, not {given.dtype} {given.shape}")
-    chosen = given.astype(np.int64)
-    if len(chosen) and (chosen.min() < 0 or chosen.max() >= n):
-        raise ValueError(f"start holds an index outside 0..{n - 1}")
-    if len(np.unique(chosen)) < len(chosen):
-        raise ValueError("start holds a frame twice")
-    if not len(chosen) <= budget <= n:
-        raise ValueError(f"the budget must lie between the start set ({len(chosen)}) and the pool ({n}), not {budget}")
-    return chosen

@@ -16,11 +16,22 @@ MAX_SSIM_FRAMES = 3000  # n^2 pictures of work and an n^2 matrix
 
 
 def pixel_embeddings(frames: NDArray[np.uint8]) -> NDArray[np.int16]:
-    """Plain pixels as fixed-point vectors: (n, h, w) uint8 -> (n, h * w) int16; their cosine is Pearson's correlation.
+    """Plain pixels as fixed-point vectors, whose cosine is Pearson's correlation.
 
-    Each picture minus its own mean, then `to_fixed_point` with the usual scale: 64 x 64 = 4,096 dimensions lie within
-    the bound of exactness (|q| <= 4000 + 32, |q|^2 < 2^24). A picture of one brightness has no direction and is
-    refused.
+    Parameters
+    ----------
+    frames : (n, height, width) uint8
+
+    Returns
+    -------
+    (n, height * width) int16
+        Each picture minus its own mean, by `to_fixed_point` with the usual scale: 64 x 64 = 4,096 dimensions lie within
+        the bound of exactness (|q| <= 4000 + 32, |q|^2 < 2^24).
+
+    Raises
+    ------
+    ValueError
+        For a picture of one brightness, which has no direction.
     """
     pixels = np.asarray(frames)
     if pixels.ndim != 3:
@@ -36,10 +47,29 @@ def pixel_embeddings(frames: NDArray[np.uint8]) -> NDArray[np.int16]:
 
 
 def ssim_matrix(frames: NDArray[np.uint8], *, progress: Progress | None = None) -> NDArray[np.int32]:
-    """Structural similarity of every pair: (n, h, w) uint8 -> (n, n) int32 in millionths.
+    """Structural similarity of every pair.
 
-    scikit-image's `structural_similarity` at its defaults (Wang et al. 2004: 7 x 7 uniform window, sample covariance,
-    K1 0.01, K2 0.03, data range 255, border of 3 left out), in float64, rounded to 1e-6.   At most 3,000 frames.
+    Parameters
+    ----------
+    frames : (n, height, width) uint8
+        At most MAX_SSIM_FRAMES, of at least 7 x 7 pixels.
+    progress : callable, optional
+        Called with (done, of, {}).
+
+    Returns
+    -------
+    (n, n) int32
+        In units of 1 / SSIM_UNIT.
+
+    Raises
+    ------
+    ValueError
+        For other frames.
+
+    References
+    ----------
+    Wang et al. IEEE TIP 2004;13:600, as scikit-image's `structural_similarity` computes it at its defaults (7 x 7 uniform
+    window, sample covariance, K1 0.01, K2 0.03, data range 255, border of 3 left out), in float64, rounded to 1e-6.
     """
     from scipy.ndimage import uniform_filter
 

@@ -1,6 +1,6 @@
-"""Which unlabelled frames to label next: the max rule with all labels so far as chosen, under quotas, class-aware on demand.
+"""Which unlabelled frames to label next: k-center-greedy with all labels so far as chosen, under quotas, class-aware on demand.
 
-The plain ranking of a whole pool stands in `ranking`; a worklist is short, so plain products serve here.
+Here: a worklist, which is short, so plain products serve. The ranking of a whole pool stands in `greedy` and `rules`.
 """
 
 from __future__ import annotations
@@ -9,15 +9,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 4096
+_TAKEN = np.iinfo(np.int64).max
 
 
 def greatest_similarity(
     frames: NDArray[np.int16], chosen: NDArray[np.int16]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """For each frame the nearest of the chosen ones (lower index on ties) and the exact fixed-point similarity.
+    """For each frame the nearest of the chosen ones, and how similar it is.
 
-    frames: (n, d) int16; chosen: (m, d) int16. Returns (n,) indices into `chosen` and (n,) int64 products (divide by
-    4000^2 for the cosine); with nothing chosen: indices -1, similarity the least an int64 holds.
+    Parameters
+    ----------
+    frames : (n, d) int16
+    chosen : (m, d) int16
+        Fixed-point unit vectors (`fixed_point.to_fixed_point`).
+
+    Returns
+    -------
+    nearest : (n,) int64
+        Indices into `chosen`, the lower one on ties; -1 where nothing is chosen.
+    greatest : (n,) int64
+        Exact products (divide by 4000^2 for the cosine); the least an int64 holds where nothing is chosen.
     """
     nearest = np.full(len(frames), -1, np.int64)
     greatest = np.full(len(frames), np.iinfo(np.int64).min, np.int64)
@@ -25,7 +36,7 @@ def greatest_similarity(
     for at in range(0, len(frames), BLOCK):
         a = frames[at : at + BLOCK].astype(np.float32)
         for offset in range(0, len(b), BLOCK):
-            # Exact: every partial sum is an integer below 2^24 (DESIGN section 6).
+            # Exact: every partial sum is an integer below 2^24 (`fixed_point`).
             products = (a @ b[offset : offset + BLOCK].T).astype(np.int64)
             best = products.argmax(axis=1)
             value = products[np.arange(len(a)), best]
@@ -46,56 +57,95 @@ def rank_with_quotas(
     per_clip: int | None = None,
     classes: NDArray[np.object_] | None = None,
 ) -> NDArray[np.int64]:
-    """The next frames to label, at most `n` of them, in order.
+    """The next frames to label, in order.
 
-    embeddings: (f, d) int16 fixed point of labelled and unlabelled frames.   labelled: indices of those with a label.
-    patients, clips: (f,) codes.   per_patient, per_clip: at most so many of this list; None: no limit.
-    classes: (f,) class of the labelled frames, None elsewhere: then each pick serves the class that has the fewest labels
-    and picks so far, a frame counting for the class of its nearest labelled frame.
+    Parameters
+    ----------
+    embeddings : (f, d) int16
+        Fixed-point unit vectors of labelled and unlabelled frames.
+    labelled : (m,) int64
+        Indices of those with a label.
+    n : int
+        At most so many frames.
+    patients, clips : (f,) int64
+        Codes.
+    per_patient, per_clip : int, optional
+        At most so many frames of one patient, of one clip; without it no limit.
+    classes : (f,) object, optional
+        The class of the labelled frames, None elsewhere. With it each pick serves the class that has the fewest labels and
+        picks so far, a frame counting for the class of its nearest labelled frame.
 
-    Each pick is the admissible frame whose greatest similarity to all labelled and picked ones is least, lower index on
-    ties. With nothing labelled the first pick is the frame of least similarity to the mean of all: the oddest one.
+    Returns
+    -------
+    (at most n,) int64
+        Each pick is the admissible frame whose greatest similarity to all labelled and picked ones is least, the lower
+        index on ties. With nothing labelled the first pick is the frame of least similarity to the mean of all.
     """
     if not len(embeddings):
         return np.empty(0, np.int64)
     free = np.ones(len(embeddings), bool)
     free[labelled] = False
-    vectors = embeddings.astype(np.float32)
-    guessed: NDArray[np.object_] | None = None
-    counts: dict[object, int] = {}
+    by_class: _Classes | None = None
     if len(labelled):
         nearest, greatest = greatest_similarity(embeddings, embeddings[labelled])
         if classes is not None:
-            known = classes[labelled]
-            guessed = known[nearest]
-            counts = {c: int((known == c).sum()) for c in sorted(set(known), key=str)}
+            by_class = _Classes(classes[labelled], nearest)
     else:
-        centre = np.round(embeddings.mean(axis=0, dtype=np.float64)).astype(np.int64)
-        greatest = embeddings.astype(np.int64) @ centre
-    first_is_oddest = not len(labelled)
-    used_patient: dict[int, int] = {}
-    used_clip: dict[int, int] = {}
+        greatest = _similarity_to_the_mean(embeddings)
+    vectors = embeddings.astype(np.float32)
+    quotas = _Quota(patients, per_patient), _Quota(clips, per_clip)
     order: list[int] = []
-    for _ in range(n):
-        admissible = free
-        if guessed is not None:
-            for wanted in sorted(counts, key=lambda c: (counts[c], str(c))):
-                admissible = free & (guessed == wanted)
-                if admissible.any():
-                    break
+    while len(order) < n:
+        admissible = free if by_class is None else by_class.most_wanted(free)
         if not admissible.any():
             break
-        pick = int(np.where(admissible, greatest, np.iinfo(np.int64).max).argmin())
+        pick = int(np.where(admissible, greatest, _TAKEN).argmin())
+        nothing_chosen = not len(labelled) and not order
         order.append(pick)
         free[pick] = False
-        if guessed is not None:
-            counts[guessed[pick]] += 1
-        for used, codes, most in ((used_patient, patients, per_patient), (used_clip, clips, per_clip)):
-            code = int(codes[pick])
-            used[code] = used.get(code, 0) + 1
-            if most is not None and used[code] >= most:
-                free &= codes != code
+        if by_class is not None:
+            by_class.count(pick)
+        for quota in quotas:
+            quota.use(pick, free)
         similarity = (vectors @ vectors[pick]).astype(np.int64)
-        greatest = similarity if first_is_oddest else np.maximum(greatest, similarity)
-        first_is_oddest = False
+        greatest = similarity if nothing_chosen else np.maximum(greatest, similarity)
     return np.asarray(order, np.int64)
+
+
+def _similarity_to_the_mean(embeddings: NDArray[np.int16]) -> NDArray[np.int64]:
+    centre = np.round(embeddings.mean(axis=0, dtype=np.float64)).astype(np.int64)
+    return embeddings.astype(np.int64) @ centre
+
+
+class _Quota:
+    """At most so many frames of one code; None: no limit."""
+
+    def __init__(self, codes: NDArray[np.int64], most: int | None) -> None:
+        self.codes, self.most = codes, most
+        self.used: dict[int, int] = {}
+
+    def use(self, frame: int, free: NDArray[np.bool_]) -> None:
+        """Count a pick; once its quota is used up, no frame of its code is free."""
+        code = int(self.codes[frame])
+        self.used[code] = self.used.get(code, 0) + 1
+        if self.most is not None and self.used[code] >= self.most:
+            free &= self.codes != code
+
+
+class _Classes:
+    """Labels and picks by class, a frame counting for the class of its nearest labelled frame."""
+
+    def __init__(self, known: NDArray[np.object_], nearest: NDArray[np.int64]) -> None:
+        self.guessed = known[nearest]
+        self.counts = {c: int((known == c).sum()) for c in sorted(set(known), key=str)}
+
+    def most_wanted(self, free: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """The free frames of the class with the fewest labels and picks that has any; ties by the class's name."""
+        for wanted in sorted(self.counts, key=lambda c: (self.counts[c], str(c))):
+            of_class = free & (self.guessed == wanted)
+            if of_class.any():
+                return of_class
+        return np.zeros_like(free)
+
+    def count(self, frame: int) -> None:
+        self.counts[self.guessed[frame]] += 1

@@ -1,1 +1,1 @@
-"""Scores and what may be said of them: metrics, intervals, tests, comparison of arms, learning curve."""
+"""Scores and what may be concluded from them: metrics, intervals, tests, comparison of arms, learning curve."""

@@ -1,9 +1,8 @@
 """How sure is the value of one evaluation, over the patients of its test split?
 
-Here: intervals of an AUC (DeLong over frames; bootstrap over whole patients) and of a mean Jaccard. Frames
-of one patient resemble each other, so an interval that counts them as independent is too narrow: the one
-over patients is the one to report, DeLong's stands beside it for comparison. Not here: spread over seeds
-(`comparison.py`).
+Here: intervals of an AUC (DeLong over frames; bootstrap over whole patients) and of a mean Jaccard. Frames of one
+patient resemble each other, so an interval that counts them as independent is too narrow: the one over patients is the
+one to report, DeLong's stands beside it for comparison. Not here: spread over seeds (`comparison`).
 """
 
 from __future__ import annotations
@@ -18,7 +17,19 @@ from scipy import optimize, stats
 
 @dataclass(frozen=True)
 class Interval:
-    """A value and its interval at `level`; bounds are NaN where no interval can be had. `method` names how."""
+    """A value and its interval.
+
+    Attributes
+    ----------
+    value, low, high : float
+        Bounds are NaN where no interval can be had.
+    level : float
+        In (0, 1).
+    method : str
+        How the bounds were found.
+    n_patients : int
+        0 where patients play no part.
+    """
 
     value: float
     low: float
@@ -29,23 +40,39 @@ class Interval:
 
 
 def auc(truth: ArrayLike, scores: ArrayLike) -> float:
-    """Area under the ROC curve: share of (positive, negative) pairs ranked rightly, ties half. One class
-    only: NaN.
+    """Area under the ROC curve: share of (positive, negative) pairs ranked rightly, ties half; NaN of one class only.
 
-    truth: (n,) of 0 and 1; scores: (n,). Sums of halves, so the value is the correctly rounded quotient.
+    Parameters
+    ----------
+    truth : (n,) of 0 and 1
+    scores : (n,) float
+
+    Notes
+    -----
+    Sums of halves, so the value is the correctly rounded quotient.
     """
     y, s = _checked(truth, scores)
-    wins, positives, negatives = _patient_wins(y, s, np.zeros(len(y), dtype=np.int64), 1)
-    pairs = positives.sum() * negatives.sum()
-    return float(wins.sum() / pairs) if pairs else math.nan
+    counted = _patient_wins(y, s, np.zeros(len(y), dtype=np.int64), 1)
+    return float(counted.auc()) if counted.positives.sum() and counted.negatives.sum() else math.nan
 
 
 def delong_interval(truth: ArrayLike, scores: ArrayLike, *, level: float = 0.95) -> Interval:
-    """DeLong's interval of an AUC, frames taken as independent (DeLong et al. 1988, doi 10.2307/2531595),
-    within [0, 1].
+    """DeLong's interval of an AUC, frames taken as independent, within [0, 1].
 
-    truth: (n,) of 0 and 1; scores: (n,). Fewer than 2 frames of either class: bounds NaN. `n_patients` is
-    0: not used.
+    Parameters
+    ----------
+    truth : (n,) of 0 and 1
+    scores : (n,) float
+    level : float
+
+    Returns
+    -------
+    Interval
+        Fewer than 2 frames of either class: bounds NaN.
+
+    References
+    ----------
+    DeLong et al. 1988, doi 10.2307/2531595.
     """
     y, s = _checked(truth, scores)
     positive, negative = np.sort(s[y]), np.sort(s[~y])
@@ -74,17 +101,35 @@ def auc_interval(
 ) -> Interval:
     """Interval of an AUC by drawing whole patients with replacement (cluster bootstrap, percentiles).
 
-    truth: (n,) of 0 and 1, or (n, k) one column a class; scores of the same shape; patients: (n,) any
-    hashable ids. With columns the value is the mean of the one-against-rest AUCs, and the same patients are
-    drawn for all of them. Draws that lack a class are left out.
+    Parameters
+    ----------
+    truth : (n,) of 0 and 1, or (n, k) one column a class
+        With columns the value is the mean of the one-against-rest AUCs, and the same patients are drawn for all.
+    scores : float, of the same shape
+    patients : (n,) ids of any type
+    level : float
+    n_boot, seed : int
+        Draws, and their seed.
 
+    Returns
+    -------
+    Interval
+        Fewer than 2 patients, or a class with none: bounds NaN.
+
+    Raises
+    ------
+    ValueError
+        When shapes differ, truth is not 0 and 1, or a score is not finite.
+
+    Notes
+    -----
     How it is fast: W[p, q] holds how many (positive of patient p, negative of patient q) pairs are ranked
     rightly, counted once; a draw with w[p] copies of each patient then has AUC = w' W w / (w' positives *
-    w' negatives), exactly.
+    w' negatives), exactly. Draws that lack a class are left out.
 
     A perfect (or perfectly wrong) AUC has the same value in every draw, which is not certainty: then the
     interval is Newcombe's score-like one (2006, doi 10.1002/sim.2324, method 5) with patients, not frames,
-    as the numbers of cases. Fewer than 2 patients, or a class with none: bounds NaN.
+    as the numbers of cases.
     """
     y, s, owners = np.asarray(truth), np.asarray(scores, dtype=float), np.asarray(patients)
     if y.ndim == 1:
@@ -93,20 +138,17 @@ def auc_interval(
         raise ValueError(f"truth {y.shape}, scores {s.shape} and patients {owners.shape} must agree")
     _, of_frame = np.unique(owners, return_inverse=True)
     n_patients = int(of_frame.max()) + 1 if len(of_frame) else 0
-    parts = [_patient_wins(*_checked(y[:, k], s[:, k]), of_frame, n_patients) for k in range(y.shape[1])]
+    classes = [_patient_wins(*_checked(y[:, k], s[:, k]), of_frame, n_patients) for k in range(y.shape[1])]
     value = math.nan
-    if n_patients and all(p.sum() and n.sum() for _, p, n in parts):
-        value = float(np.mean([wins.sum() / (p.sum() * n.sum()) for wins, p, n in parts]))
+    if n_patients and all(of_class.positives.sum() and of_class.negatives.sum() for of_class in classes):
+        value = float(np.mean([of_class.auc() for of_class in classes]))
     if n_patients < 2 or math.isnan(value):
         return Interval(value, math.nan, math.nan, level, "bootstrap over patients", n_patients)
     weights = _draws(n_patients, n_boot, seed)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        of_class = [((weights @ wins) * weights).sum(axis=1) / ((weights @ p) * (weights @ n)) for wins, p, n in parts]
-    drawn = np.mean(of_class, axis=0)
+    drawn = np.mean([of_class.aucs(weights) for of_class in classes], axis=0)
     drawn = drawn[np.isfinite(drawn)]
     if value in (0.0, 1.0) or len(drawn) < n_boot // 10:
-        smallest = min(min(int((p > 0).sum()), int((n > 0).sum())) for _, p, n in parts)
-        low, high = _newcombe(value, smallest, level)
+        low, high = _newcombe(value, min(of_class.fewest_patients() for of_class in classes), level)
         return Interval(value, low, high, level, "Newcombe over patients", n_patients)
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high), level, "bootstrap over patients", n_patients)
@@ -115,11 +157,21 @@ def auc_interval(
 def jaccard_interval(
     per_frame: ArrayLike, patients: ArrayLike, *, level: float = 0.95, n_boot: int = 1000, seed: int = 0
 ) -> Interval:
-    """Interval of the mean over frames of a per-frame value (Jaccard), by drawing whole patients with
-    replacement.
+    """Interval of the mean over frames of a per-frame value (Jaccard), by drawing whole patients with replacement.
 
-    per_frame: (n,), NaN where a frame has no structure to score (left out); patients: (n,). Fewer than 2
-    patients: bounds NaN.
+    Parameters
+    ----------
+    per_frame : (n,) float
+        NaN where a frame has no structure to score (left out).
+    patients : (n,) ids of any type
+    level : float
+    n_boot, seed : int
+        Draws, and their seed.
+
+    Returns
+    -------
+    Interval
+        Fewer than 2 patients: bounds NaN.
     """
     values = np.asarray(per_frame, dtype=float)
     if values.shape != np.asarray(patients).shape:
@@ -148,12 +200,35 @@ def _checked(truth: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], ND
     return y.astype(bool), s
 
 
+@dataclass(frozen=True)
+class _PatientWins:
+    """One class against the rest, counted by patient; p patients.
+
+    wins: (p, p) pairs ranked rightly, by (patient of the positive, patient of the negative), ties half.
+    positives, negatives: (p,) frames of each patient.
+    """
+
+    wins: NDArray[np.float64]
+    positives: NDArray[np.float64]
+    negatives: NDArray[np.float64]
+
+    def auc(self) -> float:
+        return self.wins.sum() / (self.positives.sum() * self.negatives.sum())
+
+    def aucs(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of draws with so many copies of each patient, (draws, p) -> (draws,); not finite where a class is absent."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            rightly = ((weights @ self.wins) * weights).sum(axis=1)
+            return rightly / ((weights @ self.positives) * (weights @ self.negatives))
+
+    def fewest_patients(self) -> int:
+        """Patients with a frame of the class, or of the rest, whichever is fewer."""
+        return min(int((self.positives > 0).sum()), int((self.negatives > 0).sum()))
+
+
 def _patient_wins(
     y: NDArray[np.bool_], s: NDArray[np.float64], of_frame: NDArray[np.int64], n_patients: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Pairs ranked rightly by (patient of the positive, patient of the negative), (p, p); positives,
-    negatives, (p,).
-    """
+) -> _PatientWins:
     positive, owner = s[y], of_frame[y]
     wins = np.zeros((n_patients, n_patients))
     by_patient = np.argsort(of_frame[~y], kind="stable")
@@ -164,7 +239,7 @@ def _patient_wins(
             ordered = np.sort(scores)
             below = (np.searchsorted(ordered, positive) + np.searchsorted(ordered, positive, "right")) / 2
             wins[:, q] = np.bincount(owner, below, minlength=n_patients)
-    return wins, np.bincount(owner, minlength=n_patients).astype(float), negatives.astype(float)
+    return _PatientWins(wins, np.bincount(owner, minlength=n_patients).astype(float), negatives.astype(float))
 
 
 def _draws(n_patients: int, n_boot: int, seed: int) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """Scores of a prediction against the truth: area under the ROC curve, and Jaccard per structure.
 
-Point values only. Intervals, tests and what they mean belong in `comparison`. numpy, no torch.
+Point values only. Intervals belong in `intervals`, tests in `significance`. numpy, no torch.
 """
 
 from __future__ import annotations
@@ -13,10 +13,25 @@ from scipy.stats import rankdata
 def auc(truth: ArrayLike, scores: ArrayLike) -> float:
     """Area under the ROC curve: the chance that a positive outscores a negative, ties counting one half.
 
-    truth: (n,) 0/1 or bool.   scores: (n,) real.   Returns a value in [0, 1].
+    Parameters
+    ----------
+    truth : (n,) 0/1 or bool
+    scores : (n,) float
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    ValueError
+        When a class is absent, when lengths differ, when a score is not finite.
+
+    Notes
+    -----
     Exact Mann-Whitney statistic over mid-ranks (twice a mid-rank is an integer, so nothing is rounded
     before the one division at the end); equals `sklearn.metrics.roc_auc_score`.
-    Raises ValueError when a class is absent, when lengths differ, when a score is not finite.
     """
     positive = np.asarray(truth)
     score = np.asarray(scores, dtype=np.float64)
@@ -39,9 +54,21 @@ def auc(truth: ArrayLike, scores: ArrayLike) -> float:
 def macro_auc(truth: ArrayLike, scores: ArrayLike) -> float:
     """Mean over the classes of the one-vs-rest AUC.
 
-    truth: (n,) int class indices.   scores: (n, n_classes).   Two classes give the plain AUC of class 1 (for
-    softmax scores the two one-vs-rest AUCs are the same number).
-    Raises ValueError, naming the class, when a class has no frame or holds all of them.
+    Parameters
+    ----------
+    truth : (n,) int
+        Class indices.
+    scores : (n, n_classes) float
+
+    Returns
+    -------
+    float
+        Two classes give the plain AUC of class 1 (for softmax scores the two one-vs-rest AUCs are the same number).
+
+    Raises
+    ------
+    ValueError
+        Naming the class, when a class has no frame or holds all of them.
     """
     label = np.asarray(truth)
     score = np.asarray(scores, dtype=np.float64)
@@ -66,9 +93,22 @@ def jaccard_counts(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pixels in the intersection and in the union of truth and prediction, per frame and structure.
 
-    truth, prediction: (n, h, w) class indices, 0 = background.
-    Returns two (n, n_classes - 1) int64 arrays; column k is class k + 1, the background is left out.
-    Raises ValueError on differing shapes or an unknown class.
+    Parameters
+    ----------
+    truth, prediction : (n, h, w) int
+        Class indices, 0 = background.
+    n_classes : int
+        Background included.
+
+    Returns
+    -------
+    intersections, unions : (n, n_classes - 1) int64
+        Column k is class k + 1; the background is left out.
+
+    Raises
+    ------
+    ValueError
+        On differing shapes or an unknown class.
     """
     t, p = np.asarray(truth), np.asarray(prediction)
     if t.ndim != 3 or t.shape != p.shape:
@@ -87,7 +127,23 @@ def jaccard_counts(
 
 
 def frame_jaccard(intersections: ArrayLike, unions: ArrayLike) -> NDArray[np.float64]:
-    """Mean Jaccard over a frame's structures: (n,) float64, NaN where none is in either mask."""
+    """Mean Jaccard over a frame's structures.
+
+    Parameters
+    ----------
+    intersections, unions : (n, structures) int
+        Of `jaccard_counts`.
+
+    Returns
+    -------
+    (n,) float64
+        NaN where no structure is in either mask.
+
+    Raises
+    ------
+    ValueError
+        When shapes differ, or an intersection exceeds its union.
+    """
     i = np.asarray(intersections, dtype=np.float64)
     u = np.asarray(unions, dtype=np.float64)
     if i.ndim != 2 or i.shape != u.shape:
@@ -103,12 +159,22 @@ def frame_jaccard(intersections: ArrayLike, unions: ArrayLike) -> NDArray[np.flo
 def jaccard(intersections: ArrayLike, unions: ArrayLike) -> float:
     """Mean Jaccard: over the structures of a frame, then over the frames.
 
-    intersections, unions: (n, structures) pixel counts from `jaccard_counts` (no background).
+    Parameters
+    ----------
+    intersections, unions : (n, structures) int
+        Pixel counts from `jaccard_counts` (no background).
+
+    Raises
+    ------
+    ValueError
+        When no frame is left, when shapes differ, or when an intersection exceeds its union.
+
+    Notes
+    -----
     - A structure absent from truth and prediction (union 0) is left out of its frame's mean: nothing was
       asked and nothing was claimed.
     - A structure absent from one of them counts 0 (it was missed, or invented).
     - A frame in which every structure is absent from both is left out of the mean over frames.
-    Raises ValueError when no frame is left, when shapes differ, or when an intersection exceeds its union.
     """
     per_frame = frame_jaccard(intersections, unions)
     scored = per_frame[~np.isnan(per_frame)]

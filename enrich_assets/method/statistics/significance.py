@@ -1,7 +1,7 @@
 """Tests and intervals for two small samples of replicate values, exact where exactness is to be had.
 
-Here: functions of two arrays. What they say about arms and budgets is put together in `comparison.py`,
-which also hands them on. Nothing here knows of arms, budgets or tables.
+Here: functions of two arrays. What they say about arms and budgets is put together in `comparison`, which also hands
+them on. Nothing here knows of arms, budgets or tables.
 """
 
 from __future__ import annotations
@@ -15,12 +15,27 @@ from scipy import stats
 
 
 def mann_whitney_exact(a: ArrayLike, b: ArrayLike) -> tuple[float, float]:
-    """Exact two-sided Mann-Whitney test: `(u, p)`, u = pairs where a is greater, ties counted half.
+    """Exact two-sided Mann-Whitney test.
 
-    Without ties: scipy's exact distribution. With ties that one is wrong (it assumes distinct values), so
-    the permutation distribution of the mid-ranks is counted instead, exactly, by dynamic programming over
-    rank sums; two-sided p is twice the smaller tail, at most 1, as in scipy. Either side empty: (nan, nan).
-    NaN or infinity: ValueError.
+    Parameters
+    ----------
+    a, b : (n,), (m,) float
+
+    Returns
+    -------
+    u, p : float
+        u = pairs where a is greater, ties counted half. Either side empty: (nan, nan).
+
+    Raises
+    ------
+    ValueError
+        For NaN or infinity.
+
+    Notes
+    -----
+    Without ties: scipy's exact distribution. With ties that one is wrong (it assumes distinct values), so the
+    permutation distribution of the mid-ranks is counted instead, exactly, by dynamic programming over rank sums;
+    two-sided p is twice the smaller tail, at most 1, as in scipy.
     """
     x, y = _sample(a), _sample(b)
     n, m = len(x), len(y)
@@ -43,7 +58,7 @@ def smallest_p(n: int, m: int) -> float:
 
 
 def holm(p: ArrayLike) -> NDArray[np.float64]:
-    """Holm's step-down correction, (k,) in the same order. NaN (no test was possible) is not counted."""
+    """Holm's step-down correction (Holm 1979), (k,) in the same order. NaN (no test was possible) is not counted."""
     given = np.asarray(p, dtype=float)
     corrected = np.full(given.shape, math.nan)
     tested = np.flatnonzero(~np.isnan(given))
@@ -66,10 +81,25 @@ def bootstrap_difference(
 ) -> tuple[float, float]:
     """Interval of mean(a) - mean(b) by resampling both: the *expanded* percentile bootstrap.
 
-    The plain percentile interval is far too narrow for 3 or 10 runs (it misses the factor n / (n - 1) and
-    the tails of t). Hesterberg 2015 (doi 10.1080/00031305.2015.1089789) asks for the percentiles
-    that correct both; for two samples we take Welch's degrees of freedom. With 3 against 3 that is the
-    whole range of the resampled differences. Fewer than 2 on either side: (nan, nan).
+    Parameters
+    ----------
+    a, b : (n,), (m,) float
+    seed : int or sequence of int
+        Of the resamples.
+    level : float
+    n_boot : int
+        Resamples.
+
+    Returns
+    -------
+    low, high : float
+        Fewer than 2 on either side: (nan, nan).
+
+    Notes
+    -----
+    The plain percentile interval is far too narrow for 3 or 10 runs (it misses the factor n / (n - 1) and the tails of
+    t). Hesterberg 2015 (doi 10.1080/00031305.2015.1089789) asks for the percentiles that correct both; for two samples
+    we take Welch's degrees of freedom. With 3 against 3 that is the whole range of the resampled differences.
     """
     x, y = _sample(a), _sample(b)
     if len(x) < 2 or len(y) < 2:
@@ -88,12 +118,25 @@ def bootstrap_difference(
 
 
 def equivalence(a: ArrayLike, b: ArrayLike, margin: float) -> float:
-    """p of two one-sided Welch t-tests: small when mean(a) - mean(b) certainly lies within (-margin,
-    +margin).
+    """p of two one-sided Welch t-tests: small when mean(a) - mean(b) certainly lies within (-margin, +margin).
 
-    p is the greater of the two (Schuirmann 1987). Fewer than 2 runs on either side: NaN, nothing can be
-    said. No spread on either side: the limit of the test, 0 if the difference lies inside the margin and 1
-    if not; it then rests on the replicates being truly independent, which `compare` says in its note.
+    Parameters
+    ----------
+    a, b : (n,), (m,) float
+    margin : float
+        Positive, in the units of a and b.
+
+    Returns
+    -------
+    float
+        The greater p of the two (Schuirmann 1987). Fewer than 2 runs on either side: NaN, no statement is possible. No
+        spread on either side: the limit of the test, 0 if the difference lies inside the margin and 1 if not; it then
+        rests on the replicates being truly independent, which `compare` says in its note.
+
+    Raises
+    ------
+    ValueError
+        When the margin is not positive, or a value not finite.
     """
     if not margin > 0:
         raise ValueError(f"the equivalence margin must be positive, not {margin}")

@@ -1,7 +1,7 @@
 """The figures of the report: a table in, a picture out, as inline SVG (`*_svg`) or PNG (`*_png`).
 
-Here: the doors. Each figure is drawn in a module of its own (`figure_*.py`); how all look is in `style.py`;
-which tables feed a figure and what its caption says is in `page.py`. A figure of nothing says so in words.
+This is the door of the room. Each figure is drawn in a module of its own; how all look is in `style.py`; which
+tables feed a figure is in `page.py`, its caption in `page.html`. A figure of nothing says so in words.
 """
 
 from __future__ import annotations
@@ -14,14 +14,20 @@ from enrich_assets.report import numbers
 from enrich_assets.report.figures.coverage import coverage_figure
 from enrich_assets.report.figures.curves import curves_figure
 from enrich_assets.report.figures.labelling import labelling_time_figure
-from enrich_assets.report.figures.redundancy import RELATION_NAMES, THRESHOLDS, redundancy_figure, redundancy_shares
+from enrich_assets.report.figures.redundancy import (
+    RELATION_NAMES,
+    THRESHOLDS,
+    redundancy_figure,
+    redundancy_shares,
+    sum_of_panels,
+)
 from enrich_assets.report.figures.style import to_png, to_svg
 from enrich_assets.report.figures.vae import reconstructions_png, vae_curves_figure
 
 __all__ = [
     "RELATION_NAMES", "THRESHOLDS", "coverage_figure", "coverage_svg", "curves_figure", "curves_png",
     "curves_svg", "labelling_time_figure", "labelling_time_svg", "reconstructions_png",
-    "redundancy_figure", "redundancy_png", "redundancy_shares", "redundancy_svg", "to_png", "to_svg",
+    "redundancy_figure", "redundancy_png", "redundancy_shares", "redundancy_svg", "sum_of_panels", "to_png", "to_svg",
     "vae_curves_figure", "vae_curves_png", "vae_curves_svg",
 ]  # fmt: skip
 
@@ -36,10 +42,9 @@ def redundancy_png(redundancy: pd.DataFrame) -> bytes:
 
 def curves_svg(evaluations: pd.DataFrame, comparisons: pd.DataFrame, name: str = "curves") -> str:
     titles = {
-        "#"
-        + numbers.anchor(
-            r.evaluation_id
-        ): f"{numbers.arm_name(r.arm)}, {numbers.count(r.budget)} labels, seed {r.seed}: {numbers.score(r.value)}"
+        f"#{numbers.anchor(r.evaluation_id)}": (
+            f"{numbers.arm_name(r.arm)}, {numbers.count(r.budget)} labels, seed {r.seed}: {numbers.score(r.value)}"
+        )
         for r in evaluations.itertuples()
     }
     figure = curves_figure(evaluations, comparisons)

@@ -1,4 +1,4 @@
-"""How well a subset stands for what it leaves out. Drawing only."""
+"""How well a subset represents what it leaves out. Drawing only; measured in `method/ranking/coverage`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,19 @@ from enrich_assets.report.figures.style import (
 
 
 def coverage_figure(subsets: pd.DataFrame) -> Figure:
-    """How alike each left-out frame is to its nearest chosen one, by budget and arm of one task, means over
-    seeds.
+    """Similarity of left-out frames to the nearest chosen one, by budget and arm of one task.
 
-    Marker: the median left-out frame; thick bar down to the 5th percentile; thin line down to the worst
-    (over all seeds).
+    Marker: the median left-out frame; thick bar down to the 5th percentile (both means over seeds); thin line down
+    to the worst frame of any seed.
+
+    Parameters
+    ----------
+    subsets : pandas.DataFrame
+        Rows of the table `subsets`, of one task.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
     rows = numbers.current(subsets)
     rows = rows[(rows["arm"] != "all") & rows["coverage_p50"].notna()]
@@ -41,15 +49,15 @@ def coverage_figure(subsets: pd.DataFrame) -> Figure:
     axes = figure.subplots()
     plain_axes(axes)
     for i, arm in enumerate(arms):
-        mine = table[table["arm"] == arm].sort_values("budget")
-        x = np.array([budgets.index(b) for b in mine["budget"]]) + (i - (len(arms) - 1) / 2) * 0.16
+        of_arm = table[table["arm"] == arm].sort_values("budget")
+        x = np.array([budgets.index(b) for b in of_arm["budget"]]) + (i - (len(arms) - 1) / 2) * 0.16
         color = styles[arm].color
-        axes.vlines(x, mine["least"], mine["p05"], color=color, linewidth=1.6, alpha=0.8)
-        axes.scatter(x, mine["least"], marker="_", s=110, color=color, linewidths=1.6)
-        axes.vlines(x, mine["p05"], mine["p50"], color=color, linewidth=7, alpha=0.55)
+        axes.vlines(x, of_arm["least"], of_arm["p05"], color=color, linewidth=1.6, alpha=0.8)
+        axes.scatter(x, of_arm["least"], marker="_", s=110, color=color, linewidths=1.6)
+        axes.vlines(x, of_arm["p05"], of_arm["p50"], color=color, linewidth=7, alpha=0.55)
         axes.plot(
             x,
-            mine["p50"],
+            of_arm["p50"],
             marker=styles[arm].marker,
             markersize=10,
             linestyle="none",

@@ -28,11 +28,19 @@ from enrich_assets.report.figures.style import (
 
 
 def curves_figure(evaluations: pd.DataFrame, comparisons: pd.DataFrame) -> Figure:
-    """Mean and standard deviation by budget for each arm of one task, each training as a dot, everything as
-    a band.
+    """Mean and standard deviation by budget for each arm of one task, each run as a dot, everything as a band.
 
     A star in an arm's colour: better than random after correction; a triangle below: worse. A ring: shown
     equivalent to everything. Dots link to the evaluation's place in the page.
+
+    Parameters
+    ----------
+    evaluations, comparisons : pandas.DataFrame
+        Rows of the published tables, of one task; either may be empty.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
     runs = numbers.current(evaluations).dropna(subset=["value"])
     if runs.empty:
@@ -59,7 +67,7 @@ def curves_figure(evaluations: pd.DataFrame, comparisons: pd.DataFrame) -> Figur
     if budgets:
         _budget_axis(axes, budgets, log)
     _draw_everything(axes, runs, comparisons, bool(budgets))
-    axes.set_ylabel(numbers.metric_name(runs["metric"].iloc[0]), fontsize=LARGE)
+    axes.set_ylabel(numbers.metric_label(runs["metric"].iloc[0]), fontsize=LARGE)
     axes.margins(y=0.16)
     legend_above(axes)
     return figure
@@ -81,18 +89,18 @@ def _draw_arm(
     style: ArmStyle,
     move: Callable[[Any], Any],
 ) -> None:
-    mine = runs[runs["arm"] == arm]
+    of_arm = runs[runs["arm"] == arm]
     dots = axes.scatter(
-        move(mine["budget"].to_numpy(dtype=float)),
-        mine["value"],
+        move(of_arm["budget"].to_numpy(dtype=float)),
+        of_arm["value"],
         s=26,
         color=style.color,
         alpha=0.4,
         linewidths=0,
         zorder=3,
     )
-    if "evaluation_id" in mine:
-        dots.set_urls(["#" + numbers.anchor(e) for e in mine["evaluation_id"]])
+    if "evaluation_id" in of_arm:
+        dots.set_urls(["#" + numbers.anchor(e) for e in of_arm["evaluation_id"]])
     means = summary[summary["arm"] == arm]
     axes.errorbar(
         move(means["budget"].to_numpy(dtype=float)),
@@ -151,17 +159,15 @@ def _draw_marks(
 
 
 def _draw_everything(axes: Axes, runs: pd.DataFrame, comparisons: pd.DataFrame, others: bool) -> None:
-    """The full set: its mean as a line, its standard deviation as a band, the margin of equivalence as
-    dots.
-    """
+    """The whole pool: its mean as a line, its standard deviation as a band, the margin of equivalence dotted."""
     full = runs[runs["arm"] == "all"]
     if full.empty:
         return
     full = full[full["budget"] == full["budget"].max()]
     mean, sd = float(full["value"].mean()), float(full["value"].std()) if len(full) > 1 else 0.0
     axes.axhspan(mean - sd, mean + sd, color=GREEN, alpha=0.16, linewidth=0, zorder=1)
-    said = f"everything: {numbers.count(full['budget'].iloc[0])} labels, {numbers.score(mean)}"
-    axes.axhline(mean, color=GREEN, linewidth=2.2, zorder=2, label=said)
+    label = f"everything: {numbers.count(full['budget'].iloc[0])} labels, {numbers.score(mean)}"
+    axes.axhline(mean, color=GREEN, linewidth=2.2, zorder=2, label=label)
     margins = comparisons["margin"].dropna() if len(comparisons) else pd.Series(dtype=float)
     if len(margins):
         axes.axhline(mean - float(margins.iloc[0]), color=GREEN, linewidth=1.6, linestyle=(0, (1, 2.5)), zorder=2)
@@ -173,14 +179,14 @@ def _draw_everything(axes: Axes, runs: pd.DataFrame, comparisons: pd.DataFrame, 
 def _budget_axis(axes: Axes, budgets: list[int], log: bool) -> None:
     if log:
         axes.set_xscale("log")
-    shown = budgets
+    ticks = budgets
     if len(budgets) > 2:  # leave out labels that would run into each other
         place = np.log(budgets) if log else np.array(budgets, dtype=float)
-        least, shown = (place[-1] - place[0]) / 11, [budgets[0]]
+        least, ticks = (place[-1] - place[0]) / 11, [budgets[0]]
         for budget, here in zip(budgets[1:], place[1:], strict=True):
-            if here - (np.log(shown[-1]) if log else shown[-1]) >= least:
-                shown.append(budget)
-    axes.xaxis.set_major_locator(FixedLocator(shown))
+            if here - (np.log(ticks[-1]) if log else ticks[-1]) >= least:
+                ticks.append(budget)
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda b, _: numbers.count(b)))
     axes.set_xlabel("labelled frames" + (" (logarithmic)" if log else ""), fontsize=LARGE)

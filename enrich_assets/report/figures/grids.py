@@ -1,6 +1,6 @@
 """The tables of the page: rows of the published tables, written by `numbers.py`, each with the SQL that gives the same.
 
-Here: heads, cells, links and notes. Not here: where a table stands and what is said around it (`page.py`, `page.html`).
+Here: heads, cells, links and notes. Not here: the place of a table and the text around it (`page.py`, `page.html`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from enrich_assets.report import figures, numbers
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: what it says, where it leads, what it says on hovering."""
+    """A cell: its text, where it links to, its tooltip, whether it is bold."""
 
     text: str
     href: str = ""
@@ -26,14 +26,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table of the page: heads, rows of cells, the SQL that gives the same, and a sentence. `text`
-    columns are left.
-    """
+    """A table of the page: heads, rows of cells, the SQL that gives the same, and notes."""
 
     heads: tuple[str, ...]
     rows: list[list[Cell | list[Cell]]]
     sql: str = ""
-    text: int = 1  # so many first columns are words, the others numbers
+    text: int = 1  # the first so many columns are words, the others numbers
     notes: tuple[str, ...] = ()
 
 
@@ -63,7 +61,22 @@ APPENDIX_HEADS = (
 )
 
 
-def redundancy_grid(task: str, redundancy: pd.DataFrame) -> Grid:
+def redundancy_grid(task: str, redundancy: pd.DataFrame, source: str = "redundancy") -> Grid:
+    """The numbers of figure 1: pairs of each relation, and their shares above the thresholds.
+
+    Parameters
+    ----------
+    task : str
+        Its name.
+    redundancy : pandas.DataFrame
+        Rows of the table `redundancy`, of this task.
+    source : {"redundancy", "panel_redundancy"}
+        The published table that they come from, which the SQL queries.
+
+    Returns
+    -------
+    Grid
+    """
     rows: list[list[Cell | list[Cell]]] = []
     if len(redundancy):
         for row in figures.redundancy_shares(redundancy).to_dict("records"):
@@ -74,13 +87,13 @@ def redundancy_grid(task: str, redundancy: pd.DataFrame) -> Grid:
         for k in figures.THRESHOLDS
     )
     sql = (
-        f"SELECT relation, sum(pairs) AS pairs, {over_sql} FROM redundancy WHERE task = {_quoted(task)} "
-        "AND batch = '' GROUP BY relation"
+        f"SELECT relation, sum(pairs) AS pairs, {over_sql} FROM {source} WHERE task = {_quoted(task)} GROUP BY relation"
     )
     return Grid(("pairs of frames", "pairs", *(f"over {k}" for k in figures.THRESHOLDS)), rows, sql)
 
 
 def score_grid(task: str, evaluations: pd.DataFrame) -> Grid:
+    """The numbers of figure 2: mean and standard deviation by arm and budget, each run linked to its evaluation."""
     runs = numbers.current(evaluations)
     rows: list[list[Cell | list[Cell]]] = []
     summary = numbers.results_table(evaluations)
@@ -118,6 +131,7 @@ def _by_arm(column: pd.Series) -> pd.Series:
 
 
 def comparison_grid(task: str, comparisons: pd.DataFrame) -> Grid:
+    """Table 3: each arm against random and against everything, notes numbered below."""
     rows: list[list[Cell | list[Cell]]] = []
     notes: list[str] = []
     order = comparisons.sort_values(["reference", "arm", "budget"], ascending=[False, True, True])
@@ -170,6 +184,7 @@ def comparison_grid(task: str, comparisons: pd.DataFrame) -> Grid:
 
 
 def representation_grid(task: str, subsets: pd.DataFrame) -> Grid:
+    """Table 2: patients and clips in the subsets of each arm and budget, and how well they cover the rest."""
     rows: list[list[Cell | list[Cell]]] = []
     current = numbers.current(subsets)
     of_cell = [(str(arm), budget, group) for (arm, budget), group in current.groupby(["arm", "budget"])]
@@ -191,21 +206,22 @@ def representation_grid(task: str, subsets: pd.DataFrame) -> Grid:
 
 
 def sufficient_grid(known: dict[str, pd.DataFrame]) -> Grid:
+    """The numbers of figure 3: the smallest sufficient budget of each task and arm, and what it saves."""
     rows: list[list[Cell | list[Cell]]] = []
     notes: list[str] = []
     for r in known["sufficient"].sort_values(["task", "arm"]).itertuples():
-        found = not numbers.is_missing(r.budget)
+        suffices = not numbers.is_missing(r.budget)
         note = "" if numbers.is_missing(r.note) else str(r.note)
         if note and note not in notes:
             notes.append(note)
         high = " or more" if numbers.is_missing(r.budget_high) else f" to {numbers.count(r.budget_high)}"
-        link = "#" + numbers.group_anchor(r.task, r.arm, int(r.budget)) if found else ""
+        link = "#" + numbers.group_anchor(r.task, r.arm, int(r.budget)) if suffices else ""
         rows.append(
             [
                 Cell(str(r.task)),
                 Cell(numbers.arm_name(r.arm)),
                 Cell(numbers.count(r.budget), link, strong=True),
-                Cell(numbers.count(r.budget_low) + high if found else numbers.MISSING),
+                Cell(numbers.count(r.budget_low) + high if suffices else numbers.MISSING),
                 Cell(numbers.share(r.share_of_pool)),
                 Cell(numbers.count(r.labels_saved_vs_all)),
                 Cell(numbers.hours(r.hours_saved_vs_all)),
@@ -230,7 +246,7 @@ def sufficient_grid(known: dict[str, pd.DataFrame]) -> Grid:
 
 
 def archive_grid(known: dict[str, pd.DataFrame]) -> Grid:
-    """Table 1: patients, studies, clips, frames by split, and what is labelled, by task and class."""
+    """Table 1: patients, studies, clips, frames by split, and what is labelled, by task and class (a mask has none)."""
     frames, labels = known["frames"], numbers.current(known["labels"])
     heads = ["split", "patients", "studies", "clips", "frames"]
     groups: list[tuple[str, pd.Series]] = []
@@ -239,10 +255,10 @@ def archive_grid(known: dict[str, pd.DataFrame]) -> Grid:
         heads.append(f"{task}: {what}")
         groups.append((f"{task}: {what}", group["frame_id"]))
     rows: list[list[Cell | list[Cell]]] = []
-    for split in [*sorted(frames["split"].dropna().unique(), reverse=True), "together"]:
-        mine = frames if split == "together" else frames[frames["split"] == split]
-        counts = [mine[c].nunique() for c in ("patient_id", "study_id", "clip_id")] + [len(mine)]
-        counts += [int(mine["frame_id"].isin(set(ids)).sum()) for _, ids in groups]
+    for split in [*sorted(frames["split"].dropna().unique(), reverse=True), "total"]:
+        of_split = frames if split == "total" else frames[frames["split"] == split]
+        counts = [of_split[c].nunique() for c in ("patient_id", "study_id", "clip_id")] + [len(of_split)]
+        counts += [int(of_split["frame_id"].isin(set(ids)).sum()) for _, ids in groups]
         rows.append([Cell(str(split)), *(Cell(numbers.count(c)) for c in counts)])
     sql = (
         "SELECT split, count(DISTINCT patient_id) AS patients, count(DISTINCT study_id) AS studies, "
@@ -252,6 +268,7 @@ def archive_grid(known: dict[str, pd.DataFrame]) -> Grid:
 
 
 def refused_grid(files: pd.DataFrame, most: int = 200) -> Grid:
+    """Files that could not be read, at most so many, with the reason."""
     refused = files[files["status"] == "refused"].sort_values(["batch", "path"])
     rows: list[list[Cell | list[Cell]]] = [
         [Cell(str(r.batch)), Cell(str(r.path)), Cell("" if numbers.is_missing(r.reason) else str(r.reason))]
@@ -264,6 +281,7 @@ def refused_grid(files: pd.DataFrame, most: int = 200) -> Grid:
 
 
 def check_grid(checks: pd.DataFrame) -> Grid:
+    """The outcome of each check, failed ones first."""
     order = checks.assign(failed=~checks["passed"].fillna(False).astype(bool)).sort_values(
         ["failed", "asset", "check_name"], ascending=[False, True, True]
     )
@@ -276,10 +294,23 @@ def check_grid(checks: pd.DataFrame) -> Grid:
         ]
         for r in order.itertuples()
     ]
-    return Grid(("", "asset", "check", "found"), rows, "SELECT * FROM checks", text=4)
+    return Grid(("", "asset", "check", "outcome"), rows, "SELECT * FROM checks", text=4)
 
 
 def cost_grid(stages: Mapping[str, Any], evaluations: pd.DataFrame) -> Grid:
+    """Seconds by stage.
+
+    Parameters
+    ----------
+    stages : mapping of str to float
+        Seconds of each stage; where empty, the seconds of the evaluations alone are shown.
+    evaluations : pandas.DataFrame
+        Rows of the published table.
+
+    Returns
+    -------
+    Grid
+    """
     given = {str(k): float(v) for k, v in stages.items() if not numbers.is_missing(v)}
     if not given and evaluations["seconds"].notna().any():
         given = {"training and scoring": float(evaluations["seconds"].dropna().astype(float).sum())}
@@ -289,7 +320,7 @@ def cost_grid(stages: Mapping[str, Any], evaluations: pd.DataFrame) -> Grid:
         for stage, s in given.items()
     ]
     if rows:
-        rows.append([Cell("together", strong=True), Cell(numbers.seconds(whole), strong=True), Cell("")])
+        rows.append([Cell("total", strong=True), Cell(numbers.seconds(whole), strong=True), Cell("")])
     devices = sorted({str(d) for d in evaluations["device"].dropna()})
     notes = (f"models trained on: {', '.join(devices)}",) if devices else ()
     sql = "SELECT device, count(*) AS models, sum(seconds) AS seconds FROM evaluations GROUP BY device"
@@ -297,7 +328,7 @@ def cost_grid(stages: Mapping[str, Any], evaluations: pd.DataFrame) -> Grid:
 
 
 def appendix_groups(evaluations: pd.DataFrame) -> list[Group]:
-    """Every evaluation, those since superseded at the end; each row an anchor."""
+    """Every evaluation, those superseded since at the end; each row has an anchor."""
     marked = evaluations.assign(
         now=evaluations["current"].fillna(True).astype(bool) if "current" in evaluations else True
     )
@@ -315,7 +346,7 @@ def _appendix_row(r: Any) -> list[Cell]:
     return [
         Cell(str(r.evaluation_id)),
         Cell(str(r.seed)),
-        Cell(f"{numbers.metric_name(r.metric)} {numbers.score(r.value)}", strong=True),
+        Cell(f"{numbers.metric_label(r.metric)} {numbers.score(r.value)}", strong=True),
         Cell(numbers.MISSING if numbers.is_missing(r.ci_low) else interval),
         Cell(f"{numbers.count(r.n_train)} / {numbers.count(r.n_test)} frames"),
         *(
@@ -333,6 +364,7 @@ def _short(value: Any) -> str:
 
 
 def moment(value: Any) -> str:
+    """A time to the minute; text as it is."""
     return value if isinstance(value, str) else pd.Timestamp(value).strftime("%Y-%m-%d %H:%M")
 
 

@@ -29,11 +29,25 @@ def labelling_time_figure(
     seconds_per_label: Mapping[str, float],
     largest_tested: Mapping[str, int],
 ) -> Figure:
-    """Hours of labelling until the model is as good as with everything: a bar an arm, a panel a task.
+    """Hours of labelling until the model is as good as with everything: a bar per arm, a panel per task.
 
-    sufficient: the table; pools: frames of each task's pool, in the order to draw; largest_tested: greatest
-    budget trained. An arm that sufficed nowhere gets an open bar from the largest budget to everything: the
-    answer lies in there.
+    An arm of which no tested budget sufficed gets an open bar from the largest of them to everything: the answer
+    lies in there.
+
+    Parameters
+    ----------
+    sufficient : pandas.DataFrame
+        The published table.
+    pools : mapping of str to int
+        Frames of each task's pool, in the order to draw.
+    seconds_per_label : mapping of str to float
+        Time to label a frame, by task.
+    largest_tested : mapping of str to int
+        The largest budget trained, by task.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
     tasks = [t for t in pools if t in set(sufficient["task"]) and t in seconds_per_label]
     if not tasks:
@@ -64,8 +78,8 @@ def _draw_hours(axes: Axes, task: str, rows: pd.DataFrame, pool: int, each: floa
         row = rows[rows["arm"] == arm].iloc[0]
         if numbers.is_missing(row["budget"]):
             _open_bar(axes, y, largest * scale, pool * scale, styles[arm].color)
-            said = f"more than {numbers.count(largest)} labels, {numbers.seconds(largest * each)}"
-            _beside(axes, said, largest * scale, y, before=largest > 0.35 * pool, color=INK)
+            label = f"more than {numbers.count(largest)} labels, {numbers.seconds(largest * each)}"
+            _beside(axes, label, largest * scale, y, before=largest > 0.35 * pool, color=INK)
             continue
         budget = int(row["budget"])
         axes.barh(y, budget * scale, 0.56, color=styles[arm].color)
@@ -73,17 +87,17 @@ def _draw_hours(axes: Axes, task: str, rows: pd.DataFrame, pool: int, each: floa
             high = pool if numbers.is_missing(row["budget_high"]) else int(row["budget_high"])
             reach = [int(row["budget_low"]) * scale, high * scale]
             axes.plot(reach, [y + 0.36] * 2, color=INK, linewidth=1.8, marker="|", markersize=7)
-        said = f"{numbers.count(budget)} labels, {numbers.seconds(budget * each)}"
+        label = f"{numbers.count(budget)} labels, {numbers.seconds(budget * each)}"
         inside = budget > 0.6 * pool
-        _beside(axes, said, budget * scale, y, before=inside, color=PAPER if inside else INK)
+        _beside(axes, label, budget * scale, y, before=inside, color=PAPER if inside else INK)
     axes.barh(len(arms), pool * scale, 0.56, color=GREEN)
-    said = f"{numbers.count(pool)} labels, {numbers.seconds(pool * each)}"
-    _beside(axes, said, pool * scale, len(arms), before=True, color=PAPER)
+    label = f"{numbers.count(pool)} labels, {numbers.seconds(pool * each)}"
+    _beside(axes, label, pool * scale, len(arms), before=True, color=PAPER)
     axes.set_yticks(range(len(arms) + 1), [*(numbers.arm_name(a) for a in arms), "everything"], fontsize=MEDIUM)
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
     axes.set_xlim(0, pool * scale * 1.02)
-    axes.set_xlabel(f"{unit} of labelling at {each:g} s a frame", fontsize=MEDIUM)
+    axes.set_xlabel(f"{unit} of labelling at {each:g} s per frame", fontsize=MEDIUM)
     axes.set_title(task, loc="left", fontsize=LARGE, weight="bold", color=INK)
 
 
@@ -92,10 +106,10 @@ def _open_bar(axes: Axes, y: float, left: float, right: float, color: str) -> No
     axes.barh(y, right - left, 0.56, left=left, facecolor="none", hatch="//", edgecolor=color, linewidth=1.6)
 
 
-def _beside(axes: Axes, said: str, x: float, y: float, *, before: bool, color: str) -> None:
+def _beside(axes: Axes, label: str, x: float, y: float, *, before: bool, color: str) -> None:
     """Words just before or just after a point; over a hatched bar they keep a ground of their own."""
     axes.annotate(
-        said,
+        label,
         (x, y),
         xytext=(-9 if before else 9, 0),
         textcoords="offset points",

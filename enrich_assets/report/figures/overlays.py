@@ -27,7 +27,20 @@ LEAST_SIDE = 128  # small frames are enlarged to this many pixels
 
 
 def overlay(frame: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(h, w) grey and (h, w) class indices -> (h, w, 3): each structure tinted, colours repeating after seven."""
+    """A frame with each structure tinted, colours repeating after seven.
+
+    Parameters
+    ----------
+    frame : (h, w) uint8
+        Grey values.
+    mask : (h, w) uint8
+        Class indices, 0 for the background.
+
+    Returns
+    -------
+    (h, w, 3) uint8
+        Red, green, blue.
+    """
     colour = COLOURS[np.where(mask == 0, 0, (mask.astype(int) - 1) % (len(COLOURS) - 1) + 1)]
     grey = np.repeat(frame[..., None].astype(np.float64), 3, axis=-1)
     share = np.where(mask > 0, OPACITY, 0.0)[..., None]
@@ -39,7 +52,19 @@ def masks_png(
 ) -> bytes:
     """A row per frame: the image, the true masks, the predicted masks; the structures named below.
 
-    frames, truth, predicted: (n, h, w) uint8; classes: names, background first. Returns PNG bytes.
+    Parameters
+    ----------
+    frames : (n, h, w) uint8
+        Grey values.
+    truth, predicted : (n, h, w) uint8
+        Class indices, 0 for the background.
+    classes : list of str
+        Names of the classes, background first.
+
+    Returns
+    -------
+    bytes
+        PNG.
     """
     factor = max(1, -(-LEAST_SIDE // frames.shape[1]))
     rows = []

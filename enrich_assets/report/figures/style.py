@@ -1,9 +1,9 @@
 """How figures look, and how a matplotlib figure becomes an SVG that lives inside a page.
 
-Here: the palette (Okabe and Ito 2008, told apart with any colour vision; every arm has a marker and a dash
+Here: the palette (Okabe and Ito 2008, distinct with any colour vision; every arm has a marker and a dash
 of its own as well), fonts and sizes for a projector, and the two ways out: inline SVG whose colours follow
 the page's light or dark theme through CSS variables, and PNG for places that show only pictures. Not here:
-what is drawn (`figures.py`).
+what is drawn (the modules beside).
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-# Each colour stands for a CSS variable of page.css; the hexadecimal value is what a stand-alone picture
-# shows.
+# Each colour stands for a CSS variable of page.css; a stand-alone picture shows the hexadecimal value.
 INK, MUTED, GRID, PAPER = "#1b1f24", "#5b6471", "#dcdfe4", "#fefefe"
 BLUE, VERMILLION, GREEN, PURPLE, AMBER, SKY = "#0072b2", "#d55e00", "#009e73", "#b5528b", "#a07800", "#3a8fc4"
 VARIABLES = {
@@ -77,8 +76,18 @@ def arm_styles(arms: list[str]) -> dict[str, ArmStyle]:
 
 
 def new_figure(width: float, height: float, *, arranged: bool = True) -> Figure:
-    """An empty figure of so many inches, bound to no window and no global state; arranged: margins find
-    themselves.
+    """An empty figure, bound to no window and no global state.
+
+    Parameters
+    ----------
+    width, height : float
+        In inches.
+    arranged : bool
+        Whether matplotlib finds the margins itself.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
     with mpl.rc_context(_SETTINGS):
         figure = Figure(figsize=(width, height), layout="constrained" if arranged else None)
@@ -102,10 +111,10 @@ def plain_axes(axes: Axes, *, grid: str = "y") -> None:
         axes.grid(axis=grid, color=GRID, linewidth=1)  # type: ignore[arg-type]
 
 
-def nothing(said: str) -> Figure:
+def nothing(reason: str) -> Figure:
     """A figure that says in words why there is nothing to draw."""
     figure = new_figure(WIDTH, 1.2)
-    figure.text(0.5, 0.5, said, ha="center", va="center", fontsize=LARGE, color=MUTED)
+    figure.text(0.5, 0.5, reason, ha="center", va="center", fontsize=LARGE, color=MUTED)
     return figure
 
 
@@ -124,16 +133,28 @@ def legend_above(axes: Axes, length: float = 3.2) -> None:
 
 
 def to_svg(figure: Figure, *, name: str, title: str, titles: dict[str, str] | None = None) -> str:
-    """The figure as an `<svg>` element to stand in a page: no prologue, no date, the same bytes for the
-    same figure.
+    """The figure as an `<svg>` element of a page: no prologue, no date, the same bytes for the same figure.
 
-    name: prefix of its ids, different for each figure of a page; title: what a screen reader says; titles:
-    tooltip of each link in it, by its address.
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        What was drawn.
+    name : str
+        Prefix of its ids, different for each figure of a page.
+    title : str
+        What a screen reader says.
+    titles : dict of str to str, optional
+        Tooltip of each link in it, by its address.
+
+    Returns
+    -------
+    str
+        SVG whose colours and fonts follow the CSS variables of the page.
     """
     with mpl.rc_context(_SETTINGS):
         out = io.StringIO()
-        nothing = dict.fromkeys(("Date", "Creator", "Type", "Format"))
-        figure.savefig(out, format="svg", metadata=nothing)
+        no_metadata = dict.fromkeys(("Date", "Creator", "Type", "Format"))
+        figure.savefig(out, format="svg", metadata=no_metadata)
     svg = out.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.S)

@@ -1,4 +1,4 @@
-"""How the VAE trained and what it keeps of a frame. Drawing only; whether it is healthy: `method/vae_health`."""
+"""How the VAE trained, and its reconstructions. Drawing only; whether it is healthy: `method/embeddings/health`."""
 
 from __future__ import annotations
 
@@ -27,17 +27,24 @@ from enrich_assets.report.figures.style import (
 def vae_curves_figure(history: pd.DataFrame) -> Figure:
     """Loss, reconstruction and KL by step, on the train frames and on the held-out patients.
 
-    history: step and any of loss, reconstruction, kl and their held_out_ counterparts, nats a frame.
+    Parameters
+    ----------
+    history : pandas.DataFrame
+        Columns step and any of loss, reconstruction, kl and their held_out_ counterparts, in nats per frame.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
-    shown = [n for n in ("loss", "reconstruction", "kl") if n in history or f"held_out_{n}" in history]
-    if history.empty or not shown:
+    terms = [n for n in ("loss", "reconstruction", "kl") if n in history or f"held_out_{n}" in history]
+    if history.empty or not terms:
         return nothing("no training curve")
     names = {"loss": "loss", "reconstruction": "reconstruction", "kl": "KL divergence"}
     figure = new_figure(WIDTH, 3.3)
-    for axes, name in zip(np.atleast_1d(figure.subplots(1, len(shown), squeeze=False)[0]), shown, strict=True):
+    for axes, name in zip(np.atleast_1d(figure.subplots(1, len(terms), squeeze=False)[0]), terms, strict=True):
         plain_axes(axes)
         if name in history:
-            axes.plot(history["step"], history[name], color=BLUE, linewidth=2.2, label="trained on")
+            axes.plot(history["step"], history[name], color=BLUE, linewidth=2.2, label="train frames")
         if f"held_out_{name}" in history:
             held_out = history[f"held_out_{name}"]
             axes.plot(
@@ -60,13 +67,29 @@ def vae_curves_figure(history: pd.DataFrame) -> Figure:
                 )
         axes.set_title(names[name], loc="left", fontsize=MEDIUM, color=INK, weight="bold")
         axes.set_xlabel("step", fontsize=SMALL)
-    figure.axes[0].set_ylabel("nats a frame", fontsize=SMALL)
+    figure.axes[0].set_ylabel("nats per frame", fontsize=SMALL)
     figure.axes[0].legend(fontsize=SMALL, frameon=False, labelcolor=INK)
     return figure
 
 
 def reconstructions_png(frames: NDArray[np.uint8], reconstructions: NDArray[np.uint8]) -> bytes:
-    """Frames above, what the VAE makes of them below, side by side as one PNG. Both (n, h, w) uint8."""
+    """Frames above, their reconstructions below, side by side.
+
+    Parameters
+    ----------
+    frames, reconstructions : (n, h, w) uint8
+        Grey values.
+
+    Returns
+    -------
+    bytes
+        PNG.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or are not (n, h, w).
+    """
     if frames.shape != reconstructions.shape or frames.ndim != 3:
         raise ValueError(f"frames {frames.shape} and reconstructions {reconstructions.shape} must be alike, (n, h, w)")
     gap = max(2, frames.shape[2] // 16)

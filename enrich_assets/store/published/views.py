@@ -1,8 +1,6 @@
-"""The views of the published file: lineage in one row, source files of a number, scores recomputed in SQL,
-curves.
+"""The views of the published file: lineage in one row, source files of a number, scores recomputed in SQL, curves.
 
-Here: SQL over the tables of `schema.py`, each view with its comments. A view must run on DuckDB 1.0 and
-later.
+Here: SQL over the tables that `tables/` declares, each view with its comments. A view must run on DuckDB 1.0 and later.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from enrich_assets.store.published.schema import identifier, literal
 
 @dataclass(frozen=True)
 class View:
-    """A view: its query, and the meaning of it and of each column."""
+    """A view: its query, what it is for, and the meaning of each column by name."""
 
     name: str
     comment: str
@@ -39,16 +37,16 @@ SOURCE_FILES = View(
     """,
     {
         "evaluation_id": "joins evaluations",
-        "role": "train (it was learnt from) or test (it was scored on)",
-        "batch": "studies that arrived together",
+        "role": "train (the model was trained on it) or test (scored on it)",
+        "batch": "studies ingested together",
         "path": "the file as its manifest names it",
-        "sha256": "digest of the file's bytes as they arrived",
+        "sha256": "sha256 of the file's bytes as received",
         "n_frames": "how many of its frames were used",
     },
 )
 
-# Tied scores share the mean of the ranks they take (mid-rank); U of the positives is their rank sum less the
-# least it can be. Hanley & McNeil 1982, Radiology 143:29: AUC = U / (n1 * n0). Ranks and U are multiples of
+# Tied scores share the mean of the ranks they take (mid-rank); U of the positives is their rank sum minus the
+# smallest it can be. Hanley & McNeil 1982, Radiology 143:29: AUC = U / (n1 * n0). Ranks and U are multiples of
 # 1/2, exact in DOUBLE.
 AUC_BY_SQL = View(
     "auc_by_sql",
@@ -96,14 +94,14 @@ RECOMPUTED = View(
     """,
     {
         "evaluation_id": "joins evaluations",
-        "metric": "auc or jaccard",
+        "metric": "auc, jaccard, or what the kind of the task is scored by",
         "value": "as stored with the evaluation",
-        "value_by_sql": "as computed here from predictions",
+        "value_by_sql": "as computed here from predictions; NULL for a metric that SQL does not compute",
         "difference": "0 but for the rounding of a mean",
     },
 )
 
-# The last part of an asset key, and the column of `lineage` that holds its digest.
+# The part of an asset key that says what it is, and the column of `lineage` that holds its digest.
 LINKS = {
     "studies": "studies_digest",
     "frames": "frames_digest",
@@ -122,7 +120,7 @@ _DIGESTS = ",\n        ".join(
     f"string_agg(digest, ', ' ORDER BY partition) FILTER (WHERE link = {literal(link)}) AS {column}"
     for link, column in LINKS.items()
 )
-_SHOWN = ", ".join(LINKS.values()).replace(
+_SELECTED_DIGESTS = ", ".join(LINKS.values()).replace(
     "model_digest", "coalesce(chain.model_digest, evaluations.model_digest) AS model_digest"
 )
 
@@ -135,7 +133,8 @@ LINEAGE = View(
         SELECT evaluation_id,
         {_DIGESTS}
         FROM (
-            SELECT *, list_extract(string_split(asset, '/'), -1) AS link FROM provenance
+            SELECT *, CASE WHEN asset LIKE 'embeddings/%' THEN 'embeddings' WHEN asset LIKE '%/similarity/%' THEN 'similarity'
+                      ELSE list_extract(string_split(asset, '/'), -1) END AS link FROM provenance
         ) GROUP BY evaluation_id
     ), sources AS (
         SELECT subset_id, count(DISTINCT (frames.batch, frames.path)) AS n_source_files
@@ -143,20 +142,20 @@ LINEAGE = View(
     )
     SELECT evaluations.evaluation_id, task, arm, budget, seed, metric, value, current, subset_id,
            n_train, n_test,
-           {_SHOWN},
+           {_SELECTED_DIGESTS},
            mlflow_run_id, mlflow_model_id, dagster_run_id, evaluated_at,
            coalesce(n_source_files, 0) AS n_source_files
     FROM evaluations LEFT JOIN chain USING (evaluation_id) LEFT JOIN sources USING (subset_id)
     """,
     {
         "evaluation_id": "the key that every reported number carries",
-        "task": "what was learnt",
+        "task": "the task the model was trained for",
         "arm": "how the frames were chosen",
         "budget": "labels allowed",
         "seed": "of the ranking and the training",
-        "metric": "auc or jaccard",
+        "metric": "auc, jaccard, or what the kind of the task is scored by",
         "value": "the score",
-        "current": "false when the subset has since been curated anew, or the profile no longer asks for the cell",
+        "current": "false when the subset has since changed, or the profile no longer asks for the cell",
         "subset_id": "joins subsets and subset_frames",
         "n_train": "frames trained on",
         "n_test": "frames scored",
@@ -180,10 +179,10 @@ CURVES = View(
     FROM evaluations WHERE current GROUP BY task, arm, budget, metric ORDER BY task, budget, arm
     """,
     {
-        "task": "what was learnt",
+        "task": "the task the model was trained for",
         "arm": "how the frames were chosen",
         "budget": "labels allowed",
-        "metric": "auc or jaccard",
+        "metric": "auc, jaccard, or what the kind of the task is scored by",
         "n": "replicates (seeds)",
         "mean": "of their scores",
         "sd": "standard deviation of their scores (n - 1); NULL for one replicate",
@@ -207,9 +206,9 @@ REPRESENTATION = View(
         "n_frames": "mean over the subsets",
         "n_patients": "mean over the subsets",
         "n_clips": "mean over the subsets",
-        "coverage_p50": "mean over the subsets of the median similarity of left-out frames to a chosen one",
+        "coverage_p50": "mean over the subsets of the median similarity of left-out frames to the nearest chosen one",
         "coverage_p05": "mean over the subsets of its 5th percentile",
-        "coverage_min": "least over the subsets",
+        "coverage_min": "minimum over the subsets",
     },
 )
 
@@ -218,16 +217,16 @@ REFUSED = View(
     "Source files that could not be read, and why.",
     "SELECT batch, path, reason, sha256 FROM files WHERE status = 'refused' ORDER BY batch, path",
     {
-        "batch": "studies that arrived together",
+        "batch": "studies ingested together",
         "path": "the file as its manifest names it",
         "reason": "why",
-        "sha256": "digest of the file's bytes as they arrived",
+        "sha256": "sha256 of the file's bytes as received",
     },
 )
 
 CURRENT_LABELS = View(
     "current_labels",
-    "The labels in force.",
+    "The labels in use.",
     """
     SELECT task, frame_id, label, mask_path, mask_digest, source, author, recorded_at
     FROM labels WHERE current

@@ -1,11 +1,9 @@
-"""De-identification after DICOM PS3.15 Annex E (Basic Application Level Confidentiality Profile), by an
-allow-list.
+"""De-identification after DICOM PS3.15 Annex E (Basic Application Level Confidentiality Profile), by an allow-list.
 
-Nothing of a DICOM header is kept but a short list of numbers (converted to int or float), coded terms (kept
-only if they are among the terms listed here) and dates (shifted by a number of days of the patient's own).
-Free text, names, private attributes and UIDs have no way through: identifiers that are needed to tell
-patients and studies apart are replaced by keyed hashes. Pixels outside the ultrasound cone are set to 0
-(Clean Pixel Data Option).
+Nothing of a DICOM header is kept but a short list of numbers (converted to int or float), coded terms (kept only if they are
+among the terms listed here) and dates (shifted by a number of days of the patient's own). Free text, names, private
+attributes and UIDs have no way through: identifiers that are needed to tell patients and studies apart are replaced by keyed
+hashes. Pixels outside the ultrasound cone are set to 0 (Clean Pixel Data Option).
 
 Maintained packages rewrite a DICOM file by a table of what to remove, because a DICOM file is what they hand on; what
 their table does not know stays in. Measured: a name planted in 711 text attributes of pydicom's dictionary (retired and
@@ -55,11 +53,10 @@ _LEAST_BRIGHT_SHARE = 0.1
 
 
 class Pseudonyms:
-    """Keyed hashes (HMAC-SHA256) in place of identifiers; whoever lacks the key can neither reverse nor test
-    a guess.
+    """Keyed hashes (HMAC-SHA256) in place of identifiers; whoever lacks the key can neither reverse nor test a guess.
 
-    The same identifier gives the same pseudonym for as long as the key lives, so a patient who comes again is
-    known again. The key is shown nowhere: not by repr, not in errors, and it refuses to be pickled.
+    The same identifier gives the same pseudonym for as long as the key lives, so a patient who comes again is known
+    again. The key appears nowhere: not in repr, not in errors, and it refuses to be pickled.
     """
 
     __slots__ = ("__key",)
@@ -71,10 +68,12 @@ class Pseudonyms:
 
     @classmethod
     def load_or_create(cls, path: str | os.PathLike[str]) -> Pseudonyms:
-        """The key kept at `path`, made on first use: mode 0600, whole or not at all, one winner if several
-        start.
+        """The key kept at `path`, made on first use: mode 0600, whole or not at all, one winner if several start.
 
-        Raises ValueError where the file holds no key (its content is not shown).
+        Raises
+        ------
+        ValueError
+            The file holds no key (its content is not quoted).
         """
         path = os.fspath(path)
         if not os.path.exists(path):
@@ -97,7 +96,7 @@ class Pseudonyms:
         if not re.fullmatch(rf"[0-9a-f]{{{2 * _KEY_BYTES}}}", text):
             raise ValueError(
                 f"{path}: does not hold a pseudonym key; restore it from your backup, or remove it to start "
-                "anew (patients already in the archive then get other pseudonyms)"
+                "from scratch (patients already in the archive then get other pseudonyms)"
             )
         return cls(bytes.fromhex(text))
 
@@ -116,13 +115,18 @@ class Pseudonyms:
         return self._digest("derived key", purpose)
 
     def patient(self, identifier: str) -> str:
+        """The pseudonym of a patient: P and 16 hex digits."""
         return "P" + self._digest("patient", identifier).hex()[:_HEX_DIGITS]
 
     def study(self, uid: str, patient: str = "") -> str:
-        """With the patient's identifier, two patients who share a study UID (by a mistake) still have two studies."""
+        """The pseudonym of a study.
+
+        With the patient's identifier, two patients who share a study UID (by a mistake) still have two studies.
+        """
         return "S" + self._digest("study", f"{patient}\0{uid}").hex()[:_HEX_DIGITS]
 
     def clip(self, uid: str, patient: str = "") -> str:
+        """The pseudonym of a clip, from the UID of its instance or series."""
         return "C" + self._digest("clip", f"{patient}\0{uid}").hex()[:_HEX_DIGITS]
 
     def day_shift(self, patient: str) -> int:
@@ -130,8 +134,7 @@ class Pseudonyms:
         return -1 - int.from_bytes(self._digest("days", patient)[:8], "big") % _MOST_DAYS
 
     def shifted(self, date: str, patient: str) -> str | None:
-        """A DICOM date (YYYYMMDD or YYYY.MM.DD) moved by the patient's shift, as YYYY-MM-DD; None if it is no
-        date."""
+        """A DICOM date (YYYYMMDD or YYYY.MM.DD) moved by the patient's shift, as YYYY-MM-DD; None if it is no date."""
         found = re.fullmatch(r"(\d{4})\.?(\d{2})\.?(\d{2})", date.strip()[:10])
         if not found:
             return None
@@ -154,8 +157,8 @@ def _text(dataset: Dataset, keyword: str) -> str:
 def patient_identifier(dataset: Dataset) -> str:
     """What tells this patient from others: PatientID, else name and birth date, else the study ('' if none).
 
-    The issuer of the id is left out on purpose: two patients taken for one cost a little, one patient taken
-    for two may stand on both sides of the split. For `Pseudonyms` only; never to be shown or stored.
+    The issuer of the id is left out on purpose: two patients who pass for one cost a little, one patient who passes for two
+    may stand on both sides of the split. For `Pseudonyms` only; never to be printed or stored.
     """
     if identifier := _text(dataset, "PatientID"):
         return identifier
@@ -165,7 +168,10 @@ def patient_identifier(dataset: Dataset) -> str:
 
 
 def first_date_and_time(dataset: Dataset, pseudonyms: Pseudonyms, patient: str) -> str | None:
-    """When the series (else the acquisition, the study) was taken: shifted date and true time of day, ISO."""
+    """When the series (else the acquisition, the study) began: shifted date and true time of day, ISO.
+
+    patient: the identifier, as `patient_identifier` gives it.
+    """
     for date, time in _MOMENTS:
         if day := pseudonyms.shifted(_text(dataset, date), patient):
             found = re.match(r"([01]\d|2[0-3]):?([0-5]\d):?([0-5]\d)", _text(dataset, time))
@@ -176,8 +182,19 @@ def first_date_and_time(dataset: Dataset, pseudonyms: Pseudonyms, patient: str) 
 def deidentify(dataset: Dataset, pseudonyms: Pseudonyms | None) -> tuple[dict[str, Any], list[str]]:
     """What may be kept of a header, and what was done to the rest.
 
-    Without pseudonyms no identifier and no date is kept. `dataset` stays as it is.
-    Returns (kept, actions): `kept` maps names to int, float or str; no value in it is free text.
+    Parameters
+    ----------
+    dataset : Dataset
+        Stays as it is.
+    pseudonyms : Pseudonyms, optional
+        Without them no identifier and no date is kept.
+
+    Returns
+    -------
+    kept : dict
+        Names to int, float or str; no value in it is free text.
+    actions : list of str
+        For the record, with the codes of PS3.15.
     """
     kept: dict[str, Any] = {}
     for keyword, convert in _NUMBERS.items():
@@ -238,12 +255,25 @@ def blank_outside_cone(
 ) -> tuple[NDArray[np.uint8], float]:
     """Clean Pixel Data: set to 0, in every frame, each pixel that lies outside the cone or outside `regions`.
 
-    frames: (n, h, w) uint8, changed in place where it can be written. regions: (h, w) bool.
-    Returns the frames and the share of the image that was blanked: 0.0 where there is neither cone nor
-    region, because the picture fills its frame. Raises ValueError where next to nothing is bright and there
-    is no cone: what little is bright is then as likely a name as a heart.
+    Parameters
+    ----------
+    frames : (n, h, w) uint8
+        Changed in place where it can be written.
+    regions : (h, w) bool, optional
+        Where the header says that images are.
+
+    Returns
+    -------
+    frames : (n, h, w) uint8
+    blanked : float
+        Share of the image: 0.0 where there is neither cone nor region, because the picture fills its frame.
+
+    Raises
+    ------
+    ValueError
+        Next to nothing is bright and there is no cone: what little is bright is then as likely a name as a heart.
     """
-    from enrich_assets.method.images.preprocessing import cone_mask  # late: it loads OpenCV
+    from enrich_assets.method.images.cone import cone_mask  # late: it loads OpenCV
 
     inside = np.asarray(cone_mask(frames), np.bool_)
     if regions is not None and (inside & regions).any():

@@ -9,7 +9,7 @@ import pandas as pd
 from pydicom.dataset import Dataset
 
 from enrich_assets.studies import addresses
-from enrich_assets.studies.dicom import header as dicom_header
+from enrich_assets.studies.contents import members
 from enrich_assets.studies.dicom.deidentify import Pseudonyms, first_date_and_time, patient_identifier
 from enrich_assets.studies.dicom.header import looks_like_dicom, open_dataset
 from enrich_assets.studies.errors import UnreadableFile
@@ -30,15 +30,28 @@ _STILLS = frozenset(("US", "IVUS", "ES", "XC", "OT", "SC", "GM", "SM", "OP"))
 def scan_dicom(folder_url: str, pseudonyms: Pseudonyms) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows like a manifest's for every DICOM image below a folder (with or without suffix, in zips too).
 
-    Patients and studies are keyed hashes, clips a keyed hash of the instance, or of the series where its
-    single images make one stack (MR, CT; `frame_index` then counts them by InstanceNumber). Ordered by patient,
-    time of the series, number in it.
-    Returns (rows, refused): rows with the columns of `read_manifest` and `series_time` (shifted date, ISO; NA
-    where unknown); refused with `path` and `reason`. DICOMDIR, hidden files and the `_READY` mark are passed
-    over.
-    Raises FileNotFoundError where there is no such folder.
+    Parameters
+    ----------
+    folder_url : str
+        A local path or any fsspec URL. DICOMDIR, hidden files and the `_READY` mark are passed over.
+    pseudonyms : Pseudonyms
+        Patients and studies become keyed hashes; clips a keyed hash of the instance, or of the series where its single
+        images make one stack (MR, CT; `frame_index` then counts them by InstanceNumber).
+
+    Returns
+    -------
+    rows : DataFrame
+        The columns of `read_manifest` and `series_time` (shifted date, ISO; NA where unknown), ordered by patient, time of
+        the series, number in it.
+    refused : DataFrame
+        `path` and `reason`.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such folder.
     """
-    found: list[dict[str, object]] = []
+    images: list[dict[str, object]] = []
     refused: list[dict[str, str]] = []
     for path, problem in _candidates(addresses.absolute(folder_url)):
         try:
@@ -47,11 +60,11 @@ def scan_dicom(folder_url: str, pseudonyms: Pseudonyms) -> tuple[pd.DataFrame, p
             dataset = open_dataset(path, only=_WANTED)
             if _safe(dataset, "SOPClassUID") == _DICOMDIR:
                 continue
-            found.append(_described(path, dataset, pseudonyms))
+            images.append(_described(path, dataset, pseudonyms))
         except UnreadableFile as error:
             refused.append({"path": path, "reason": _reason(error)})
     rows = pd.DataFrame(
-        found,
+        images,
         columns=[
             "path",
             "patient_id",
@@ -103,7 +116,7 @@ def _candidates(folder: str) -> Iterator[tuple[str, UnreadableFile | None]]:
             continue
         if head[:4] == b"PK\x03\x04":
             try:
-                for member in dicom_header.members(path):
+                for member in members(path):
                     yield addresses.member_of_zip(path, member), None
             except UnreadableFile as error:
                 yield path, error
@@ -117,6 +130,7 @@ def _candidates(folder: str) -> Iterator[tuple[str, UnreadableFile | None]]:
 
 
 def _safe(dataset: Dataset, keyword: str) -> str:
+    """An attribute as text, '' where it is absent, empty or malformed."""
     try:
         value = dataset.get(keyword)
     except Exception:
@@ -125,6 +139,7 @@ def _safe(dataset: Dataset, keyword: str) -> str:
 
 
 def _described(path: str, dataset: Dataset, pseudonyms: Pseudonyms) -> dict[str, object]:
+    """One image's row, with what orders it among others. Raises UnreadableFile where nothing identifies it."""
     if not _safe(dataset, "Rows") or not _safe(dataset, "Columns"):
         raise UnreadableFile(path, "is DICOM without an image (a report or a waveform?)", "leave it out")
     patient = patient_identifier(dataset)
@@ -151,7 +166,7 @@ def _described(path: str, dataset: Dataset, pseudonyms: Pseudonyms) -> dict[str,
 
 def _without_copies(rows: pd.DataFrame, pseudonyms: Pseudonyms, refused: list[dict[str, str]]) -> pd.DataFrame:
     """A file exported twice counts once. One instance in several forms (recompressed, cut) gives as many
-    clips: the later ones by path are told apart by a keyed hash of their bytes."""
+    clips: the later ones by path get a clip_id by a keyed hash of their bytes."""
     shared = rows[rows.duplicated("clip_id", keep=False)].sort_values("path", kind="stable")
     seen: dict[tuple[str, str], str] = {}
     for index, path, clip in shared[["path", "clip_id"]].itertuples():

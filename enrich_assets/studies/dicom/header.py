@@ -1,7 +1,7 @@
-"""Opening DICOM: telling it from other files, parsing it without a word in any log, the members of a zip.
+"""Opening DICOM: recognising it among other files, and parsing it without a word in any log.
 
-pydicom puts attribute values into warnings, log lines and exceptions. A patient's name must reach none of
-them, so the warnings and log lines are shut off here and exceptions are told by their kind alone.
+pydicom puts attribute values into warnings, log lines and exceptions. A patient's name must reach none of them, so the
+warnings and log lines are shut off here, and of an exception nothing but its type is reported.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import io
 import logging
 import struct
 import warnings
-import zipfile
 import zlib
 from collections.abc import Sequence
 
@@ -20,15 +19,15 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from enrich_assets.studies import addresses
+from enrich_assets.studies.contents import MAX_FILE_BYTES, read_bytes
 from enrich_assets.studies.errors import UnreadableFile
 
-MAX_FILE_BYTES = 4 << 30
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _VALUE_REPRESENTATIONS = frozenset(b"AE AS CS DA DT IS LO LT OB PN SH ST TM UI UL US UT".split())
 
 
 def keep_quiet() -> None:
-    """Shut off what pydicom would say about values. Called by each reader, since others may reset the filters."""
+    """Shut off what pydicom would log about values. Called by each reader, since others may reset the filters."""
     for name in ("pydicom", "pylibjpeg", "libjpeg", "openjpeg"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
@@ -57,10 +56,24 @@ def looks_like_dicom(head: bytes) -> bool:
 def open_dataset(path: str, content: bytes | None = None, only: Sequence[str] | None = None) -> Dataset:
     """Parse a DICOM file.
 
-    content: its bytes where they are at hand; else they are read from `path`. only: the keywords wanted;
-    pixels are then left out. The dataset has a transfer syntax, guessed from how it parsed where an old file
-    does not state it.
-    Raises UnreadableFile.
+    Parameters
+    ----------
+    path : str
+        A local path or any fsspec URL.
+    content : bytes, optional
+        Its bytes where they are at hand; else they are read from `path`.
+    only : sequence of str, optional
+        The keywords wanted; pixels are then left out.
+
+    Returns
+    -------
+    Dataset
+        With a transfer syntax, guessed from how it parsed where an old file does not state it.
+
+    Raises
+    ------
+    UnreadableFile
+        It does not parse, or has no header of an image.
     """
     keep_quiet()
     reason = ""
@@ -88,50 +101,6 @@ def open_dataset(path: str, content: bytes | None = None, only: Sequence[str] | 
     except Exception as error:
         reason = f"does not parse as DICOM ({type(error).__name__}); it may be cut off"
     raise UnreadableFile(path, reason, "export it again from the scanner or the archive")
-
-
-def read_bytes(path: str) -> bytes:
-    """The whole file. Raises UnreadableFile: it is larger than any clip, or reading breaks off (a damaged zip)."""
-    reason, content = "", b""
-    try:
-        with addresses.open_binary(path) as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    except FileNotFoundError:
-        reason = "there is no such file"
-    except Exception as error:
-        reason = f"cannot be read to its end ({type(error).__name__})"
-    if reason:
-        raise UnreadableFile(path, reason, "check the path, or copy it again")
-    if len(content) > MAX_FILE_BYTES:
-        raise UnreadableFile(path, "is larger than 4 GiB", "cut it into clips")
-    return content
-
-
-def members(archive: str, content: bytes | None = None) -> list[str]:
-    """The files inside a zip, by name; folders and what archivers add are left out. Raises UnreadableFile."""
-    reason = ""
-    try:
-        with zipfile.ZipFile(io.BytesIO(content if content is not None else read_bytes(archive))) as archived:
-            names = []
-            for info in archived.infolist():
-                base = info.filename.rstrip("/").rpartition("/")[2]
-                if info.is_dir() or base.startswith((".", "__MACOSX")) or info.filename.startswith("__MACOSX/"):
-                    continue
-                if base.upper() == "DICOMDIR":
-                    continue
-                if info.flag_bits & 0x1:
-                    raise UnreadableFile(archive, "is encrypted", "unpack it before ingesting")
-                if info.file_size > MAX_FILE_BYTES:
-                    raise UnreadableFile(archive, "unpacks to more than 4 GiB a file", "cut it into clips")
-                names.append(info.filename)
-            return sorted(names)
-    except UnreadableFile:
-        raise
-    except FileNotFoundError:
-        reason = "there is no such file"
-    except Exception as error:
-        reason = f"does not open as a zip ({type(error).__name__}); it may be cut off"
-    raise UnreadableFile(archive, reason, "copy it again")
 
 
 def _state_transfer_syntax(dataset: Dataset) -> None:

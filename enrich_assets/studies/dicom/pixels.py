@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -24,11 +24,9 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
 from pydicom.uid import UID, JPEGBaseline8Bit
 
+from enrich_assets.studies.decoding import Clip, read_video, refuse_absurd_size, to_grey
 from enrich_assets.studies.dicom.header import keep_quiet
 from enrich_assets.studies.errors import UnreadableFile
-from enrich_assets.studies.readers.clip import Clip, refuse_absurd_size
-from enrich_assets.studies.readers.greyscale import to_grey
-from enrich_assets.studies.readers.video import read_video
 
 _EXPORT_AGAIN = "export it again from the scanner or the archive"
 _END_OF_JPEG = b"\xff\xd9"
@@ -40,11 +38,19 @@ class _Wrong(Exception):
 
 
 def decode(dataset: Dataset, path: str) -> Clip:
-    """The frames, with warnings where the last ones are lost. `dataset` is used up (its pixel data is let
-    go).
+    """The frames, with warnings where the last ones are lost.
 
-    Raises UnreadableFile: no pixels, contradictory or absurd dimensions, an unknown compression, data cut
-    off.
+    Parameters
+    ----------
+    dataset : Dataset
+        Is used up: its pixel data is let go.
+    path : str
+        For messages.
+
+    Raises
+    ------
+    UnreadableFile
+        No pixels, contradictory or absurd dimensions, an unknown compression, data cut off.
     """
     keep_quiet()
     reason = ""
@@ -71,35 +77,64 @@ def _whole_number(dataset: Dataset, keyword: str, default: int | None = None) ->
         raise _Wrong(f"its {keyword} is missing or no whole number") from None
 
 
+class _Layout(NamedTuple):
+    """How the header says that the pixels lie."""
+
+    height: int
+    width: int
+    n_frames: int
+    samples: int  # per pixel
+    bits: int  # allocated
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> _Layout:
+        layout = cls(
+            _whole_number(dataset, "Rows"),
+            _whole_number(dataset, "Columns"),
+            _whole_number(dataset, "NumberOfFrames", default=1) or 1,
+            _whole_number(dataset, "SamplesPerPixel", default=1),
+            _whole_number(dataset, "BitsAllocated"),
+        )
+        if layout.samples not in (1, 3):
+            raise _Wrong("its SamplesPerPixel is neither 1 nor 3")
+        if layout.bits not in (1, 8, 16, 32):
+            raise _Wrong("its BitsAllocated is none of 1, 8, 16, 32")
+        return layout
+
+
 def _decode(dataset: Dataset, path: str) -> Clip:
+    """The steps: what the header announces, what is there of it, frame by frame to grey, stored values to brightness."""
     if "PixelData" not in dataset:
         raise _Wrong("holds no pixel data (a report, a waveform or a directory?)")
-    height, width = _whole_number(dataset, "Rows"), _whole_number(dataset, "Columns")
-    n_frames = _whole_number(dataset, "NumberOfFrames", default=1) or 1
-    samples = _whole_number(dataset, "SamplesPerPixel", default=1)
-    bits = _whole_number(dataset, "BitsAllocated")
-    if samples not in (1, 3):
-        raise _Wrong("its SamplesPerPixel is neither 1 nor 3")
-    if bits not in (1, 8, 16, 32):
-        raise _Wrong("its BitsAllocated is none of 1, 8, 16, 32")
-    refuse_absurd_size(path, height, width, n_frames)
+    layout = _Layout.of(dataset)
+    refuse_absurd_size(path, layout.height, layout.width, layout.n_frames)
     syntax = UID(dataset.file_meta.TransferSyntaxUID)
     if syntax.startswith(_VIDEO_SYNTAX):
         return read_video(path, io.BytesIO(b"".join(pydicom.encaps.generate_fragments(dataset.PixelData))))
     warnings: list[str] = []
     if not syntax.is_encapsulated:
-        n_whole = _whole_frames(dataset, height, width, samples, bits)
+        n_whole = _whole_frames(dataset, layout)
         if n_whole == 0:
             raise _Wrong("is cut off: its pixel data is shorter than one frame")
-        if n_whole < n_frames:
-            warnings.append(f"is cut off: {n_whole} of {n_frames} frames were read")
-            n_frames = n_whole
-            dataset.NumberOfFrames = n_frames
+        if n_whole < layout.n_frames:
+            warnings.append(f"is cut off: {n_whole} of {layout.n_frames} frames were read")
+            layout = layout._replace(n_frames=n_whole)
+            dataset.NumberOfFrames = n_whole
+    raw = _read_to_first_damage(dataset, syntax, layout)
+    if len(raw) < layout.n_frames:
+        warnings.append(f"is damaged: {len(raw)} of {layout.n_frames} frames were read")
+    del dataset.PixelData
+    grey = raw if layout.samples == 3 else _values_to_grey(dataset, raw, layout.bits)
+    return Clip(grey, warnings=warnings, is_partial=bool(warnings))
 
-    raw: NDArray[Any] = np.empty((0, height, width))
+
+def _read_to_first_damage(dataset: Dataset, syntax: UID, layout: _Layout) -> NDArray[Any]:
+    """(n, h, w): grey of colours, stored values of one channel. Raises where not even the first frame decodes."""
+    shape = (layout.height, layout.width)
+    raw: NDArray[Any] = np.empty((0, *shape))
     n_read = 0
-    frames = _decoded_frames(dataset, syntax, n_frames, (height, width))
-    while n_read < n_frames:
+    frames = _decoded_frames(dataset, syntax, layout.n_frames, shape)
+    while n_read < layout.n_frames:
         try:
             frame = next(frames)
         except StopIteration:
@@ -108,26 +143,22 @@ def _decode(dataset: Dataset, path: str) -> Clip:
             if n_read == 0:
                 raise
             break
-        if samples == 3:
-            frame = _colour_to_grey(frame, _whole_number(dataset, "BitsStored", default=bits))
-        if frame.shape != (height, width):
+        if layout.samples == 3:
+            frame = _colour_to_grey(frame, _whole_number(dataset, "BitsStored", default=layout.bits))
+        if frame.shape != shape:
             raise _Wrong("its frames have another size than its header says")
         if n_read == 0:
-            raw = np.empty((n_frames, height, width), frame.dtype.newbyteorder("="))
+            raw = np.empty((layout.n_frames, *shape), frame.dtype.newbyteorder("="))
         raw[n_read] = frame
         n_read += 1
     if n_read == 0:
         raise _Wrong("its pixel data holds no frame")
-    if n_read < n_frames:
-        warnings.append(f"is damaged: {n_read} of {n_frames} frames were read")
-    del dataset.PixelData
-    grey = raw[:n_read] if samples == 3 else _values_to_grey(dataset, raw[:n_read], bits)
-    return Clip(grey, warnings=warnings, is_partial=bool(warnings))
+    return raw[:n_read]
 
 
-def _whole_frames(dataset: Dataset, height: int, width: int, samples: int, bits: int) -> int:
+def _whole_frames(dataset: Dataset, layout: _Layout) -> int:
     """How many complete frames uncompressed pixel data holds."""
-    size = height * width * samples * bits
+    size = layout.height * layout.width * layout.samples * layout.bits
     if dataset.get("PhotometricInterpretation") == "YBR_FULL_422":
         size = size * 2 // 3
     return len(dataset.PixelData) * 8 // size
@@ -164,6 +195,7 @@ def _colour_to_grey(frame: NDArray[Any], bits_stored: int) -> NDArray[np.uint8]:
 
 
 def _values_to_grey(dataset: Dataset, raw: NDArray[Any], bits: int) -> NDArray[np.uint8]:
+    """Stored values (n, h, w) of one channel to brightness: modality, window or table, polarity. bits: allocated."""
     if bits == 1:
         return (raw != 0).astype(np.uint8) * np.uint8(255)
     if raw.dtype.itemsize > 2:

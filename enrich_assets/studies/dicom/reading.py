@@ -1,7 +1,7 @@
-"""DICOM: one file to one clip, de-identified before anything else sees it.
+"""One DICOM file to one clip, de-identified before anything else sees it.
 
-Reading goes header (`dicom_header`), pixels (`dicom_pixels`), de-identification (`deidentify`); folders of
-DICOM files without a manifest are in `dicom_folder`.
+Reading goes header (`header`), pixels (`pixels`), de-identification (`deidentify`). Folders of DICOM files without a
+manifest are in `folder`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from enrich_assets.studies.decoding import Clip
 from enrich_assets.studies.dicom.deidentify import (
     Pseudonyms,
     blank_outside_cone,
@@ -19,20 +20,27 @@ from enrich_assets.studies.dicom.deidentify import (
     has_cone,
     image_regions,
 )
-from enrich_assets.studies.dicom.folder import scan_dicom
 from enrich_assets.studies.dicom.header import open_dataset
 from enrich_assets.studies.dicom.pixels import decode
 from enrich_assets.studies.errors import UnreadableFile
-from enrich_assets.studies.readers.clip import Clip
-
-__all__ = ["read_dicom", "scan_dicom"]
 
 
 def read_dicom(path: str, content: bytes | None = None, pseudonyms: Pseudonyms | None = None) -> Clip:
     """The frames with everything outside the ultrasound cone blanked, and what may be kept of the header.
 
-    content: the file's bytes where they are at hand. Without pseudonyms no identifier and no date is kept.
-    Raises UnreadableFile, whose reason quotes no attribute.
+    Parameters
+    ----------
+    path : str
+        A local path or any fsspec URL.
+    content : bytes, optional
+        The file's bytes where they are at hand.
+    pseudonyms : Pseudonyms, optional
+        Without them no identifier and no date is kept.
+
+    Raises
+    ------
+    UnreadableFile
+        Its reason quotes no attribute.
     """
     dataset = open_dataset(path, content)
     kept, actions = deidentify(dataset, pseudonyms)
@@ -53,6 +61,7 @@ def read_dicom(path: str, content: bytes | None = None, pseudonyms: Pseudonyms |
 
 
 def _confine(path: str, clip: Clip, regions: NDArray[np.bool_] | None, has_text: bool) -> str:
+    """Blank the clip outside its cone, in place; returns what was done. has_text: the header announces burned-in text."""
     try:
         clip.frames, blanked = blank_outside_cone(clip.frames, regions)
     except ValueError:

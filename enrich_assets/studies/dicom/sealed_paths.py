@@ -1,9 +1,10 @@
-"""Sealed addresses: in which folder a file lies, told only to whoever holds the key of this archive.
+"""Sealed addresses: only whoever holds the key of this archive can read in which folder a file lies.
 
-Folders of a DICOM export are often named after the patient (`DOE_JANE/IM0001`), and the path of a source file
-stands in tables, receipts and the published database. So an address that was not written by the user (a manifest's are)
-is kept as `sealed:<text>/IM0001`: the file's own name stays, so that a refused file can be named. AES-SIV (RFC 5297) under a key derived from the archive's own. It is deterministic, so one file
-keeps one name and digests stay stable; without the key it can be neither read nor guessed at.
+Folders of a DICOM export are often named after the patient (`DOE_JANE/IM0001`), and the path of a source file stands in
+tables, receipts and the published database. So an address that was not written by the user (a manifest's are) is kept as
+`sealed:<text>/IM0001`: the file's own name stays, so that a refused file can be named. AES-SIV (RFC 5297) under a key
+derived from the archive's own. It is deterministic, so one file keeps one name and digests stay stable; without the key it
+can be neither read nor guessed at.
 """
 
 from __future__ import annotations
@@ -18,11 +19,22 @@ _PURPOSE = "sealed paths"
 
 
 def is_sealed(path: str) -> bool:
+    """Whether an address is one that `seal` made."""
     return path.startswith(SEALED)
 
 
 def seal(path: str, pseudonyms: Pseudonyms, *, is_folder: bool = False) -> str:
-    """The sealed form of an address; one that is sealed already stays as it is. A folder's own name is hidden too."""
+    """The sealed form of an address; one that is sealed already stays as it is.
+
+    Parameters
+    ----------
+    path : str
+        The address of a file or folder.
+    pseudonyms : Pseudonyms
+        Whose key seals it.
+    is_folder : bool
+        A folder's own name is hidden too.
+    """
     if is_sealed(path):
         return path
     from cryptography.hazmat.primitives.ciphers.aead import AESSIV
@@ -35,7 +47,10 @@ def seal(path: str, pseudonyms: Pseudonyms, *, is_folder: bool = False) -> str:
 def unseal(path: str, pseudonyms: Pseudonyms) -> str:
     """The address itself; one that was never sealed as it is.
 
-    Raises LookupError when it was sealed under another key.
+    Raises
+    ------
+    LookupError
+        It was sealed under another key.
     """
     if not is_sealed(path):
         return path
@@ -48,5 +63,5 @@ def unseal(path: str, pseudonyms: Pseudonyms) -> str:
         return AESSIV(pseudonyms.derived_key(_PURPOSE)).decrypt(hidden, None).decode()
     except (InvalidTag, binascii.Error, ValueError) as error:
         raise LookupError(
-            "the source path was sealed under another key: put the pseudonym.key that took it in back into home"
+            "the source path was sealed under another key: put the pseudonym.key it was ingested with back into home"
         ) from error

@@ -1,1 +1,7 @@
-"""Labels from and worklists to the annotation tools."""
+"""Labels from the annotation tools, and worklists to them. The door of the room."""
+
+from enrich_assets.studies.labels.formats.statement import Answers
+from enrich_assets.studies.labels.reading import LabelImport, read_labels
+from enrich_assets.studies.labels.worklist_export import export_worklist
+
+__all__ = ["Answers", "LabelImport", "export_worklist", "read_labels"]

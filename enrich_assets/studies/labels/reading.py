@@ -1,8 +1,7 @@
-"""Labels from a file: CSV, COCO, Label Studio or CVAT, told apart by what is in it.
+"""Labels from a file: CSV, COCO, Label Studio or CVAT, recognised by what is in it.
 
-Here: which frame a statement speaks of, whether its class is known, what contradicts what. How each tool
-writes things down stands in `label_formats`; what becomes of the labels is the store's affair. One wrong
-label never stops the rest.
+Here: which frame a statement is about, whether its class is known, what contradicts what. How each tool writes things down
+is in `formats`; what becomes of the labels is the store's affair. One wrong label never stops the rest.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from enrich_assets.studies import addresses
 from enrich_assets.studies.errors import UnreadableFile
 from enrich_assets.studies.frame_names import FrameNames
 from enrich_assets.studies.labels.formats import coco, csv_table, cvat, label_studio
-from enrich_assets.studies.labels.formats.statement import Reading, Shape, Statement, UnusableLabel, paint
+from enrich_assets.studies.labels.formats.statement import Answers, Reading, Shape, Statement, UnusableLabel, paint
 
 COLUMNS = ("frame_id", "label", "mask", "source", "author", "recorded_at")
 _FORMATS = "a CSV table, COCO JSON, a Label Studio JSON export or 'CVAT for images 1.1' are read"
@@ -31,12 +30,15 @@ _FORMATS = "a CSV table, COCO JSON, a Label Studio JSON export or 'CVAT for imag
 
 @dataclass(frozen=True)
 class LabelImport:
-    """What a file said.
+    """What a file holds.
 
-    labels: one row per frame: frame_id, label (None for masks), mask ((h, w) uint8 class indices, or None),
-    source (the
-        file), author ('' where unknown), recorded_at (ISO 8601 in UTC, or None where the file does not say).
-    problems: item (where in the file, or which frame), reason.
+    Attributes
+    ----------
+    labels : DataFrame
+        One row per frame: frame_id, label (None for masks), mask ((h, w) uint8 class indices, or None), source (the file),
+        author ('' where unknown), recorded_at (ISO 8601 in UTC, or None where the file does not state it).
+    problems : DataFrame
+        item (where in the file, or which frame), reason.
     """
 
     labels: pd.DataFrame
@@ -45,25 +47,36 @@ class LabelImport:
 
 def read_labels(
     path: str,
-    task_kind: str,
+    answers: Answers,
     classes: Sequence[str] | None,
     frames: Mapping[str, Shape | None] | Collection[str] | None = None,
 ) -> LabelImport:
     """Read a label file (or a zip that holds one), wherever fsspec reaches.
 
-    task_kind: classification or segmentation. classes: the class names; for segmentation in the order of the
-    indices, background first. None: any class goes. frames: the frames there are, with the size their masks
-    must have where known. None: any frame_id is believed. Raises UnreadableFile when the file is none of the
-    formats. Anything wrong with one image (unknown frame, unknown class, two labels that contradict each
-    other) is a problem, and that image is left out.
+    Parameters
+    ----------
+    path : str
+        A local path or any fsspec URL.
+    answers : {'class', 'mask'}
+        What the task asks of an image.
+    classes : sequence of str, optional
+        The class names; for masks in the order of the indices, background first. None: any class goes.
+    frames : mapping or collection of str, optional
+        The frames there are, with the size their masks must have where known. None: any frame_id is believed.
+
+    Raises
+    ------
+    UnreadableFile
+        The file is none of the formats. Anything wrong with one image (unknown frame, unknown class, two labels that
+        contradict each other) is a problem, and that image is left out.
     """
-    found = _read(path)
+    reading = _read(path)
     names = FrameNames(frames)
     sizes = frames if isinstance(frames, Mapping) else {}
-    problems = list(found.problems)
+    problems = list(reading.problems)
     rows: dict[str, list[dict[str, Any]]] = {}
-    for statement in found.statements:
-        if not (statement.labels or statement.regions or statement.mask or statement.trouble):
+    for statement in reading.statements:
+        if statement.is_blank:
             continue
         frame = names.find(statement.names)
         if frame is None:
@@ -71,43 +84,49 @@ def read_labels(
             problems.append((statement.item, f"no frame goes by the name {called}"))
             continue
         try:
-            label, mask = _judge(statement, task_kind, classes, sizes.get(frame), problems)
+            label, mask = None, None
+            if answers == "class":
+                label = _class_of(statement, classes, problems)
+            else:
+                mask = _mask_of(statement, classes, sizes.get(frame))
         except UnusableLabel as refusal:
             problems.append((f"{statement.item}: {frame}", str(refusal)))
             continue
         if label is not None or mask is not None:
             row = {"frame_id": frame, "label": label, "mask": mask, "source": path, "author": statement.author}
             rows.setdefault(frame, []).append({**row, "recorded_at": statement.recorded_at})
-    agreed = []
-    for frame, said in rows.items():
-        if all(_same(said[0], other) for other in said[1:]):
-            agreed.append(said[-1])
+    labels = []
+    for frame, candidates in rows.items():
+        if all(_same(candidates[0], other) for other in candidates[1:]):
+            labels.append(candidates[-1])
         else:
-            problems.append((frame, _contradiction(said)))
+            problems.append((frame, _contradiction(candidates)))
     return LabelImport(
-        pd.DataFrame(agreed, columns=list(COLUMNS), dtype=object), pd.DataFrame(problems, columns=["item", "reason"])
+        pd.DataFrame(labels, columns=list(COLUMNS), dtype=object), pd.DataFrame(problems, columns=["item", "reason"])
     )
 
 
-def _judge(
-    statement: Statement,
-    task_kind: str,
-    classes: Sequence[str] | None,
-    size: Shape | None,
-    problems: list[tuple[str, str]],
-) -> tuple[str | None, NDArray[np.uint8] | None]:
-    """The class or the mask of one image; (None, None) where it has none of the kind. Raises
-    UnusableLabel."""
-    if task_kind == "classification":
-        labels = list(dict.fromkeys(label.strip() for label in statement.labels))
-        for label in labels:
-            if classes is not None and label not in classes:
-                known = ", ".join(classes)
-                problems.append((statement.item, f"label {label!r} is no class of the task; the classes are {known}"))
-        labels = [label for label in labels if classes is None or label in classes]
-        if len(labels) > 1:
-            raise UnusableLabel(f"carries {len(labels)} labels: {', '.join(labels)}")
-        return (labels[0] if labels else None), None
+def _class_of(statement: Statement, classes: Sequence[str] | None, problems: list[tuple[str, str]]) -> str | None:
+    """The class of one image, None where it has none; names that are no class are added to `problems`.
+
+    Raises UnusableLabel where it has several.
+    """
+    labels = list(dict.fromkeys(label.strip() for label in statement.labels))
+    if classes is not None:
+        known = ", ".join(classes)
+        problems += [
+            (statement.item, f"label {label!r} is no class of the task; the classes are {known}")
+            for label in labels
+            if label not in classes
+        ]
+        labels = [label for label in labels if label in classes]
+    if len(labels) > 1:
+        raise UnusableLabel(f"carries {len(labels)} labels: {', '.join(labels)}")
+    return labels[0] if labels else None
+
+
+def _mask_of(statement: Statement, classes: Sequence[str] | None, size: Shape | None) -> NDArray[np.uint8] | None:
+    """The mask of one image, (h, w) class indices; None where it has none. Raises UnusableLabel."""
     if statement.trouble:
         raise UnusableLabel(statement.trouble)
     if statement.mask is not None:
@@ -115,10 +134,10 @@ def _judge(
     elif statement.regions:
         mask = paint(statement.regions, classes or ["background", *dict.fromkeys(r.name for r in statement.regions)])
     else:
-        return None, None
+        return None
     if size is not None and mask.shape != tuple(size):
         raise UnusableLabel(f"has a mask of {mask.shape[0]}x{mask.shape[1]}, but the frame is {size[0]}x{size[1]}")
-    return None, mask
+    return mask
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
@@ -127,15 +146,17 @@ def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return bool(np.array_equal(one["mask"], other["mask"]))
 
 
-def _contradiction(said: list[dict[str, Any]]) -> str:
-    by = [f" by {row['author']}" if row["author"] else "" for row in said]
-    if said[0]["mask"] is not None:
-        return f"has {len(said)} masks that differ ({', '.join(b.strip() or 'unsigned' for b in by)}); keep one"
-    told = ", ".join(dict.fromkeys(f"{row['label']}{b}" for row, b in zip(said, by, strict=True)))
-    return f"is labelled differently in one file: {told}; keep one"
+def _contradiction(rows: list[dict[str, Any]]) -> str:
+    """Why the labels of one frame cannot all hold, with who gave which."""
+    by = [f" by {row['author']}" if row["author"] else "" for row in rows]
+    if rows[0]["mask"] is not None:
+        return f"has {len(rows)} masks that differ ({', '.join(b.strip() or 'unsigned' for b in by)}); keep one"
+    labels = ", ".join(dict.fromkeys(f"{row['label']}{b}" for row, b in zip(rows, by, strict=True)))
+    return f"is labelled differently in one file: {labels}; keep one"
 
 
 def _read(path: str) -> Reading:
+    """The file's statements, by whichever format it is in."""
     with addresses.open_binary(path) as file:
         content = file.read()
     if content.startswith(b"PK\x03\x04"):

@@ -1,7 +1,7 @@
 """A worklist for a labelling tool: its images in a folder, and a file that the tool imports.
 
-Here: writing CSV, COCO, Label Studio tasks and CVAT XML so that what the tool exports afterwards comes back
-through `labels_import` to the same frames. Which frames stand on the list is decided elsewhere.
+Here: writing CSV, COCO, Label Studio tasks and CVAT XML so that what the tool exports afterwards comes back through
+`reading` to the same frames. Which frames stand on the list is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from enrich_assets.studies.frame_names import image_name
+from enrich_assets.studies.labels.formats.statement import Answers
 
 FORMATS = ("csv", "coco", "label-studio", "cvat")
 DETAILS = ("similarity_to_labelled", "nearest_labelled_id", "patient_id", "clip_id")
@@ -36,19 +37,37 @@ def export_worklist(
     out: str | Path,
     classes: Sequence[str],
     *,
-    task_kind: str = "classification",
+    answers: Answers = "class",
     image_url: str = "/data/local-files/?d=",
 ) -> Path:
-    """Write the file `out` and, beside it, the folder `<stem>_images` with a PNG per frame; returns the
-    folder.
+    """Write the file `out` and, beside it, the folder `<stem>_images` with a PNG per frame.
 
-    rows: position, frame_id, and of `similarity_to_labelled`, `nearest_labelled_id`, `patient_id`, `clip_id`
-    those known. images: frame_id -> (h, w) or (h, w, 3) uint8; masks come back in this size. classes: for
-    segmentation in the order of the indices, background first (which no tool is told of). image_url: Label
-    Studio only: what stands before `<folder>/<name>` (its local file storage, or a web address). A
-        labelling interface for the task goes into `<stem>_interface.xml`.
-    An earlier export of the same name is replaced; the file appears last and whole. Raises ValueError for
-    another format.
+    Parameters
+    ----------
+    rows : DataFrame
+        position, frame_id, and of `similarity_to_labelled`, `nearest_labelled_id`, `patient_id`, `clip_id` those known.
+    images : callable
+        frame_id -> (h, w) or (h, w, 3) uint8; masks come back in this size.
+    format : {'csv', 'coco', 'label-studio', 'cvat'}
+        For Label Studio, a labelling interface for the task goes into `<stem>_interface.xml`.
+    out : path
+        An earlier export of the same name is replaced; the file appears last and whole.
+    classes : sequence of str
+        For masks in the order of the indices, background first (which no tool gets to see).
+    answers : {'class', 'mask'}
+        What the task asks of an image.
+    image_url : str
+        Label Studio only: what stands before `<folder>/<name>` (its local file storage, or a web address).
+
+    Returns
+    -------
+    Path
+        The folder of the images.
+
+    Raises
+    ------
+    ValueError
+        Another format.
     """
     if format not in FORMATS:
         raise ValueError(f"unknown worklist format {format!r}; there are {', '.join(FORMATS)}")
@@ -56,7 +75,23 @@ def export_worklist(
     folder = target.with_name(f"{target.stem}_images")
     target.parent.mkdir(parents=True, exist_ok=True)
     tasks = rows.sort_values("position").to_dict("records")
-    building = target.with_name(f".{folder.name}-{uuid.uuid4().hex}")
+    _write_images(tasks, images, folder)
+    named = list(classes[1:] if answers == "mask" else classes)
+    if format == "csv":
+        _write(target, _csv(tasks, answers))
+    elif format == "coco":
+        _write(target, _coco(tasks, named))
+    elif format == "label-studio":
+        _write(target.with_name(f"{target.stem}_interface.xml"), _interface(named, answers))
+        _write(target, _label_studio(tasks, image_url))
+    else:
+        _write(target, _cvat(tasks, named, answers))
+    return folder
+
+
+def _write_images(tasks: list[dict[Any, Any]], images: Callable[[str], NDArray[np.uint8]], folder: Path) -> None:
+    """A PNG per task into `folder`, whole or not at all; name, address and size of each are added to its task."""
+    building = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
     building.mkdir()
     try:
         for task in tasks:
@@ -70,17 +105,6 @@ def export_worklist(
         os.replace(building, folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    named = list(classes[1:] if task_kind == "segmentation" else classes)
-    if format == "csv":
-        _write(target, _csv(tasks, task_kind))
-    elif format == "coco":
-        _write(target, _coco(tasks, named))
-    elif format == "label-studio":
-        _write(target.with_name(f"{target.stem}_interface.xml"), _interface(named, task_kind))
-        _write(target, _label_studio(tasks, image_url))
-    else:
-        _write(target, _cvat(tasks, named, task_kind))
-    return folder
 
 
 def _write(path: Path, text: str) -> None:
@@ -97,9 +121,9 @@ def _details(task: dict[str, Any]) -> dict[str, Any]:
     return {key: task[key] for key in DETAILS if key in task and not pd.isna(task[key])}
 
 
-def _csv(tasks: list[dict[str, Any]], task_kind: str) -> str:
-    answer = "label" if task_kind == "classification" else "mask_path"
-    columns = ["position", "frame_id", answer, "author", "recorded_at", "image", *DETAILS]
+def _csv(tasks: list[dict[str, Any]], answers: Answers) -> str:
+    to_fill_in = "label" if answers == "class" else "mask_path"
+    columns = ["position", "frame_id", to_fill_in, "author", "recorded_at", "image", *DETAILS]
     buffer = io.StringIO()
     table = csv.DictWriter(buffer, columns, lineterminator="\n", extrasaction="ignore")
     table.writeheader()
@@ -145,23 +169,23 @@ def _label_studio(tasks: list[dict[str, Any]], image_url: str) -> str:
     )
 
 
-def _interface(names: list[str], task_kind: str) -> str:
+def _interface(names: list[str], answers: Answers) -> str:
     view = ElementTree.Element("View")
     ElementTree.SubElement(view, "Image", name="image", value="$image", zoom="true")
-    if task_kind == "classification":
-        answers = ElementTree.SubElement(
+    if answers == "class":
+        choices = ElementTree.SubElement(
             view, "Choices", name="label", toName="image", choice="single", required="true"
         )
         for name in names:
-            ElementTree.SubElement(answers, "Choice", value=name)
+            ElementTree.SubElement(choices, "Choice", value=name)
     else:
-        answers = ElementTree.SubElement(view, "BrushLabels", name="label", toName="image")
+        brushes = ElementTree.SubElement(view, "BrushLabels", name="label", toName="image")
         for name in names:
-            ElementTree.SubElement(answers, "Label", value=name)
+            ElementTree.SubElement(brushes, "Label", value=name)
     return _xml(view)
 
 
-def _cvat(tasks: list[dict[str, Any]], names: list[str], task_kind: str) -> str:
+def _cvat(tasks: list[dict[str, Any]], names: list[str], answers: Answers) -> str:
     root = ElementTree.Element("annotations")
     ElementTree.SubElement(root, "version").text = "1.1"
     task_element = ElementTree.SubElement(ElementTree.SubElement(root, "meta"), "task")
@@ -171,7 +195,7 @@ def _cvat(tasks: list[dict[str, Any]], names: list[str], task_kind: str) -> str:
     for name in names:
         label = ElementTree.SubElement(labels, "label")
         ElementTree.SubElement(label, "name").text = name
-        ElementTree.SubElement(label, "type").text = "tag" if task_kind == "classification" else "mask"
+        ElementTree.SubElement(label, "type").text = "tag" if answers == "class" else "mask"
         ElementTree.SubElement(label, "attributes")
     for number, task in enumerate(tasks):
         given = {"id": number, "name": task["name"], "width": task["width"], "height": task["height"]}

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from enrich_assets.studies.phantom.anatomy import BLOOD, BONE, Points, Shape
+from enrich_assets.studies.phantom.outlines import BLOOD, BONE, Points, Shape
 
 HEIGHT, WIDTH = 300, 400
 SAMPLES, BEAMS = 272, 176
@@ -69,11 +69,13 @@ class Pose:
     mirrored: bool = False
 
     def matrix(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(2, 2) and (2,): multiply points by the first from the right, add the second."""
         c, s = np.cos(self.turn), np.sin(self.turn)
         flip = np.diag([-1.0 if self.mirrored else 1.0, 1.0])
         return self.scale * (flip @ np.array([[c, s], [-s, c]])), np.array([self.x, self.y])
 
     def to_picture(self, points: Points) -> Points:
+        """Points (k, 2) of the body frame as (x, y) in pixels."""
         linear, offset = self.matrix()
         return points @ linear + offset
 
@@ -112,6 +114,12 @@ def _to_drawing(points: Points) -> NDArray[np.int32]:
     return np.round(points * (1 << _SHIFT)).astype(np.int32)
 
 
+def _side_lobes(amplitude: Any) -> Any:
+    """(SAMPLES, BEAMS): the haze that bright structures throw far around them."""
+    coarse = cv2.resize(amplitude, (22, 34), interpolation=cv2.INTER_AREA)
+    return cv2.resize(cv2.GaussianBlur(coarse, (0, 0), 2.5), (BEAMS, SAMPLES), interpolation=cv2.INTER_LINEAR)
+
+
 class Scanner:
     """One clip's scanner: fixed sector and settings, frames on demand. seed: of scatterers and noise."""
 
@@ -133,6 +141,7 @@ class Scanner:
         self._mother()
 
     def _tables(self) -> None:
+        """What each echogenicity reflects and swallows; gain and noise at each sample of each beam."""
         s = self.setting
         code = np.arange(256)
         self.amplitude = (10 ** ((code - 200) / 80)).astype(np.float32)  # quarter decibels
@@ -177,31 +186,55 @@ class Scanner:
         return code
 
     def frame(self, code: NDArray[np.uint8], pose: Pose, squeeze: float) -> NDArray[np.uint8]:
-        """(HEIGHT, WIDTH) uint8 B-mode picture of an echogenicity map. squeeze: of the heart, moves its scatterers."""
+        """One B-mode picture.
+
+        Parameters
+        ----------
+        code : (SAMPLES, BEAMS) uint8
+            What `echogenicity` gives.
+        pose : Pose
+            Of the body the scatterers move with.
+        squeeze : float
+            Of the heart, 0 to 1: it moves the scatterers around it.
+
+        Returns
+        -------
+        (HEIGHT, WIDTH) uint8
+        """
         s = self.setting
         amplitude: Any = cv2.LUT(code, self.amplitude)
+        echo = self._echo(code, amplitude, pose, squeeze)
+        noise = self.noise[:, (start := int(self.rng.integers(BEAMS))) : start + BEAMS]
+        envelope = cv2.magnitude(echo[..., 0], echo[..., 1]) + s.haze * _side_lobes(amplitude) * np.abs(
+            0.6 + 0.4 * noise
+        )
+        envelope *= cv2.exp((self.gain - self._loss(code)) * np.float32(np.log(10) / 20))
+        envelope += self.floor * np.abs(noise) + np.float32(1e-5)
+        beam, sample = _scan_conversion(self.sector)
+        picture = cv2.remap(self._grey(envelope) * np.float32(255), beam, sample, cv2.INTER_LINEAR, borderValue=0)
+        return np.rint(picture).astype(np.uint8)
+
+    def _echo(self, code: NDArray[np.uint8], amplitude: Any, pose: Pose, squeeze: float) -> Any:
+        """(SAMPLES, BEAMS, 2) complex field: diffuse scatter and mirror-like interfaces, through the point spread."""
         column, row = self._texture_map(pose, squeeze)
         scatter = cv2.remap(self.scatterers, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
         field: Any = scatter * amplitude[..., None]
         facing = cv2.Sobel(cv2.GaussianBlur(code, (1, 3), 0), cv2.CV_32F, 0, 1, ksize=3, scale=1 / 1020)
-        field[..., 0] += (1.6 * s.specular) * facing * np.abs(facing) * np.float32(3)
-        field = cv2.GaussianBlur(field, (0, 0), sigmaX=s.lateral, sigmaY=s.axial)
+        field[..., 0] += (1.6 * self.setting.specular) * facing * np.abs(facing) * np.float32(3)
+        return cv2.GaussianBlur(field, (0, 0), sigmaX=self.setting.lateral, sigmaY=self.setting.axial)
+
+    def _loss(self, code: NDArray[np.uint8]) -> Any:
+        """(SAMPLES, BEAMS) dB lost on the way to each sample: soft tissue a little, bone so much that it shadows."""
         loss = np.cumsum(cv2.LUT(code, self.loss), axis=0)
-        loss = cv2.blur(cv2.blur(loss, (9, 1)), (7, 1))  # the aperture looks past the edge of a bone
-        noise = self.noise[:, (start := int(self.rng.integers(BEAMS))) : start + BEAMS]
-        haze = cv2.resize(amplitude, (22, 34), interpolation=cv2.INTER_AREA)
-        haze = cv2.resize(cv2.GaussianBlur(haze, (0, 0), 2.5), (BEAMS, SAMPLES), interpolation=cv2.INTER_LINEAR)
-        envelope = cv2.magnitude(field[..., 0], field[..., 1]) + s.haze * haze * np.abs(0.6 + 0.4 * noise)
-        envelope *= cv2.exp((self.gain - loss) * np.float32(np.log(10) / 20))
-        envelope += self.floor * np.abs(noise) + np.float32(1e-5)
+        return cv2.blur(cv2.blur(loss, (9, 1)), (7, 1))  # the aperture looks past the edge of a bone
+
+    def _grey(self, envelope: Any) -> Any:
+        """(SAMPLES, BEAMS) float32 in [0, 1]: log compression, speckle reduction, gamma."""
+        s = self.setting
         grey = cv2.log(envelope) * np.float32(20 / np.log(10) / s.dynamic_range) + np.float32(1 - 7.0 / s.dynamic_range)
         grey = cv2.addWeighted(grey, 1 - s.smoothing, cv2.GaussianBlur(grey, (0, 0), 1.8), s.smoothing, 0)
         grey = np.clip(grey, 0, 1)
-        if s.gamma != 1:
-            grey = cv2.pow(grey, s.gamma)
-        beam, sample = _scan_conversion(self.sector)
-        shown = cv2.remap(grey * np.float32(255), beam, sample, cv2.INTER_LINEAR, borderValue=0)
-        return np.rint(shown).astype(np.uint8)
+        return cv2.pow(grey, s.gamma) if s.gamma != 1 else grey
 
     def _texture_map(self, pose: Pose, squeeze: float) -> list[Any]:
         """Where in the scatterer map each sample of each beam lies: tissue carries its scatterers along."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from enrich_assets.studies import addresses
+from enrich_assets.studies.decoding import refuse_absurd_size
 from enrich_assets.studies.errors import UnreadableFile
-from enrich_assets.studies.readers.clip import refuse_absurd_size
 
 _MOST_UNNAMED = 63  # a greater index without a name is rather a grey value
 _NEAR, _CLEAR_SHARE = 48, 0.97  # a JPEG counts as black and white if so many pixels lie so near to 0 or 255
@@ -24,17 +24,31 @@ def read_mask(
 ) -> NDArray[np.uint8]:
     """Class indices of one frame.
 
-    path: a single-channel PNG, TIFF or BMP whose values are the indices (a palette image counts by its
-        indices; 255 stands for 1 where there are two classes), or a folder with one image per class, named
-        after the class, where anything but 0 is inside; where two overlap, the class named later in `classes`
-        is on top. A JPEG only of black and white, cut at the middle.
-    classes: their names in the order of the indices, background first, or how many there are (a folder needs
-        names); None: any index up to 63 will do, and black and white (0, 255) is background and one structure.
-    shape: (height, width) of the frame.
-    page: the frame's index in its clip: of a file of several pages (or frames) that one is read.
-    page_each: the mask stands for a whole clip of several frames, so it must have a page for each.
-    Returns (h, w) uint8. Raises UnreadableFile naming the file: another size, an unknown class, no readable
-    image.
+    Parameters
+    ----------
+    path : str
+        A single-channel PNG, TIFF or BMP whose values are the indices (a palette image counts by its indices; 255 stands
+        for 1 where there are two classes), or a folder with one image per class, named after the class, where anything
+        but 0 is inside; where two overlap, the class named later in `classes` is on top. A JPEG only of black and white,
+        cut at the middle.
+    classes : int or sequence of str, optional
+        Their names in the order of the indices, background first, or how many there are (a folder needs names). None: any
+        index up to 63 will do, and black and white (0, 255) is background and one structure.
+    shape : (int, int)
+        Height and width of the frame.
+    page : int
+        The frame's index in its clip: of a file of several pages (or frames) that one is read.
+    page_each : bool
+        The mask stands for a whole clip of several frames, so it must have a page for each.
+
+    Returns
+    -------
+    (h, w) uint8
+
+    Raises
+    ------
+    UnreadableFile
+        Names the file: another size, an unknown class, no readable image.
     """
     if addresses.is_folder(path):
         if classes is None or isinstance(classes, int):
@@ -44,16 +58,23 @@ def read_mask(
         return _from_folder(path, classes, shape, page, page_each)
     mask = _read_indices(path, shape, page, page_each)
     if classes is None:
-        if mask.max(initial=0) == 255 and _is_black_and_white(mask):
-            return (mask != 0).astype(np.uint8)
-        if mask.max(initial=0) > _MOST_UNNAMED:
-            raise UnreadableFile(
-                path,
-                f"holds values up to {mask.max()}, too many for class indices without names (0 to {_MOST_UNNAMED})",
-                "save it without soft edges, as 0, 1, 2 ... or as 0 and 255, or name the classes in the profile",
-            )
-        return mask
-    n_classes = classes if isinstance(classes, int) else len(classes)
+        return _of_unnamed_classes(path, mask)
+    return _of_known_classes(path, mask, classes if isinstance(classes, int) else len(classes))
+
+
+def _of_unnamed_classes(path: str, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if mask.max(initial=0) == 255 and _is_black_and_white(mask):
+        return (mask != 0).astype(np.uint8)
+    if mask.max(initial=0) > _MOST_UNNAMED:
+        raise UnreadableFile(
+            path,
+            f"holds values up to {mask.max()}, too many for class indices without names (0 to {_MOST_UNNAMED})",
+            "save it without soft edges, as 0, 1, 2 ... or as 0 and 255, or name the classes in the profile",
+        )
+    return mask
+
+
+def _of_known_classes(path: str, mask: NDArray[np.uint8], n_classes: int) -> NDArray[np.uint8]:
     if n_classes == 2 and _is_black_and_white(mask):
         return (mask != 0).astype(np.uint8)
     if mask.max(initial=0) >= n_classes:
@@ -96,25 +117,8 @@ def _from_folder(
 
 
 def _read_indices(path: str, shape: tuple[int, int], page: int, page_each: bool) -> NDArray[np.uint8]:
-    reason = ""
-    pixels: NDArray[Any] = np.empty((0, 0))
-    is_jpeg = False
-    try:
-        with addresses.open_binary(path) as file:
-            content = file.read()
-        with Image.open(io.BytesIO(content)) as image:
-            refuse_absurd_size(path, image.height, image.width)
-            _turn_to_page(path, image, page, page_each)
-            pixels = np.asarray(image)  # a palette image yields its indices
-            is_jpeg = image.format == "JPEG"
-    except UnreadableFile:
-        raise
-    except FileNotFoundError:
-        reason = "there is no such mask"
-    except Exception as error:
-        reason = f"does not decode as a mask ({type(error).__name__})"
-    if reason:
-        raise UnreadableFile(path, reason, "export it again, or correct mask_path")
+    """The values of a mask file: (h, w) uint8 in the size of its frame, not yet held against the classes."""
+    pixels, is_jpeg = _read_page(path, page, page_each)
     if pixels.ndim == 3 and pixels.shape[2] in (3, 4) and (pixels[:, :, :3] == pixels[:, :, :1]).all():
         pixels = pixels[:, :, 0]
     if pixels.ndim != 2:
@@ -134,7 +138,26 @@ def _read_indices(path: str, shape: tuple[int, int], page: int, page_each: bool)
     return pixels
 
 
+def _read_page(path: str, page: int, page_each: bool) -> tuple[NDArray[Any], bool]:
+    """The pixels of a page as Pillow decodes them (a palette image yields its indices), and whether it is a JPEG."""
+    try:
+        with addresses.open_binary(path) as file:
+            content = file.read()
+        with Image.open(io.BytesIO(content)) as image:
+            refuse_absurd_size(path, image.height, image.width)
+            _turn_to_page(path, image, page, page_each)
+            return np.asarray(image), image.format == "JPEG"
+    except UnreadableFile:
+        raise
+    except FileNotFoundError:
+        reason = "there is no such mask"
+    except Exception as error:
+        reason = f"does not decode as a mask ({type(error).__name__})"
+    raise UnreadableFile(path, reason, "export it again, or correct mask_path")
+
+
 def _turn_to_page(path: str, image: Image.Image, page: int, page_each: bool) -> None:
+    """Have Pillow stand at the frame's page; a file of one page is every frame's."""
     pages = getattr(image, "n_frames", 1)
     if pages == 1 and page_each:
         raise UnreadableFile(

@@ -1,6 +1,6 @@
-"""One file, whatever its kind, to one clip: told apart by its first bytes, then by its suffix.
+"""One file, whatever its kind, to one clip: recognised by its first bytes, then by its suffix.
 
-Only the choice of a reader stands here; the readers are `stills`, `video`, `dicom` and `masks`.
+Only the choice of a reader stands here; the readers are `decoding` (stills, videos) and `dicom`.
 """
 
 from __future__ import annotations
@@ -9,16 +9,13 @@ import posixpath
 from enum import Enum
 
 from enrich_assets.studies import addresses
-from enrich_assets.studies.dicom import header as dicom_header
-from enrich_assets.studies.dicom.deidentify import Pseudonyms
+from enrich_assets.studies.contents import members, read_bytes
+from enrich_assets.studies.decoding import Clip, read_still, read_video
+from enrich_assets.studies.dicom import Pseudonyms, looks_like_dicom
 from enrich_assets.studies.dicom.reading import read_dicom
 from enrich_assets.studies.errors import UnreadableFile
-from enrich_assets.studies.readers.clip import Clip
-from enrich_assets.studies.readers.masks import read_mask
-from enrich_assets.studies.readers.stills import read_still
-from enrich_assets.studies.readers.video import read_video
 
-__all__ = ["Clip", "Kind", "kind_of", "read_clip", "read_mask"]
+__all__ = ["Clip", "Kind", "kind_of", "read_clip"]
 
 _STILL_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"))
 _VIDEO_SUFFIXES = frozenset(
@@ -29,6 +26,8 @@ _KINDS_READ = "PNG, JPEG, TIFF, BMP, GIF, mp4, avi, mov, mpeg, mkv, webm and DIC
 
 
 class Kind(Enum):
+    """What a file is, as far as the choice of its reader goes."""
+
     STILL = "still"
     VIDEO = "video"
     DICOM = "dicom"
@@ -37,7 +36,7 @@ class Kind(Enum):
 
 def kind_of(head: bytes, path: str) -> Kind | None:
     """The kind of a file by its first bytes (264 are enough), then by its suffix; None if neither tells."""
-    if dicom_header.looks_like_dicom(head) and head[128:132] == b"DICM":
+    if looks_like_dicom(head) and head[128:132] == b"DICM":
         return Kind.DICOM
     if head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM")):
         return Kind.STILL
@@ -50,7 +49,7 @@ def kind_of(head: bytes, path: str) -> Kind | None:
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
         return Kind.VIDEO
     suffix = posixpath.splitext(path)[1].lower()
-    if suffix in _DICOM_SUFFIXES or dicom_header.looks_like_dicom(head):
+    if suffix in _DICOM_SUFFIXES or looks_like_dicom(head):
         return Kind.DICOM
     if suffix in _STILL_SUFFIXES:
         return Kind.STILL
@@ -58,14 +57,34 @@ def kind_of(head: bytes, path: str) -> Kind | None:
 
 
 def read_clip(path: str, *, pseudonyms: Pseudonyms | None = None) -> Clip:
-    """The frames of a file: one for a still image, all of a video, an animation, a multi-page TIFF, a DICOM
-    cine.
+    """The frames of a file: one for a still image, all of a video, an animation, a multi-page TIFF, a DICOM cine.
 
-    path: a local path or any fsspec URL (also `zip://member::archive.zip`); a zip with one file in it reads
-        as that.
-    pseudonyms: for the identifiers in DICOM headers; without them these are dropped.
-    Raises UnreadableFile naming the file, what is wrong and what to do.
+    Parameters
+    ----------
+    path : str
+        A local path or any fsspec URL (also `zip://member::archive.zip`); a zip with one file in it reads as that.
+    pseudonyms : Pseudonyms, optional
+        For the identifiers in DICOM headers; without them these are dropped.
+
+    Raises
+    ------
+    UnreadableFile
+        Names the file, what is wrong and what to do.
     """
+    match kind_of(_first_bytes(path), path):
+        case Kind.VIDEO:
+            return _read_video(path)
+        case Kind.DICOM:
+            return read_dicom(path, pseudonyms=pseudonyms)
+        case Kind.STILL:
+            return read_still(path, read_bytes(path))
+        case Kind.ZIP:
+            return _read_zip(path, pseudonyms)
+    raise UnreadableFile(path, "is of a kind that is not read", _KINDS_READ)
+
+
+def _first_bytes(path: str) -> bytes:
+    """What `kind_of` needs. Raises UnreadableFile where there is nothing to read."""
     reason = ""
     try:
         with addresses.open_binary(path) as file:
@@ -82,16 +101,7 @@ def read_clip(path: str, *, pseudonyms: Pseudonyms | None = None) -> Clip:
         raise UnreadableFile(path, "is empty", "copy it again")
     if head.startswith(b"version https://git-lfs"):
         raise UnreadableFile(path, "is a Git LFS pointer, not the file itself", "run `git lfs pull`")
-    match kind_of(head, path):
-        case Kind.VIDEO:
-            return _read_video(path)
-        case Kind.DICOM:
-            return read_dicom(path, pseudonyms=pseudonyms)
-        case Kind.STILL:
-            return read_still(path, dicom_header.read_bytes(path))
-        case Kind.ZIP:
-            return _read_zip(path, pseudonyms)
-    raise UnreadableFile(path, "is of a kind that is not read", _KINDS_READ)
+    return head
 
 
 def _read_video(path: str) -> Clip:
@@ -103,7 +113,7 @@ def _read_video(path: str) -> Clip:
 
 
 def _read_zip(path: str, pseudonyms: Pseudonyms | None) -> Clip:
-    names = dicom_header.members(path)
+    names = members(path)
     if len(names) != 1:
         raise UnreadableFile(
             path,

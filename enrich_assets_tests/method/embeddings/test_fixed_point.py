@@ -58,11 +58,13 @@ def test_length_does_not_matter(scale: float) -> None:
     assert (to_fixed_point(x * scale) == to_fixed_point(x)).all()
 
 
-@pytest.mark.parametrize(("bad", "said"), [(0.0, "row 2 is zero"), (np.nan, "row 2 is not finite"), (np.inf, "row 2")])
-def test_a_vector_without_direction_is_named(bad: float, said: str) -> None:
+@pytest.mark.parametrize(
+    ("bad", "message"), [(0.0, "row 2 is zero"), (np.nan, "row 2 is not finite"), (np.inf, "row 2")]
+)
+def test_a_vector_without_direction_is_named(bad: float, message: str) -> None:
     x = np.ones((4, 3))
     x[2] = bad
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         to_fixed_point(x)
 
 

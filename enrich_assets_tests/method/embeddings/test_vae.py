@@ -9,16 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from enrich_assets.method.embeddings.beta_vae import BetaVae, objective, vae_losses
 from enrich_assets.method.embeddings.vae import (
-    BetaVae,
-    best_look,
+    best_evaluation,
     embed,
     finished,
     hold_out,
-    objective,
     reconstruct,
     train_vae,
-    vae_losses,
 )
 from enrich_assets.method.hyperparameters import VaeSettings
 
@@ -96,11 +94,11 @@ def test_held_out_patients_are_a_share_of_patients_and_never_all():
         hold_out(patients[:3], TINY, seed=1)
 
 
-def test_training_stops_when_the_held_out_loss_has_not_improved_for_so_many_looks():
+def test_training_stops_when_the_held_out_loss_has_not_improved_for_so_many_evaluations():
     settings = replace(TINY, max_steps=1000, patience=2)
-    looks = [{"step": 4.0 * i, "held_out_loss": loss} for i, loss in enumerate([5, 3, 4, 3, 2], start=1)]
-    assert [finished(looks[:i], settings) for i in range(5)] == [False, False, False, False, True]
-    assert best_look(looks[:4]) == 1
+    evaluations = [{"step": 4.0 * i, "held_out_loss": loss} for i, loss in enumerate([5, 3, 4, 3, 2], start=1)]
+    assert [finished(evaluations[:i], settings) for i in range(5)] == [False, False, False, False, True]
+    assert best_evaluation(evaluations[:4]) == 1
     assert finished([{"step": 1000.0, "held_out_loss": 1.0}], settings)
 
 

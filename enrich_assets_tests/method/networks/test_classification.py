@@ -11,7 +11,9 @@ from enrich_assets.method.hyperparameters import ClassifierSettings
 from enrich_assets.method.networks.classification import predict_classes, train_classifier
 from enrich_assets.method.statistics.metrics import auc
 
-TINY = ClassifierSettings(widths=(4, 8, 8), dense=8, epochs=6, batch_size=8, learning_rate=5e-3, drops=((4, 1e-3),))
+TINY = ClassifierSettings(
+    widths=(4, 8, 8), dense=8, epochs=6, batch_size=8, learning_rate=5e-3, lr_milestones=((4, 1e-3),)
+)
 
 
 def bright_left_or_right(n, seed=0):
@@ -61,6 +63,8 @@ def test_a_resumed_training_is_the_uninterrupted_one():
         assert whole.history == resumed.history
     with pytest.raises(ValueError, match="other frames"):
         train_classifier(images[:-1], labels[:-1], 2, TINY, seed=1, device="cpu", resume=checkpoints[0])
+    with pytest.raises(ValueError, match="other settings"):
+        train_classifier(images, labels, 3, TINY, seed=1, device="cpu", resume=checkpoints[0])  # a class more
 
 
 def test_an_interruption_after_a_checkpoint_loses_only_what_came_after():
@@ -121,14 +125,14 @@ def test_predictions_do_not_depend_on_labels_order_of_weights_or_read_only_array
 
 def test_what_does_not_fit_is_refused_at_the_door():
     images, labels = bright_left_or_right(6)
-    for wrong_images, wrong_labels, said in (
+    for wrong_images, wrong_labels, message in (
         (images.astype(float), labels, "uint8"),
         (images, labels[:-1], "6 images"),
         (images, labels + 5, "outside"),
         (images[:0], labels[:0], "no frame"),
         (images[:, :6], labels, "pixels or more"),
     ):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             train_classifier(wrong_images, wrong_labels, 2, TINY, seed=0)
     weights = train_classifier(images, labels, 2, TINY, seed=0).weights
     with pytest.raises(ValueError, match="trained on 16x18"):

@@ -13,7 +13,7 @@ from enrich_assets.method.hyperparameters import SegmenterSettings
 from enrich_assets.method.networks.segmentation import predict_masks, segmentation_loss, train_segmenter
 from enrich_assets.method.statistics.metrics import jaccard, jaccard_counts
 
-TINY = SegmenterSettings(channels=(4, 8), epochs=3, batch_size=4, learning_rate=1e-2, drops=())
+TINY = SegmenterSettings(channels=(4, 8), epochs=3, batch_size=4, learning_rate=1e-2, lr_milestones=())
 
 
 def squares(n, seed=0, height=20, width=22):
@@ -95,14 +95,14 @@ def test_one_frame_and_any_size_will_do():
 
 def test_what_does_not_fit_is_refused_at_the_door():
     images, masks = squares(3)
-    for wrong_images, wrong_masks, n_classes, settings, said in (
+    for wrong_images, wrong_masks, n_classes, settings, message in (
         (images, masks[:2], 3, TINY, "differ in shape"),
         (images, masks, 2, TINY, "holds class 2"),
         (images.astype(int), masks, 3, TINY, "images must be"),
         (images, masks, 3, replace(TINY, class_weights=(1.0, 1.0)), "2 class weights for 3"),
         (images[:0], masks[:0], 3, TINY, "no frame"),
     ):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             train_segmenter(wrong_images, wrong_masks, n_classes, settings, seed=0)
     weights = train_segmenter(images, masks, 3, replace(TINY, epochs=1), seed=0).weights
     with pytest.raises(ValueError, match="do not fit"):

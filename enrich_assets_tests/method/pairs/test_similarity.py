@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from enrich_assets.method.embeddings.fixed_point import least_product, to_fixed_point
-from enrich_assets.method.pairs import compiled as pair_sweep
-from enrich_assets.method.pairs import plain as plain_pairs
+from enrich_assets.method.pairs import compiled, plain
+from enrich_assets.method.pairs.panel import PanelRequest
 from enrich_assets.method.pairs.similarity import (
     BIN_EDGES,
+    PairLists,
     Panel,
     all_pairs,
     matrix_blocks,
@@ -42,29 +43,29 @@ def same(a: Panel, b: Panel) -> None:
         np.testing.assert_array_equal(value, b.arrays()[name], err_msg=name)
 
 
-@pytest.mark.parametrize("pass_", [plain_pairs, pair_sweep])
+@pytest.mark.parametrize("pass_", [plain, compiled])
 @pytest.mark.parametrize("kind", slow.KINDS)
 @pytest.mark.parametrize("n_earlier", [0, 31])
 def test_a_panel_holds_what_a_slow_count_finds(pass_: Any, kind: str, n_earlier: int) -> None:
     q = slow.pool(kind, 75, 9, seed=3)
     clips = (np.arange(75) // 6 % 11).astype(np.int32)  # the first clips come back at the end
     patients, near = clips // 3, least_product(0.6)
-    panel: Panel = pass_.panel(q, clips, patients, n_earlier, 4, near, 50)
+    panel: Panel = pass_.panel(q, clips, patients, PanelRequest(n_earlier, 4, near, 50))
     np.testing.assert_array_equal(panel.histograms, slow.by_relation(q, clips, patients, n_earlier))
-    for mine, similarity, known in (
+    for neighbours, similarity, known in (
         (panel.neighbours, panel.neighbour_similarity, slow.neighbours(q, 4, n_earlier)),
         (panel.outside_neighbours, panel.outside_similarity, slow.neighbours(q, 4, n_earlier, clips)),
     ):
-        found = [
+        listed = [
             [(int(j), int(s)) for j, s in zip(*row, strict=True) if j >= 0]
-            for row in zip(mine, similarity, strict=True)
+            for row in zip(neighbours, similarity, strict=True)
         ]
-        assert found == known
+        assert listed == known
     close = slow.near_duplicates(q, near, n_earlier)
     similarity = panel.near_duplicate_similarity.tolist()
-    listed = [(i, j, s) for (i, j), s in zip(panel.near_duplicates.tolist(), similarity, strict=True)]
-    assert listed == close[:50]
-    assert panel.near_duplicates_left_out == len(close) - len(listed)
+    pairs = [(i, j, s) for (i, j), s in zip(panel.near_duplicates.tolist(), similarity, strict=True)]
+    assert pairs == close[:50]
+    assert panel.near_duplicates_left_out == len(close) - len(pairs)
     assert panel.n_pairs == panel.histograms.sum()
 
 
@@ -72,33 +73,30 @@ def test_a_panel_holds_what_a_slow_count_finds(pass_: Any, kind: str, n_earlier:
 @given(pools(), st.data())
 def test_the_compiled_pass_equals_the_plain_one(pool: tuple[np.ndarray, ...], data: st.DataObject) -> None:
     q, clips, patients = pool
-    given_ = (
-        q, clips.astype(np.int32), patients.astype(np.int32),
-        data.draw(st.integers(0, len(q))), data.draw(st.integers(0, 6)),
-        data.draw(st.integers(-(2**25), 2**25)), data.draw(st.integers(0, 200)),
-    )  # fmt: skip
-    plain = plain_pairs.panel(*given_)
-    same(plain, pair_sweep.panel(*given_, threads=1))
-    same(
-        plain,
-        pair_sweep.panel(
-            *given_, threads=data.draw(st.integers(2, 4)), block=data.draw(st.sampled_from([48, 96, 336]))
-        ),
+    request = PanelRequest(
+        n_earlier=data.draw(st.integers(0, len(q))),
+        n_neighbours=data.draw(st.integers(0, 6)),
+        near_duplicate=data.draw(st.integers(-(2**25), 2**25)),
+        max_near_duplicates=data.draw(st.integers(0, 200)),
     )
+    frames = q, clips.astype(np.int32), patients.astype(np.int32), request
+    threads, block = data.draw(st.integers(2, 4)), data.draw(st.sampled_from([48, 96, 336]))
+    same(plain.panel(*frames), compiled.panel(*frames, threads=1))
+    same(plain.panel(*frames), compiled.panel(*frames, threads=threads, block=block))
 
 
 @few
-@given(pools(), st.lists(st.integers(0, 150), max_size=5), st.sampled_from([plain_pairs, pair_sweep]))
+@given(pools(), st.lists(st.integers(0, 150), max_size=5), st.sampled_from([plain, compiled]))
 def test_panels_add_up_to_one_pass_over_everything(pool: tuple[np.ndarray, ...], cuts: list[int], pass_: Any) -> None:
     q, clips, patients = pool[0], pool[1].astype(np.int32), pool[2].astype(np.int32)
     ends = [*sorted(min(c, len(q)) for c in cuts), len(q)]
     begins = [0, *ends[:-1]]  # batches of any size, empty ones too
     near = least_product(0.8)
     panels = [
-        pass_.panel(q[:end], clips[:end], patients[:end], begin, 3, near, 20)
+        pass_.panel(q[:end], clips[:end], patients[:end], PanelRequest(begin, 3, near, 20))
         for begin, end in zip(begins, ends, strict=True)
     ]
-    whole = plain_pairs.panel(q, clips, patients, 0, 3, near, 20)
+    whole = plain.panel(q, clips, patients, PanelRequest(0, 3, near, 20))
     same(whole, sum_panels(panels))
     same(whole, sum_panels(panels[::-1]))
     if len(panels) > 1:
@@ -111,15 +109,26 @@ def test_panels_add_up_when_each_knows_those_before_it(
     pool: tuple[np.ndarray, ...], cuts: list[int], small: int
 ) -> None:
     q, clips, patients = pool
-    so_far, settings_ = None, {"neighbours": 3, "near_duplicate": 0.8, "max_near_duplicates": 20}
+    so_far, lists = None, PairLists(neighbours=3, near_duplicate=0.8, max_near_duplicates=20)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("enrich_assets.method.pairs.similarity.SMALL", small)
         for begin, end in itertools.pairwise([0, *sorted(min(c, len(q)) for c in cuts), len(q)]):
             known = {"clips": clips[:end], "patients": patients[:end], "n_earlier": begin, "so_far": so_far}
-            panel = all_pairs(q[:end], **known, **settings_)
+            panel = all_pairs(q[:end], **known, lists=lists)
             so_far = panel if so_far is None else sum_panels([so_far, panel])
     assert so_far is not None
-    same(so_far, all_pairs(q, clips=clips, patients=patients, **settings_))
+    same(so_far, all_pairs(q, clips=clips, patients=patients, lists=lists))
+
+
+@pytest.mark.parametrize("kind", slow.KINDS)
+def test_a_panel_that_knows_those_before_it_is_the_same_in_every_way(kind: str) -> None:
+    """An earlier frame's list used to hold whatever came along before its partner's list asked for more."""
+    q, clips = slow.pool(kind, 400, 12, 8), (np.arange(400) // 7).astype(np.int32)
+    before = plain.panel(q[:300], clips[:300], clips[:300] // 3, PanelRequest(0, 3, least_product(0.9), 30))
+    request = PanelRequest(300, 3, least_product(0.9), 30, so_far=before)
+    known = plain.panel(q, clips, clips // 3, request)
+    for threads, block in ((1, 2016), (2, 48), (3, 96)):
+        same(known, compiled.panel(q, clips, clips // 3, request, threads=threads, block=block))
 
 
 def test_panels_that_do_not_follow_on_one_another_are_refused() -> None:
@@ -130,12 +139,12 @@ def test_panels_that_do_not_follow_on_one_another_are_refused() -> None:
     with pytest.raises(ValueError, match="not adjacent"):
         sum_panels([first, third])
     with pytest.raises(ValueError, match="different n_neighbours"):
-        sum_panels([first, all_pairs(q, clips=code, patients=code, n_earlier=10, neighbours=3)])
+        sum_panels([first, all_pairs(q, clips=code, patients=code, n_earlier=10, lists=PairLists(3))])
 
 
 def test_a_panel_kept_as_arrays_comes_back_whole() -> None:
     q = slow.pool("clips", 30, 8, 0)
-    panel = all_pairs(q, clips=np.arange(30) // 5, patients=np.arange(30) // 10, near_duplicate=0.9)
+    panel = all_pairs(q, clips=np.arange(30) // 5, patients=np.arange(30) // 10, lists=PairLists(near_duplicate=0.9))
     same(panel, Panel.from_arrays(panel.arrays()))
 
 
@@ -158,11 +167,11 @@ EDGES = {
 }
 
 
-@pytest.mark.parametrize("pass_", [plain_pairs, pair_sweep])
+@pytest.mark.parametrize("pass_", [plain, compiled])
 @pytest.mark.parametrize("edges", EDGES.values(), ids=EDGES)
 @pytest.mark.parametrize("kind", slow.KINDS)
 def test_a_histogram_is_numpys(pass_: Any, edges: np.ndarray, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("enrich_assets.method.pairs.similarity.SMALL", 0 if pass_ is pair_sweep else 10**9)
+    monkeypatch.setattr("enrich_assets.method.pairs.similarity.SMALL", 0 if pass_ is compiled else 10**9)
     q = slow.pool(kind, 130, 12, seed=5)
     np.testing.assert_array_equal(similarity_histogram(q, edges), slow.histogram(q, edges))
 
@@ -177,23 +186,24 @@ def test_the_pass_is_the_same_for_one_thread_and_two(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("enrich_assets.method.pairs.similarity.SMALL", 0)
     q, clips = slow.pool("clips", 900, 24, 2), np.arange(900) // 12
-    before, found = torch.get_num_threads(), []
+    lists = PairLists(near_duplicate=0.95, max_near_duplicates=100)
+    before, panels = torch.get_num_threads(), []
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            found.append(all_pairs(q, clips=clips, patients=clips // 3, near_duplicate=0.95, max_near_duplicates=100))
+            panels.append(all_pairs(q, clips=clips, patients=clips // 3, lists=lists))
     finally:
         torch.set_num_threads(before)
-    same(*found)
+    same(*panels)
 
 
 @pytest.mark.parametrize("small", [0, 10**9])
 def test_progress_ends_at_the_whole(small: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("enrich_assets.method.pairs.similarity.SMALL", small)
-    told: list[tuple[int, int]] = []
-    similarity_histogram(slow.pool("gauss", 300, 8, 0), [0, 1], progress=lambda done, of, _: told.append((done, of)))
-    assert told[-1][0] == told[-1][1]
-    assert told == sorted(told)
+    reports: list[tuple[int, int]] = []
+    similarity_histogram(slow.pool("gauss", 300, 8, 0), [0, 1], progress=lambda done, of, _: reports.append((done, of)))
+    assert reports[-1][0] == reports[-1][1]
+    assert reports == sorted(reports)
 
 
 def test_a_clip_of_two_patients_is_refused() -> None:
@@ -216,8 +226,8 @@ def test_matrix_blocks_tile_the_panel(pool: tuple[np.ndarray, ...], n_earlier: i
 
 def test_redundant_archives_stay_bounded() -> None:
     """A collapsed VAE makes every pair a near-duplicate: the list is bounded, the count honest."""
-    q = to_fixed_point(np.ones((300, 6)))
-    panel = pair_sweep.panel(q, np.zeros(300, np.int32), np.zeros(300, np.int32), 0, 3, least_product(0.98), 10)
+    q, codes = to_fixed_point(np.ones((300, 6))), np.zeros(300, np.int32)
+    panel = compiled.panel(q, codes, codes, PanelRequest(0, 3, least_product(0.98), 10))
     assert panel.near_duplicates.tolist() == [[0, j] for j in range(1, 11)]
     assert panel.near_duplicates_left_out == 300 * 299 // 2 - 10
     assert panel.neighbours[5].tolist() == [0, 1, 2]

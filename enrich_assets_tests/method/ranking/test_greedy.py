@@ -9,12 +9,8 @@ from hypothesis import strategies as st
 
 from enrich_assets.method.ranking import greedy as ranking
 from enrich_assets.method.ranking import lazy as lazy_ranking
-from enrich_assets.method.ranking.greedy import (
-    NOT_COMPARED,
-    rank,
-    rank_by_max_similarity,
-    rank_by_max_similarity_matrix,
-)
+from enrich_assets.method.ranking.greedy import rank, rank_by_max_similarity, rank_by_max_similarity_matrix
+from enrich_assets.method.ranking.order import NOT_COMPARED
 from enrich_assets_tests.method import slow_reference as slow
 
 few = settings(max_examples=40, derandomize=True, deadline=None)
@@ -110,7 +106,7 @@ def test_the_start_stands_first_as_given_and_has_no_similarity() -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "budget", "said"),
+    ("start", "budget", "reason"),
     [
         ([1, 2], 1, "budget"),
         ([1], 11, "budget"),
@@ -120,14 +116,14 @@ def test_the_start_stands_first_as_given_and_has_no_similarity() -> None:
         ([0.5], 5, "indices"),
     ],
 )
-def test_a_wrong_start_or_budget_is_refused(start: list[int], budget: int, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_a_wrong_start_or_budget_is_refused(start: list[int], budget: int, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
         rank_by_max_similarity(slow.pool("gauss", 10, 4, 0), start, budget)
 
 
 @pytest.mark.parametrize("small", [0, 10**9])
 def test_progress_reaches_the_budget(small: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranking, "SMALL", small)
-    told: list[tuple[int, int]] = []
-    rank(slow.pool("gauss", 300, 8, 0), [0], 200, progress=lambda done, total, _: told.append((done, total)))
-    assert told[-1] == (200, 200)
+    reports: list[tuple[int, int]] = []
+    rank(slow.pool("gauss", 300, 8, 0), [0], 200, progress=lambda done, total, _: reports.append((done, total)))
+    assert reports[-1] == (200, 200)

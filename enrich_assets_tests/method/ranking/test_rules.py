@@ -1,6 +1,9 @@
 """Other ways to choose, each against its definition written out slowly."""
 
 import hashlib
+import subprocess
+import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,15 +12,20 @@ from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 
 from enrich_assets.method.embeddings.fixed_point import to_cosine
-from enrich_assets.method.ranking.greedy import NOT_COMPARED, rank_by_max_similarity_matrix, similarity_to_earlier
+from enrich_assets.method.ranking.greedy import rank_by_max_similarity_matrix
 from enrich_assets.method.ranking.measures import MAX_SSIM_FRAMES, SSIM_UNIT, pixel_embeddings, ssim_matrix
+from enrich_assets.method.ranking.order import NOT_COMPARED, Ranking, similarity_to_earlier
 from enrich_assets.method.ranking.rules import (
+    Candidates,
+    SimilarityRule,
     random_order,
     rank_by_facility_location,
     rank_by_mean_similarity,
     rank_frames,
-    rank_matrix,
+    rule_named,
+    rule_names,
 )
+from enrich_assets.method.ranking.rules.base import RULES
 from enrich_assets_tests.method import slow_reference as slow
 
 few = settings(max_examples=15, derandomize=True, deadline=None)
@@ -75,16 +83,16 @@ def test_facility_location_over_few_neighbours_serves_those_alone() -> None:
     q = slow.pool("clips", 60, 8, 0)
     s = slow.products(q)
     near = np.zeros_like(s)
-    for i, mine in enumerate(slow.neighbours(q, 5, 0)):
+    for i, neighbours in enumerate(slow.neighbours(q, 5, 0)):
         near[i, i] = s[i, i]
-        for j, _ in mine:
+        for j, _ in neighbours:
             near[i, j] = near[j, i] = s[i, j]
     found = rank_by_facility_location(q, [10], 12, neighbours=5)
     assert found.order.tolist() == greatest_gain(near, [10], 12)
 
 
 def test_similarity_to_earlier_frames_of_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("enrich_assets.method.ranking.greedy._BLOCK", 7)
+    monkeypatch.setattr("enrich_assets.method.ranking.order._BLOCK", 7)
     q, order = slow.pool("clips", 40, 8, 0), np.random.default_rng(0).permutation(40)
     s = slow.products(q)
     known = [s[order[t], order[:t]].max() for t in range(5, 40)]
@@ -103,7 +111,7 @@ def test_chance_is_a_hash_of_seed_and_frame_and_growth_never_reshuffles() -> Non
 
 def test_a_random_ranking_keeps_its_start_and_needs_no_pictures() -> None:
     ids = [f"a/b/{i}" for i in range(30)]
-    ranked = rank_frames("random", frame_ids=ids, start=[9, 4], budget=20, seed=3)
+    ranked = rank_frames("random", "cosine", Candidates(frame_ids=ids), [9, 4], 20, seed=3)
     assert ranked.order[:2].tolist() == [9, 4]
     assert ranked.order[2:].tolist() == [i for i in random_order(ids, 3) if i not in (9, 4)][:18]
     assert (ranked.similarity_to_chosen == NOT_COMPARED).all()
@@ -130,12 +138,12 @@ def test_pixels_compare_by_correlation() -> None:
         pixel_embeddings(np.stack([frames[0], np.full_like(frames[0], 7)]))
 
 
-@pytest.mark.parametrize("rule", ["max", "mean", "facility-location"])
+@pytest.mark.parametrize("rule", ["k-center-greedy", "mean", "facility-location"])
 def test_a_rule_on_a_matrix_is_its_definition(rule: str) -> None:
     matrix = ssim_matrix(frames)
-    found = rank_matrix(rule, matrix, [3], 25)  # type: ignore[arg-type]
+    found = rank_frames(rule, "ssim", Candidates(frames=frames), [3], 25)
     known = {
-        "max": rank_by_max_similarity_matrix(matrix, [3], 25).tolist(),
+        "k-center-greedy": rank_by_max_similarity_matrix(matrix, [3], 25).tolist(),
         "mean": least_mean(matrix, [3], 25),
         "facility-location": slow.k_centre(matrix, np.array(greatest_gain(matrix, [3], 25)), 25)[0],
     }[rule]
@@ -144,26 +152,63 @@ def test_a_rule_on_a_matrix_is_its_definition(rule: str) -> None:
 
 
 @pytest.mark.parametrize("rule", ["max", "mean", "facility-location"])
-@pytest.mark.parametrize("measure", ["cosine", "ssim", "pixels"])
-def test_one_door_to_every_rule_and_measure(rule: str, measure: str) -> None:
-    ranked = rank_frames(
-        rule, measure, embeddings=slow.pool("clips", 25, 8, 0), frames=frames, start=[2, 7], budget=25  # type: ignore[arg-type]
-    )  # fmt: skip
+@pytest.mark.parametrize("similarity", ["cosine", "ssim", "pixels"])
+def test_one_door_to_every_rule_and_similarity(rule: str, similarity: Any) -> None:
+    candidates = Candidates(embeddings=slow.pool("clips", 25, 8, 0), frames=frames)
+    ranked = rank_frames(rule, similarity, candidates, [2, 7], 25)
     assert sorted(ranked.order) == list(range(25))
     assert ranked.order[:2].tolist() == [2, 7]
     assert np.isfinite(ranked.cosine_to_chosen()[2:]).all()
 
 
 @pytest.mark.parametrize(
-    ("rule", "measure", "said"),
+    ("rule", "similarity", "reason"),
     [
         ("max", "cosine", "needs embeddings"),
         ("max", "ssim", "needs frames"),
         ("random", "cosine", "frame_ids"),
         ("least", "cosine", "no rule 'least'"),
-        ("max", "smell", "no measure 'smell'"),
+        ("max", "smell", "no similarity 'smell'"),
     ],
 )
-def test_a_missing_input_or_unknown_name_is_told(rule: str, measure: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        rank_frames(rule, measure, budget=1)  # type: ignore[arg-type]
+def test_a_missing_input_or_unknown_name_is_named(rule: str, similarity: Any, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        rank_frames(rule, similarity, Candidates(), [], 1)
+
+
+def test_max_is_another_name_of_k_center_greedy() -> None:
+    assert rule_named("max").name == "k-center-greedy"
+    assert rule_names() == ("facility-location", "k-center-greedy", "mean", "random")
+    assert [name for name in rule_names() if not rule_named(name).compares_frames] == ["random"]
+
+
+def test_a_new_rule_is_known_from_where_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class with a name is all it takes; a name that is taken is refused."""
+    rule_names()
+    monkeypatch.setattr("enrich_assets.method.ranking.rules.base.RULES", copy := dict(RULES))
+    monkeypatch.setattr("enrich_assets.method.ranking.rules.RULES", copy)
+
+    class LastFirst(SimilarityRule):
+        name = "last-first"
+
+        def by_vectors(self, embeddings: Any, start: Any, budget: int, **_: Any) -> Ranking:
+            return Ranking(np.arange(len(embeddings))[::-1][:budget], np.full(budget, NOT_COMPARED))
+
+        def by_matrix(self, similarity: Any, start: Any, budget: int) -> Ranking:
+            return self.by_vectors(similarity, start, budget)
+
+    q = slow.pool("gauss", 5, 4, 0)
+    assert rank_frames("last-first", "cosine", Candidates(embeddings=q), [], 3).order.tolist() == [4, 3, 2]
+    assert "last-first" in rule_names()
+    with pytest.raises(TypeError, match="a rule 'mean' already"):
+        type("Other", (LastFirst,), {"name": "mean"})
+    assert "last-first" not in RULES
+
+
+def test_the_door_brings_nothing_heavier_than_numpy() -> None:
+    code = (
+        "import sys, enrich_assets.method.ranking as door; door.rule_names();"
+        "print([m for m in ('torch', 'numba', 'scipy', 'pandas', 'dagster', 'duckdb', 'mlflow') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

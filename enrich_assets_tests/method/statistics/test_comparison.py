@@ -13,6 +13,7 @@ from scipy import stats
 from enrich_assets.method.statistics.comparison import (
     COMPARISON_COLUMNS,
     SUFFICIENT_COLUMNS,
+    Bootstrap,
     bootstrap_difference,
     compare,
     equivalence,
@@ -38,9 +39,9 @@ def permutation_p(a, b):
     pooled = list(a) + list(b)
 
     def u_of(chosen):
-        mine = [pooled[i] for i in chosen]
+        hand = [pooled[i] for i in chosen]
         rest = [pooled[i] for i in range(len(pooled)) if i not in chosen]
-        return sum((x > y) + 0.5 * (x == y) for x in mine for y in rest)
+        return sum((x > y) + 0.5 * (x == y) for x in hand for y in rest)
 
     observed = u_of(range(len(a)))
     every = [u_of(c) for c in combinations(range(len(pooled)), len(a))]
@@ -190,12 +191,12 @@ def test_the_table_holds_each_arm_against_random_and_against_everything():
         ("enrich", "all"), ("enrich", "random"), ("random", "all")]  # fmt: skip
     assert len(table) == 12
     against_random = table[(table.reference == "random") & (table.budget == 100)].iloc[0]
-    mine, theirs = (
+    of_enrich, of_random = (
         two_arms().query(f"arm == '{arm}' and budget == 100").value.to_numpy() for arm in ("enrich", "random")
     )
-    assert against_random["mean"] == mine.mean()
-    assert against_random["sd"] == mine.std(ddof=1)
-    assert against_random.difference == mine.mean() - theirs.mean()
+    assert against_random["mean"] == of_enrich.mean()
+    assert against_random["sd"] == of_enrich.std(ddof=1)
+    assert against_random.difference == of_enrich.mean() - of_random.mean()
     assert against_random.ci_low < against_random.difference < against_random.ci_high
     assert isnan(against_random.p_equivalence)
     assert against_random.can_reach_alpha
@@ -321,7 +322,7 @@ def test_the_interval_of_the_sufficient_budget_holds_the_truth_in_most_experimen
         rows = curve("enrich", level, 6, level.get, 0.004, rng)
         rows += curve("all", [2000], 6, lambda b: 0.97, 0.004, rng)
         data = evaluations(rows)
-        row = smallest_sufficient_budget(data, margin=0.01, seconds_per_label=1, n_boot=300).iloc[0]
+        row = smallest_sufficient_budget(data, margin=0.01, seconds_per_label=1, bootstrap=Bootstrap(300)).iloc[0]
         found += not pd.isna(row.budget) and row.budget == 400
         held += row.budget_low <= 400 <= (np.inf if pd.isna(row.budget_high) else row.budget_high)
     assert held >= 18

@@ -47,15 +47,15 @@ def test_auc_does_not_change_under_a_monotone_map_of_the_scores():
 
 
 @pytest.mark.parametrize(
-    ("truth", "scores", "said"),
+    ("truth", "scores", "message"),
     [
         ([0, 1], [0.1, float("nan")], "not finite"),
         ([0, 2], [0.1, 0.2], "0 and 1 only"),
         ([0, 1, 1], [0.1, 0.2], "alike"),
     ],
 )
-def test_auc_refuses_what_it_cannot_score(truth, scores, said):
-    with pytest.raises(ValueError, match=said):
+def test_auc_refuses_what_it_cannot_score(truth, scores, message):
+    with pytest.raises(ValueError, match=message):
         auc(truth, scores)
 
 

@@ -1,4 +1,4 @@
-"""Figures: drawn from any table, the same bytes each time, following the page's theme, saying when there is nothing."""
+"""Figures: drawn from any table, the same bytes each time, following the page's theme, and words where there is nothing."""
 
 import io
 import re
@@ -24,17 +24,20 @@ def test_shares_over_the_thresholds_are_counts_over_counts(tables):
     table = tables["redundancy"]
     shares = figures.redundancy_shares(table).set_index("relation")
     assert list(shares.index) == ["all", "within clip", "within patient", "between patients"]
-    mine = table[table.relation == "within clip"]
-    assert shares["over_0.7"]["within clip"] == mine[mine.lower >= 0.7 - 1e-9].pairs.sum() / mine.pairs.sum()
+    within = table[table.relation == "within clip"]
+    assert shares["over_0.7"]["within clip"] == within[within.lower >= 0.7 - 1e-9].pairs.sum() / within.pairs.sum()
     assert shares.pairs["all"] == shares.pairs.drop("all").sum()
 
 
-def test_panels_without_a_sum_are_summed(tables):
+def test_the_panels_of_all_batches_sum_to_the_whole_pool(tables):
     whole = tables["redundancy"]
-    half = whole.assign(batch="a", pairs=whole.pairs // 2)
-    rest = whole.assign(batch="b", pairs=whole.pairs - whole.pairs // 2)
-    panels = pd.concat([half, rest]).drop(columns="share").assign(share=np.nan)
-    pd.testing.assert_frame_equal(figures.redundancy_shares(panels), figures.redundancy_shares(whole))
+    summed = figures.sum_of_panels(tables["panel_redundancy"])
+    pd.testing.assert_frame_equal(figures.redundancy_shares(summed), figures.redundancy_shares(whole))
+    np.testing.assert_allclose(summed.groupby("relation").share.sum(), 1.0)
+    both = summed.merge(whole, on=["relation", "lower"], suffixes=("", "_of_whole"))
+    assert len(both) == len(summed) == len(whole)
+    assert (both.share == both.share_of_whole).all()
+    assert (both.upper == both.upper_of_whole).all()
 
 
 def test_a_figure_is_well_formed_and_the_same_each_time(tables):
@@ -59,11 +62,11 @@ def test_two_figures_of_one_page_share_no_id(tables):
     assert not ids[0] & ids[1]
 
 
-def test_each_dot_leads_to_its_evaluation_and_says_its_value(tables):
+def test_each_dot_links_to_its_evaluation_and_names_its_value(tables):
     svg = figures.curves_svg(tables["evaluations"], tables["comparisons"])
     for row in tables["evaluations"].query("arm != 'all'").itertuples():
-        said = f"{numbers.arm_name(row.arm)}, {row.budget} labels, seed {row.seed}: {numbers.score(row.value)}"
-        assert f'<a xlink:href="#{numbers.anchor(row.evaluation_id)}"><title>{said}</title>' in svg
+        title = f"{numbers.arm_name(row.arm)}, {row.budget} labels, seed {row.seed}: {numbers.score(row.value)}"
+        assert f'<a xlink:href="#{numbers.anchor(row.evaluation_id)}"><title>{title}</title>' in svg
 
 
 def runs_of(levels, seeds=6):

@@ -22,9 +22,10 @@ from pydicom.datadict import DicomDictionary
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from enrich_assets.method.images.preprocessing import cone_mask
-from enrich_assets.studies.dicom.deidentify import Pseudonyms, blank_outside_cone, deidentify, image_regions
-from enrich_assets.studies.dicom.reading import read_dicom, scan_dicom
+from enrich_assets.method.images.cone import cone_mask
+from enrich_assets.studies.dicom import Pseudonyms, scan_dicom
+from enrich_assets.studies.dicom.deidentify import blank_outside_cone, deidentify, image_regions
+from enrich_assets.studies.dicom.reading import read_dicom
 from enrich_assets.studies.errors import UnreadableFile
 from enrich_assets_tests.studies.made_dicom import dataset, save, sector
 
@@ -63,29 +64,29 @@ def named_file(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def everything_said(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+def everything_logged(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
     """What was logged, warned and printed while a test ran."""
     caplog.set_level(logging.DEBUG)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
 
-        def said() -> str:
+        def logged() -> str:
             out, err = capfd.readouterr()
             return "\n".join([caplog.text, *(str(w.message) for w in warned), out, err])
 
-        yield said
+        yield logged
 
 
 def test_a_name_in_every_attribute_reaches_nothing(  # type: ignore[no-untyped-def]
-    tmp_path: Path, named_file: str, everything_said
+    tmp_path: Path, named_file: str, everything_logged
 ) -> None:
     assert NAME.encode() in Path(named_file).read_bytes()
     clip = read_dicom(named_file, pseudonyms=PSEUDONYMS)
     rows, refused = scan_dicom(str(tmp_path), PSEUDONYMS)
-    shown = repr((clip, clip.kept, clip.actions, clip.warnings)) + rows.to_csv() + refused.to_csv()
+    output = repr((clip, clip.kept, clip.actions, clip.warnings)) + rows.to_csv() + refused.to_csv()
     assert len(rows) == 1
-    assert NAME not in (shown + everything_said()).upper()
-    assert "1969" not in shown
+    assert NAME not in (output + everything_logged()).upper()
+    assert "1969" not in output
     assert all(isinstance(value, int | float | str) for value in clip.kept.values())
 
 
@@ -130,23 +131,23 @@ def test_without_pseudonyms_no_identifier_and_no_date_is_kept() -> None:
 def test_a_name_in_a_broken_number_is_not_quoted_by_the_refusal(
     tmp_path: Path,
     keyword: str,
-    everything_said,  # type: ignore[no-untyped-def]
+    everything_logged,  # type: ignore[no-untyped-def]
 ) -> None:
     made = dataset(sector(), modality="US")
     whole = Path(save(made, tmp_path / "one.dcm"))
     made.add_new(keyword, "LO", NAME)  # the wrong kind of value under the right tag
     save(made, whole)
     refusal: UnreadableFile | None = None
-    shown = ""
+    output = ""
     try:
-        shown = repr(read_dicom(str(whole), pseudonyms=PSEUDONYMS))
+        output = repr(read_dicom(str(whole), pseudonyms=PSEUDONYMS))
     except UnreadableFile as error:
         refusal = error
     if refusal:
-        shown = "".join(traceback.format_exception(refusal)) + repr(refusal) + str(refusal)
+        output = "".join(traceback.format_exception(refusal)) + repr(refusal) + str(refusal)
         assert refusal.__context__ is None  # a chained error would carry the value into serialised tracebacks
     assert (refusal is None) == (keyword in ("FrameTime", "WindowCenter"))
-    assert NAME not in shown + everything_said()
+    assert NAME not in output + everything_logged()
 
 
 def test_burned_in_text_is_gone_and_the_heart_is_not() -> None:
@@ -272,7 +273,7 @@ def test_a_key_that_others_may_read_is_closed_again(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
 
 
-def test_the_key_is_never_shown(tmp_path: Path) -> None:
+def test_the_key_is_never_printed(tmp_path: Path) -> None:
     pseudonyms = Pseudonyms.load_or_create(tmp_path / "key")
     key = (tmp_path / "key").read_text().strip()
     assert key not in repr(pseudonyms) + str(pseudonyms)
@@ -281,7 +282,7 @@ def test_the_key_is_never_shown(tmp_path: Path) -> None:
         pickle.dumps(pseudonyms)
 
 
-def test_a_spoilt_key_file_is_neither_replaced_nor_shown(tmp_path: Path) -> None:
+def test_a_spoilt_key_file_is_neither_replaced_nor_printed(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("half a k")
     with pytest.raises(ValueError, match="restore it") as caught:
         Pseudonyms.load_or_create(tmp_path / "key")

@@ -10,14 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from enrich_assets.studies.dicom.deidentify import Pseudonyms
-from enrich_assets.studies.dicom.reading import scan_dicom
-from enrich_assets.studies.examine import arrival_digest, examine
+from enrich_assets.studies.dicom import Pseudonyms, scan_dicom
+from enrich_assets.studies.examine import examine, manifest_digest
 from enrich_assets.studies.manifest import IDENTITY, label_columns
-from enrich_assets.studies.readers.reading import read_clip
+from enrich_assets.studies.readers import read_clip
 from enrich_assets_tests.studies.made_dicom import as_bytes, dataset, save, sector
 
-GOOD = Path(__file__).parents[2].parent / "shared/realdata/dicom_ultrasound/good"
 KEY = Pseudonyms(bytes(range(32)))
 SLICE = np.arange(64, dtype=np.uint8).reshape(1, 8, 8)
 
@@ -139,13 +137,11 @@ def test_an_empty_or_missing_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.realdata
-def test_every_good_file_is_found_in_the_real_folder_wherever_it_stands() -> None:
-    if not GOOD.exists():
-        pytest.skip("real data are not here")
-    rows, refused = scan_dicom(str(GOOD), KEY)
+def test_every_good_file_is_found_in_the_real_folder_wherever_it_stands(realdata: Path) -> None:
+    rows, refused = scan_dicom(str(realdata / "dicom_ultrasound/good"), KEY)
     assert (len(rows), len(refused)) == (16, 0)
     assert rows["patient_id"].nunique() == 8
     assert not rows.duplicated(["study_id", "clip_id", "frame_index"]).any()
     rows, refused = examine(rows)
     assert refused.empty
-    assert re.fullmatch(r"[0-9a-f]{64}", arrival_digest(rows))
+    assert re.fullmatch(r"[0-9a-f]{64}", manifest_digest(rows))

@@ -29,13 +29,11 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from enrich_assets.studies.decoding import Clip
 from enrich_assets.studies.dicom.reading import read_dicom
 from enrich_assets.studies.errors import UnreadableFile
-from enrich_assets.studies.readers.clip import Clip
 from enrich_assets_tests.studies.made_dicom import as_bytes, dataset, sector
 
-GOOD = Path(__file__).parents[2].parent / "shared/realdata/dicom_ultrasound/good"
-BAD = GOOD.parent / "bad"
 RNG = np.random.default_rng(0)
 CINE = RNG.integers(0, 256, (3, 10, 12), dtype=np.uint8)
 COLOURS = RNG.integers(0, 256, (2, 10, 12, 3), dtype=np.uint8)
@@ -124,11 +122,11 @@ def test_twelve_bits_without_a_window_are_stretched_over_the_whole_clip() -> Non
 def test_the_display_window_follows_the_standards_formula() -> None:
     pixels = values(-200, 400, "i2")
     made = dataset(pixels, RescaleSlope=2, RescaleIntercept=-10, WindowCenter=[50, 900], WindowWidth=[400, 1])
-    shown = pixels.astype(float) * 2 - 10  # PS3.3 C.11.2.1.2.1, with the first of the windows
+    display = pixels.astype(float) * 2 - 10  # PS3.3 C.11.2.1.2.1, with the first of the windows
     wanted = np.where(
-        shown <= 50 - 0.5 - 399 / 2,
+        display <= 50 - 0.5 - 399 / 2,
         0,
-        np.where(shown > 50 - 0.5 + 399 / 2, 255, ((shown - 49.5) / 399 + 0.5) * 255),
+        np.where(display > 50 - 0.5 + 399 / 2, 255, ((display - 49.5) / 399 + 0.5) * 255),
     )
     assert np.array_equal(read(made).frames, np.round(wanted).astype(np.uint8))
 
@@ -286,33 +284,41 @@ def test_flipped_bytes_never_do_worse_than_a_refusal(data: st.DataObject) -> Non
 # -- files from scanners -------------------------------------------------------------------------------------
 
 
-def real(name: str) -> NDArray[np.uint8]:
-    from enrich_assets.studies.readers.reading import read_clip
-
-    if not GOOD.exists():
-        pytest.skip("real data are not here")
-    return read_clip(str(GOOD / name)).frames
+@pytest.fixture
+def good(realdata: Path) -> Path:
+    """Sixteen files from scanners that can be read."""
+    return realdata / "dicom_ultrasound/good"
 
 
-@pytest.mark.realdata
-@pytest.mark.parametrize("file", sorted(GOOD.glob("*")), ids=lambda file: file.name)
-def test_every_good_file_reads(file: Path) -> None:
-    from enrich_assets.studies.readers.reading import read_clip
+def real(file: Path) -> NDArray[np.uint8]:
+    from enrich_assets.studies.readers import read_clip
 
-    clip = read_clip(str(file))
-    assert clip.frames.dtype == np.uint8
-    assert clip.frames.max() > 150
-    assert 3 < clip.frames.mean() < 120
-    assert clip.warnings == []
+    return read_clip(str(file)).frames
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize("file", sorted(BAD.glob("*")), ids=lambda file: file.name)
-def test_every_bad_file_is_refused_by_name(file: Path) -> None:
-    from enrich_assets.studies.readers.reading import read_clip
+def test_every_good_file_reads(good: Path) -> None:
+    from enrich_assets.studies.readers import read_clip
 
-    with pytest.raises(UnreadableFile, match=file.name):
-        read_clip(str(file))
+    files = sorted(good.glob("*"))
+    assert len(files) == 16
+    for file in files:
+        clip = read_clip(str(file))
+        assert clip.frames.dtype == np.uint8, file.name
+        assert clip.frames.max() > 150, file.name
+        assert 3 < clip.frames.mean() < 120, file.name
+        assert clip.warnings == [], file.name
+
+
+@pytest.mark.realdata
+def test_every_bad_file_is_refused_by_name(realdata: Path) -> None:
+    from enrich_assets.studies.readers import read_clip
+
+    files = sorted((realdata / "dicom_ultrasound/bad").glob("*"))
+    assert files
+    for file in files:
+        with pytest.raises(UnreadableFile, match=file.name):
+            read_clip(str(file))
 
 
 @pytest.mark.realdata
@@ -325,17 +331,17 @@ def test_every_bad_file_is_refused_by_name(file: Path) -> None:
         ("US1_UNCR.dcm", "US1_J2KR.dcm", 0),  # reversible JPEG 2000
     ],
 )
-def test_one_scan_in_two_forms_gives_the_same_pixels(one: str, other: str, tolerance: int) -> None:
-    assert np.abs(real(one).astype(int) - real(other)).max() <= tolerance
+def test_one_scan_in_two_forms_gives_the_same_pixels(good: Path, one: str, other: str, tolerance: int) -> None:
+    assert np.abs(real(good / one).astype(int) - real(good / other)).max() <= tolerance
 
 
 @pytest.mark.realdata
-def test_a_jpeg_cine_agrees_with_pydicoms_own_colours() -> None:
-    ours = real("examples_ybr_color.dcm")
+def test_a_jpeg_cine_agrees_with_pydicoms_own_colours(good: Path) -> None:
+    ours = real(good / "examples_ybr_color.dcm")
     theirs = np.stack(
         [
             cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-            for frame in pydicom.dcmread(GOOD / "examples_ybr_color.dcm").pixel_array
+            for frame in pydicom.dcmread(good / "examples_ybr_color.dcm").pixel_array
         ]
     )
     inside = ours > 0

@@ -17,10 +17,10 @@ from PIL import Image
 
 from enrich_assets.studies.errors import UnreadableFile
 from enrich_assets.studies.frame_names import FrameNames, image_name
+from enrich_assets.studies.labels import LabelImport, read_labels
 from enrich_assets.studies.labels.formats.cvat import box_run_lengths_to_pixels
 from enrich_assets.studies.labels.formats.label_studio import brush_to_pixels
 from enrich_assets.studies.labels.formats.statement import UnusableLabel, polygons_to_pixels, utc
-from enrich_assets.studies.labels.reading import LabelImport, read_labels
 
 VIEWS = ["A4C", "NT"]
 CHAMBERS = ["background", "LV", "LA"]
@@ -56,7 +56,7 @@ def test_csv_labels_with_author_and_time(tmp_path: Path) -> None:
         "labels.csv",
         "frame_id,label,author,recorded_at\ns/c/0,A4C,Ana,2026-01-02 03:04:05+01:00\ns/c/1, NT ,,\ns/c/2,,,\n",
     )
-    found = read_labels(path, "classification", VIEWS, FRAMES)
+    found = read_labels(path, "class", VIEWS, FRAMES)
     assert found.labels.drop(columns="mask").to_dict("records") == [
         {
             "frame_id": "s/c/0",
@@ -76,13 +76,13 @@ def test_what_is_wrong_is_reported_and_the_rest_goes_on(tmp_path: Path) -> None:
         "labels.csv",
         "frame_id;label;author\ns/c/0;A4C;Ana\ns/c/0;NT;Ben\ns/c/1;a4c;\ns/c/9;NT;\ns/c/2;NT;\ns/c/2;NT;\n",
     )
-    found = read_labels(path, "classification", VIEWS, FRAMES)
+    found = read_labels(path, "class", VIEWS, FRAMES)
     assert given_labels(found) == {"s/c/2": "NT"}
-    said = problems(found)
-    assert said["s/c/0"] == "is labelled differently in one file: A4C by Ana, NT by Ben; keep one"
-    assert "'a4c' is no class" in said["line 4"]
-    assert "no frame goes by the name s/c/9" in said["line 5"]
-    assert len(said) == 3
+    reason = problems(found)
+    assert reason["s/c/0"] == "is labelled differently in one file: A4C by Ana, NT by Ben; keep one"
+    assert "'a4c' is no class" in reason["line 4"]
+    assert "no frame goes by the name s/c/9" in reason["line 5"]
+    assert len(reason) == 3
 
 
 def test_csv_masks_are_read_beside_the_table_and_held_to_the_size_of_the_frame(tmp_path: Path) -> None:
@@ -92,13 +92,13 @@ def test_csv_masks_are_read_beside_the_table_and_held_to_the_size_of_the_frame(t
     path = write(
         tmp_path, "l.csv", "frame_id,mask_path\ns/c/0,masks/0.png\ns/c/1,masks/small.png\ns/c/2,masks/gone.png\n"
     )
-    found = read_labels(path, "segmentation", CHAMBERS, dict.fromkeys(FRAMES, (6, 10)))
+    found = read_labels(path, "mask", CHAMBERS, dict.fromkeys(FRAMES, (6, 10)))
     assert found.labels.frame_id.tolist() == ["s/c/0"]
     assert np.array_equal(found.labels["mask"][0], LV * 2)
     assert found.labels["label"][0] is None
-    said = problems(found)
-    assert "3x3, but its image is 6x10" in said["line 3: s/c/1"]
-    assert "no such mask" in said["line 4: s/c/2"]
+    reason = problems(found)
+    assert "3x3, but its image is 6x10" in reason["line 3: s/c/1"]
+    assert "no such mask" in reason["line 4: s/c/2"]
 
 
 # --- COCO ---------------------------------------------------------------------------------------------------
@@ -122,14 +122,14 @@ def counts(mask: NDArray[np.bool_]) -> list[int]:
 
 def test_coco_category_is_the_class(tmp_path: Path) -> None:
     path = write(tmp_path, "coco.json", coco([{"category_id": 7, "bbox": [0, 0, 10, 6]}, {"category_id": 7}]))
-    found = read_labels(path, "classification", ["LV", "LA"], FRAMES)
+    found = read_labels(path, "class", ["LV", "LA"], FRAMES)
     assert given_labels(found) == {"s/c/1": "LV"}
     assert found.labels.recorded_at.tolist() == ["2026-03-04T00:00:00.000+00:00"]
 
 
 def test_coco_two_categories_on_one_image_contradict(tmp_path: Path) -> None:
     path = write(tmp_path, "coco.json", coco([{"category_id": 7}, {"category_id": 9}]))
-    found = read_labels(path, "classification", ["LV", "LA"])
+    found = read_labels(path, "class", ["LV", "LA"])
     assert found.labels.empty
     assert found.problems["reason"].tolist() == ["carries 2 labels: LV, LA"]
 
@@ -141,7 +141,7 @@ def test_coco_run_lengths_compressed_or_not(tmp_path: Path, packed: bool) -> Non
     text = coco_mask.encode(np.asfortranarray(LV.astype(np.uint8)))["counts"].decode()
     segmentation = {"size": [6, 10], "counts": text if packed else counts(LV)}
     path = write(tmp_path, "c.json", coco([{"category_id": 9, "segmentation": segmentation}]))
-    found = read_labels(path, "segmentation", CHAMBERS, {"s/c/1": (6, 10)})
+    found = read_labels(path, "mask", CHAMBERS, {"s/c/1": (6, 10)})
     assert np.array_equal(found.labels["mask"][0], LV * 2)
 
 
@@ -151,12 +151,12 @@ def test_coco_polygons_are_painted_later_over_earlier(tmp_path: Path) -> None:
         {"category_id": 7, "segmentation": [[0, 0, 6, 0, 6, 6, 0, 6]]},
         {"category_id": 9, "segmentation": [[4, 0, 10, 0, 10, 6, 4, 6]]},
     ]
-    found = read_labels(write(tmp_path, "c.json", coco(parts)), "segmentation", CHAMBERS)
+    found = read_labels(write(tmp_path, "c.json", coco(parts)), "mask", CHAMBERS)
     assert found.labels["mask"][0].tolist() == [[1] * 4 + [2] * 6] * 6
 
 
 @pytest.mark.parametrize(
-    ("segmentation", "said"),
+    ("segmentation", "reason"),
     [
         ({"size": [6, 10], "counts": [5, 5]}, "do not add up"),
         ({"size": [6, 10], "counts": "%%%"}, "cannot be read"),
@@ -165,16 +165,16 @@ def test_coco_polygons_are_painted_later_over_earlier(tmp_path: Path) -> None:
         ({"counts": [60]}, "cannot be read"),
     ],
 )
-def test_coco_nonsense_is_reported_by_image(tmp_path: Path, segmentation: Any, said: str) -> None:
+def test_coco_nonsense_is_reported_by_image(tmp_path: Path, segmentation: Any, reason: str) -> None:
     path = write(tmp_path, "c.json", coco([{"category_id": 7, "segmentation": segmentation}]))
-    found = read_labels(path, "segmentation", CHAMBERS)
+    found = read_labels(path, "mask", CHAMBERS)
     assert found.labels.empty
-    assert said in found.problems["reason"][0]
+    assert reason in found.problems["reason"][0]
 
 
 def test_a_region_of_an_unknown_class_refuses_the_whole_mask(tmp_path: Path) -> None:
     parts = [{"category_id": c, "segmentation": {"size": [6, 10], "counts": counts(LV)}} for c in (7, 9)]
-    found = read_labels(write(tmp_path, "c.json", coco(parts)), "segmentation", ["background", "LV"])
+    found = read_labels(write(tmp_path, "c.json", coco(parts)), "mask", ["background", "LV"])
     assert found.labels.empty
     assert "unknown class 'LA'" in found.problems["reason"][0]
 
@@ -217,7 +217,7 @@ def choice(*names: str) -> dict[str, Any]:
 def test_label_studio_choices_with_annotator_and_time(tmp_path: Path) -> None:
     who = {"id": 3, "email": "ana@example.org"}
     path = write(tmp_path, "export.json", [task([choice("A4C")], completed_by=who)])
-    found = read_labels(path, "classification", VIEWS, FRAMES)
+    found = read_labels(path, "class", VIEWS, FRAMES)
     (row,) = found.labels.to_dict("records")
     assert (row["frame_id"], row["label"], row["author"]) == ("s/c/1", "A4C", "ana@example.org")
     assert row["recorded_at"] == "2024-01-30T02:41:43.893+00:00"
@@ -228,7 +228,7 @@ def test_label_studio_annotators_who_disagree_are_reported_and_those_who_agree_c
     first["annotations"] += second["annotations"]
     agreed = task([choice("NT")], {"image": "/data/upload/1/0badcafe-" + image_name("s/c/2", 4)})
     agreed["annotations"] *= 2
-    found = read_labels(write(tmp_path, "e.json", [first, agreed]), "classification", VIEWS, FRAMES)
+    found = read_labels(write(tmp_path, "e.json", [first, agreed]), "class", VIEWS, FRAMES)
     assert given_labels(found) == {"s/c/2": "NT"}
     assert problems(found) == {"s/c/1": "is labelled differently in one file: A4C by 1, NT by 2; keep one"}
 
@@ -236,7 +236,7 @@ def test_label_studio_annotators_who_disagree_are_reported_and_those_who_agree_c
 def test_label_studio_skipped_and_untouched_tasks(tmp_path: Path) -> None:
     untouched = task([]) | {"annotations": []}
     path = write(tmp_path, "e.json", [task([], was_cancelled=True), untouched])
-    found = read_labels(path, "classification", VIEWS, FRAMES)
+    found = read_labels(path, "class", VIEWS, FRAMES)
     assert problems(found) == {"task 87": "was skipped by annotator 1"}
 
 
@@ -247,14 +247,14 @@ def test_label_studio_brush_and_polygon(tmp_path: Path) -> None:
         {"type": "brushlabels", "value": {"format": "rle", "rle": BRUSH, "brushlabels": ["LV"]}},
         {"type": "polygonlabels", "value": {"points": [[0, 0], [50, 0], [50, 50], [0, 50]], "polygonlabels": ["LA"]}},
     ]
-    found = read_labels(write(tmp_path, "e.json", [task(results)]), "segmentation", CHAMBERS, {"s/c/1": (6, 10)})
+    found = read_labels(write(tmp_path, "e.json", [task(results)]), "mask", CHAMBERS, {"s/c/1": (6, 10)})
     expected = LV.astype(np.uint8)
     expected[:3, :5] = 2
     assert np.array_equal(found.labels["mask"][0], expected)
 
 
 @pytest.mark.parametrize(
-    ("result", "said"),
+    ("result", "reason"),
     [
         ({"type": "brushlabels", "value": {"rle": BRUSH[:9], "brushlabels": ["LV"]}}, "cut short"),
         (
@@ -265,20 +265,20 @@ def test_label_studio_brush_and_polygon(tmp_path: Path) -> None:
         ({"type": "brushlabels", "value": {"rle": BRUSH, "brushlabels": ["LV"]}, "image_rotation": 90}, "rotated"),
     ],
 )
-def test_label_studio_regions_that_cannot_be_used_are_named(tmp_path: Path, result: Any, said: str) -> None:
-    found = read_labels(write(tmp_path, "e.json", [task([result])]), "segmentation", CHAMBERS, FRAMES)
+def test_label_studio_regions_that_cannot_be_used_are_named(tmp_path: Path, result: Any, reason: str) -> None:
+    found = read_labels(write(tmp_path, "e.json", [task([result])]), "mask", CHAMBERS, FRAMES)
     assert found.labels.empty
-    assert said in found.problems["reason"][0]
+    assert reason in found.problems["reason"][0]
 
 
 def test_label_studio_json_min(tmp_path: Path) -> None:
     brush = {"format": "rle", "rle": BRUSH, "brushlabels": ["LV"], "original_width": 10, "original_height": 6}
     common = {"id": 1, "annotator": 5, "annotation_id": 2, "updated_at": "2024-01-30T02:40:43Z", "lead_time": 8.65}
     minimal = [{"image": "x/" + image_name("s/c/0"), "frame_id": "s/c/0", "label": "NT", **common}]
-    found = read_labels(write(tmp_path, "m.json", minimal), "classification", VIEWS, FRAMES)
+    found = read_labels(write(tmp_path, "m.json", minimal), "class", VIEWS, FRAMES)
     assert given_labels(found) == {"s/c/0": "NT"}
     minimal = [{"image": "x/" + image_name("s/c/0"), "label": [brush], **common}]
-    found = read_labels(write(tmp_path, "m.json", minimal), "segmentation", CHAMBERS, FRAMES)
+    found = read_labels(write(tmp_path, "m.json", minimal), "mask", CHAMBERS, FRAMES)
     assert np.array_equal(found.labels["mask"][0], LV)
 
 
@@ -341,7 +341,7 @@ def test_cvat_tags(tmp_path: Path) -> None:
       <image id="2" name="elsewhere.png" width="10" height="6"><tag label="NT" source="manual"></tag></image>
     """
     meta = "<updated>2018-09-25 11:38:27.301183+03:00</updated><assignee><username>ana</username></assignee>"
-    found = read_labels(write(tmp_path, "annotations.xml", cvat(images, meta)), "classification", VIEWS, FRAMES)
+    found = read_labels(write(tmp_path, "annotations.xml", cvat(images, meta)), "class", VIEWS, FRAMES)
     (row,) = found.labels.to_dict("records")
     assert (row["frame_id"], row["label"], row["author"]) == ("s/c/0", "A4C", "ana")
     assert row["recorded_at"] == "2018-09-25T08:38:27.301+00:00"
@@ -359,7 +359,7 @@ def test_cvat_masks_and_polygons_in_order_of_z(tmp_path: Path) -> None:
                  z_order="0"></polygon>
       </image>
     """
-    found = read_labels(write(tmp_path, "a.xml", cvat(images)), "segmentation", CHAMBERS, {"s/c/3": (6, 10)})
+    found = read_labels(write(tmp_path, "a.xml", cvat(images)), "mask", CHAMBERS, {"s/c/3": (6, 10)})
     expected = np.zeros((6, 10), np.uint8)
     expected[:3] = 2
     expected[LV] = 1
@@ -376,11 +376,11 @@ def test_cvat_runs_may_stop_before_the_end_of_the_box_but_not_run_over(tmp_path:
 
 def test_cvat_shapes_without_pixels_and_video_exports_are_refused(tmp_path: Path) -> None:
     box = f'<image id="0" name="{image_name("s/c/0")}" width="9" height="9"><box label="LV" xtl="0"/></image>'
-    found = read_labels(write(tmp_path, "a.xml", cvat(box)), "segmentation", CHAMBERS, FRAMES)
+    found = read_labels(write(tmp_path, "a.xml", cvat(box)), "mask", CHAMBERS, FRAMES)
     assert "kind box" in found.problems["reason"][0]
     video = write(tmp_path, "v.xml", cvat('<track id="0" label="LV"></track>'))
     with pytest.raises(UnreadableFile, match="CVAT for images"):
-        read_labels(video, "segmentation", CHAMBERS)
+        read_labels(video, "mask", CHAMBERS)
 
 
 # --- files, names, regions ----------------------------------------------------------------------------------
@@ -391,7 +391,7 @@ def test_a_zip_with_one_label_file_is_read(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "export.zip", "w") as archive:
         archive.writestr("annotations.xml", cvat(image))
         archive.writestr("images/x.png", b"")
-    found = read_labels(str(tmp_path / "export.zip"), "classification", VIEWS, FRAMES)
+    found = read_labels(str(tmp_path / "export.zip"), "class", VIEWS, FRAMES)
     assert given_labels(found) == {"s/c/0": "NT"}
 
 
@@ -400,11 +400,11 @@ def test_labels_are_read_from_any_fsspec_address() -> None:
 
     with fsspec.open("memory://labels/l.csv", "w") as file:
         file.write("frame_id,label\ns/c/0,NT\n")
-    assert given_labels(read_labels("memory://labels/l.csv", "classification", VIEWS)) == {"s/c/0": "NT"}
+    assert given_labels(read_labels("memory://labels/l.csv", "class", VIEWS)) == {"s/c/0": "NT"}
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "reason"),
     [
         ("a,b\n1,2\n", "needs frame_id"),
         ("<html></html>", "no format we know"),
@@ -416,10 +416,10 @@ def test_labels_are_read_from_any_fsspec_address() -> None:
         ("PK\x03\x04 no zip", "damaged zip"),
     ],
 )
-def test_a_file_that_is_no_label_export_is_refused_by_name(tmp_path: Path, content: str, said: str) -> None:
+def test_a_file_that_is_no_label_export_is_refused_by_name(tmp_path: Path, content: str, reason: str) -> None:
     path = write(tmp_path, "file", content)
-    with pytest.raises(UnreadableFile, match=said) as refusal:
-        read_labels(path, "classification", VIEWS)
+    with pytest.raises(UnreadableFile, match=reason) as refusal:
+        read_labels(path, "class", VIEWS)
     assert path in str(refusal.value)
 
 

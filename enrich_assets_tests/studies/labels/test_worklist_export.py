@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from enrich_assets.studies.labels.reading import read_labels
+from enrich_assets.studies.labels import read_labels
 from enrich_assets.studies.labels.worklist_export import FORMATS, export_worklist
 
 VIEWS = ["A4C", "NT"]
@@ -149,7 +149,7 @@ def test_class_labels_come_back_to_their_frames(tmp_path: Path, format: str) -> 
     else:
         done = label_in_cvat(out, folder, lambda shade: [("tag", {"label": answer(shade), "source": "manual"})])
     for frames in (FRAMES, None):  # found among known frames, and from the file alone
-        found = read_labels(str(done), "classification", VIEWS, frames)
+        found = read_labels(str(done), "class", VIEWS, frames)
         assert found.problems.empty
         assert dict(zip(found.labels.frame_id, found.labels.label, strict=True)) == {f: truth(f) for f in FRAMES}
 
@@ -157,7 +157,7 @@ def test_class_labels_come_back_to_their_frames(tmp_path: Path, format: str) -> 
 @pytest.mark.parametrize("format", FORMATS)
 def test_masks_come_back_to_their_frames(tmp_path: Path, format: str) -> None:
     out = tmp_path / "list.file"
-    folder = export_worklist(worklist(), picture, format, out, CHAMBERS, task_kind="segmentation")
+    folder = export_worklist(worklist(), picture, format, out, CHAMBERS, answers="mask")
     if format == "csv":
 
         def paint(shade: int) -> str:
@@ -199,7 +199,7 @@ def test_masks_come_back_to_their_frames(tmp_path: Path, format: str) -> None:
             ]  # fmt: skip
 
         done = label_in_cvat(out, folder, brushed)
-    found = read_labels(str(done), "segmentation", CHAMBERS, dict.fromkeys(FRAMES, (6, 10)))
+    found = read_labels(str(done), "mask", CHAMBERS, dict.fromkeys(FRAMES, (6, 10)))
     assert found.problems.empty
     assert sorted(found.labels.frame_id) == sorted(FRAMES)
     for frame, mask in zip(found.labels.frame_id, found.labels["mask"], strict=True):
@@ -229,13 +229,13 @@ def test_the_reasons_stand_beside_each_frame_where_they_are_known(tmp_path: Path
 def test_an_unlabelled_list_imports_as_nothing_to_say(tmp_path: Path) -> None:
     for format in FORMATS:
         export_worklist(worklist(), picture, format, tmp_path / "list.file", VIEWS)
-        found = read_labels(str(tmp_path / "list.file"), "classification", VIEWS, FRAMES)
+        found = read_labels(str(tmp_path / "list.file"), "class", VIEWS, FRAMES)
         assert found.labels.empty
         assert found.problems.empty
 
 
 def test_label_studio_gets_an_interface_with_the_classes_but_not_the_background(tmp_path: Path) -> None:
-    export_worklist(worklist(), picture, "label-studio", tmp_path / "l.json", CHAMBERS, task_kind="segmentation")
+    export_worklist(worklist(), picture, "label-studio", tmp_path / "l.json", CHAMBERS, answers="mask")
     view = ElementTree.parse(tmp_path / "l_interface.xml").getroot()
     brush = view.find("BrushLabels")
     assert brush is not None

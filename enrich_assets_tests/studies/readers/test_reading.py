@@ -21,12 +21,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from enrich_assets.studies.addresses import source_digest
+from enrich_assets.studies.decoding import read_still
 from enrich_assets.studies.errors import UnreadableFile
-from enrich_assets.studies.readers.reading import read_clip, read_mask
-from enrich_assets.studies.readers.stills import read_still
+from enrich_assets.studies.readers import read_clip, read_mask
 from enrich_assets_tests.studies.made_dicom import as_bytes, dataset, sector
 
-REALDATA = Path(__file__).parents[2].parent / "shared/realdata"
 RNG = np.random.default_rng(1)
 GREY = RNG.integers(0, 256, (24, 32), dtype=np.uint8)
 COLOUR = RNG.integers(0, 256, (24, 32, 3), dtype=np.uint8)
@@ -437,10 +436,9 @@ def test_a_missing_mask_is_refused_by_name(tmp_path: Path) -> None:
 
 @pytest.mark.realdata
 @pytest.mark.parametrize("suffix", ["gif", "mp4", "mov", "mpeg"])
-def test_real_clips_of_each_kind_decode_to_their_end(suffix: str) -> None:
-    files = sorted((REALDATA / "pocus_lung_clips/clips").glob(f"*.{suffix}"), key=lambda file: file.stat().st_size)
-    if not files:
-        pytest.skip("real data are not here")
+def test_real_clips_of_each_kind_decode_to_their_end(realdata: Path, suffix: str) -> None:
+    files = sorted((realdata / "pocus_lung_clips/clips").glob(f"*.{suffix}"), key=lambda file: file.stat().st_size)
+    assert files
     for file in files[:2]:
         clip = read_clip(str(file))
         assert len(clip) >= 20
@@ -449,11 +447,8 @@ def test_real_clips_of_each_kind_decode_to_their_end(suffix: str) -> None:
 
 
 @pytest.mark.realdata
-def test_real_masks_read_with_their_classes() -> None:
-    folder = REALDATA / "ucsf_echo_views"
-    if not folder.exists():
-        pytest.skip("real data are not here")
+def test_real_masks_read_with_their_classes(realdata: Path) -> None:
     found = set()
-    for file in sorted((folder / "masks").glob("*")):
+    for file in sorted((realdata / "ucsf_echo_views/masks").glob("*")):
         found |= set(np.unique(read_mask(str(file), 5, (256, 256))).tolist())
     assert found == {0, 1, 2, 3, 4}

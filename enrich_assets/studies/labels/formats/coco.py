@@ -1,7 +1,7 @@
 """COCO: images, categories and annotations in one JSON object (https://cocodataset.org/#format-data).
 
 A category on an image is its class; a segmentation (polygons, or run lengths, compressed or not) is a region.
-Images are told apart by `file_name`, or by a `frame_id` of their own, which our worklists add.
+Images are identified by `file_name`, or by a `frame_id` of their own, which our worklists add.
 """
 
 from __future__ import annotations
@@ -25,40 +25,42 @@ from enrich_assets.studies.labels.formats.statement import (
 
 def read(document: dict[str, Any]) -> Reading:
     """Statements of a COCO document, one per image that carries an annotation."""
-    found = Reading()
+    reading = Reading()
     names = {category.get("id"): str(category.get("name", "")) for category in document.get("categories", ())}
     by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     for annotation in document["annotations"]:
         by_image[annotation.get("image_id")].append(annotation)
     info = document.get("info") if isinstance(document.get("info"), dict) else {}
+    moment = utc((info or {}).get("date_created"))
     for image in document["images"]:
-        annotations = by_image.pop(image.get("id"), [])
-        if not annotations:
-            continue
-        file_name = str(image.get("file_name", ""))
-        item = f"image {image.get('id')} ({file_name})"
-        uncategorised = [a for a in annotations if a.get("category_id") not in names]
-        found.statements.append(
-            Statement(
-                item=item,
-                names=tuple(str(name) for name in (image.get("frame_id"), file_name) if name),
-                labels=tuple(names[a["category_id"]] for a in annotations if a.get("category_id") in names),
-                regions=tuple(
-                    Region(names[a["category_id"]], _Pixels(a["segmentation"], image))
-                    for a in annotations
-                    if a.get("category_id") in names and a.get("segmentation")
-                ),
-                recorded_at=utc((info or {}).get("date_created")),
-                trouble=f"names a category that the file does not list: {uncategorised[0].get('category_id')}"
-                if uncategorised
-                else "",
-            )
-        )
-    found.problems += [(f"image {key}", "is annotated, but the file does not list it") for key in by_image]
-    return found
+        if annotations := by_image.pop(image.get("id"), []):
+            reading.statements.append(_statement(image, annotations, names, moment))
+    reading.problems += [(f"image {key}", "is annotated, but the file does not list it") for key in by_image]
+    return reading
+
+
+def _statement(
+    image: dict[str, Any], annotations: list[dict[str, Any]], names: dict[Any, str], moment: str | None
+) -> Statement:
+    """What the annotations of one image state. names: of the categories, by id."""
+    file_name = str(image.get("file_name", ""))
+    known = [a for a in annotations if a.get("category_id") in names]
+    unknown = [a.get("category_id") for a in annotations if a.get("category_id") not in names]
+    return Statement(
+        item=f"image {image.get('id')} ({file_name})",
+        names=tuple(str(name) for name in (image.get("frame_id"), file_name) if name),
+        labels=tuple(names[a["category_id"]] for a in known),
+        regions=tuple(
+            Region(names[a["category_id"]], _Pixels(a["segmentation"], image)) for a in known if a.get("segmentation")
+        ),
+        recorded_at=moment,
+        trouble=f"names a category that the file does not list: {unknown[0]}" if unknown else "",
+    )
 
 
 class _Pixels:
+    """The pixels of one annotation, drawn when asked for."""
+
     def __init__(self, segmentation: Any, image: dict[str, Any]) -> None:
         self.segmentation = segmentation
         self.image = image
@@ -76,7 +78,23 @@ def _size(height: Any, width: Any) -> tuple[int, int]:
 
 
 def run_lengths_to_pixels(segmentation: dict[str, Any]) -> NDArray[np.bool_]:
-    """COCO run lengths, column by column, first of the outside: {"size": [h, w], "counts": [...] or text}."""
+    """COCO run lengths, column by column, first of the outside.
+
+    Parameters
+    ----------
+    segmentation : dict
+        {"size": [h, w], "counts": [...] or, compressed, text}. `{"size": [2, 2], "counts": [1, 2, 1]}` is the lower left
+        and the upper right pixel.
+
+    Returns
+    -------
+    (h, w) bool
+
+    Raises
+    ------
+    UnusableLabel
+        Runs that do not add up to the size, or cannot be read.
+    """
     from pycocotools import mask as coco
 
     try:

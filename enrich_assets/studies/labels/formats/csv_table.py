@@ -1,7 +1,6 @@
 """Labels in a CSV file: frame_id, then label or mask_path, and optionally author and recorded_at.
 
-A row without a label is one not labelled yet: so an exported worklist comes back half-filled without
-complaint.
+A row without a label is one not labelled yet: so an exported worklist comes back half-filled without complaint.
 """
 
 from __future__ import annotations
@@ -17,25 +16,37 @@ from PIL import Image
 from enrich_assets.studies import addresses
 from enrich_assets.studies.errors import UnreadableFile
 from enrich_assets.studies.labels.formats.statement import Reading, Shape, Statement, UnusableLabel, utc
-from enrich_assets.studies.readers.masks import read_mask
+from enrich_assets.studies.readers import read_mask
 
 
 def read(text: str, path: str) -> Reading:
-    """Statements of a CSV file at `path` (mask paths are relative to it). Raises UnreadableFile without the
-    columns."""
+    """Statements of a CSV file, one per row that carries a label or a mask.
+
+    Parameters
+    ----------
+    text : str
+        Its content.
+    path : str
+        Where it lies; mask paths are relative to it.
+
+    Raises
+    ------
+    UnreadableFile
+        It has not the columns.
+    """
     delimiter = ";" if text.partition("\n")[0].count(";") > text.partition("\n")[0].count(",") else ","
     rows = csv.DictReader(io.StringIO(text), delimiter=delimiter)
     columns = [(name or "").strip() for name in rows.fieldnames or ()]
     rows.fieldnames = columns
     if "frame_id" not in columns or not {"label", "mask_path"} & set(columns):
         raise UnreadableFile(path, f"has the columns {', '.join(columns)}", "it needs frame_id, and label or mask_path")
-    found = Reading()
+    reading = Reading()
     for row in rows:
         value = {name: (row.get(name) or "").strip() for name in columns}
         label, mask_path = value.get("label", ""), value.get("mask_path", "")
         if not label and not mask_path:
             continue
-        found.statements.append(
+        reading.statements.append(
             Statement(
                 item=f"line {rows.line_num}",
                 names=(value["frame_id"],),
@@ -45,7 +56,7 @@ def read(text: str, path: str) -> Reading:
                 recorded_at=utc(value.get("recorded_at")),
             )
         )
-    return found
+    return reading
 
 
 class _Mask:

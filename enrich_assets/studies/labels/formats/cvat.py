@@ -1,8 +1,7 @@
 """CVAT for images 1.1: one XML file (https://docs.cvat.ai/docs/dataset_management/formats/format-cvat).
 
 Classes come from tags, masks from mask (run lengths within a box) and polygon, painted in order of z_order.
-Images are told apart by their name. An export made for video (tracks) is refused: it does not name its
-frames.
+Images are identified by their name. An export made for video (tracks) is refused: it does not name its frames.
 """
 
 from __future__ import annotations
@@ -27,35 +26,53 @@ _OTHER_SHAPES = ("box", "polyline", "points", "cuboid", "ellipse", "skeleton")
 
 
 def read(root: ElementTree.Element, path: str) -> Reading:
-    """Statements of a CVAT document, one per image that carries a tag or a shape."""
+    """Statements of a CVAT document, one per image that carries a tag or a shape.
+
+    Parameters
+    ----------
+    root : Element
+        `<annotations>`.
+    path : str
+        For messages.
+
+    Raises
+    ------
+    UnreadableFile
+        It was exported for video.
+    """
     if root.find("track") is not None:
         raise UnreadableFile(path, "was exported for video", "export it as 'CVAT for images 1.1'")
-    found = Reading()
+    reading = Reading()
     author = root.findtext("meta/task/assignee/username") or root.findtext("meta/job/assignee/username") or ""
     moment = utc(root.findtext("meta/task/updated") or root.findtext("meta/dumped"))
     for image in root.iter("image"):
-        name = image.get("name", "")
-        shapes = [shape for shape in image if shape.tag in ("mask", "polygon")]
-        shapes.sort(key=lambda shape: int(shape.get("z_order", "0")))  # stable: the later of equals is on top
-        tags = tuple(tag.get("label", "") for tag in image.findall("tag"))
-        other = next((shape.tag for shape in image if shape.tag in _OTHER_SHAPES), None)
-        if not shapes and not tags and other is None:
-            continue
-        found.statements.append(
-            Statement(
-                item=f"image {image.get('id', '?')} ({name})",
-                names=(name,),
-                labels=tags,
-                regions=tuple(Region(shape.get("label", ""), _Pixels(shape, image)) for shape in shapes),
-                author=author,
-                recorded_at=moment,
-                trouble=f"has a shape of the kind {other}; mask and polygon are read" if other and not tags else "",
-            )
-        )
-    return found
+        statement = _statement(image, author, moment)
+        if not statement.is_blank:
+            reading.statements.append(statement)
+    return reading
+
+
+def _statement(image: ElementTree.Element, author: str, moment: str | None) -> Statement:
+    """What the tags and shapes of one image state."""
+    name = image.get("name", "")
+    shapes = [shape for shape in image if shape.tag in ("mask", "polygon")]
+    shapes.sort(key=lambda shape: int(shape.get("z_order", "0")))  # stable: the later of equals is on top
+    tags = tuple(tag.get("label", "") for tag in image.findall("tag"))
+    other = next((shape.tag for shape in image if shape.tag in _OTHER_SHAPES), None)
+    return Statement(
+        item=f"image {image.get('id', '?')} ({name})",
+        names=(name,),
+        labels=tags,
+        regions=tuple(Region(shape.get("label", ""), _Pixels(shape, image)) for shape in shapes),
+        author=author,
+        recorded_at=moment,
+        trouble=f"has a shape of the kind {other}; mask and polygon are read" if other and not tags else "",
+    )
 
 
 class _Pixels:
+    """The pixels of one shape, drawn when asked for."""
+
     def __init__(self, shape: ElementTree.Element, image: ElementTree.Element) -> None:
         self.shape = shape
         self.image = image
@@ -77,9 +94,25 @@ class _Pixels:
 
 
 def box_run_lengths_to_pixels(counts: list[int], box: list[int], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """CVAT run lengths: row by row within the box (top, left, height, width), first of the outside.
+    """CVAT run lengths: row by row within a box, first of the outside.
 
-    What is left of the box after the last run is outside. Raises UnusableLabel where runs or box do not fit.
+    Parameters
+    ----------
+    counts : list of int
+        What is left of the box after the last run is outside.
+    box : list of int
+        Top, left, height, width.
+    shape : (int, int)
+        Height and width of the image.
+
+    Returns
+    -------
+    (h, w) bool
+
+    Raises
+    ------
+    UnusableLabel
+        Runs or box do not fit.
     """
     top, left, height, width = box
     if min(top, left, *counts, 0) < 0 or top + height > shape[0] or left + width > shape[1]:

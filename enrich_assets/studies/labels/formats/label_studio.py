@@ -1,8 +1,7 @@
 """Label Studio: its JSON export, and JSON-MIN (https://labelstud.io/guide/task_format).
 
-Classes come from Choices, masks from BrushLabels (run lengths) and PolygonLabels (per cent of the image). A
-task's frame is `data.frame_id`, which our worklists add, else the name of the image. What an annotator
-skipped is reported.
+Classes come from Choices, masks from BrushLabels (run lengths) and PolygonLabels (per cent of the image). A task's frame is
+`data.frame_id`, which our worklists add, else the name of the image. What an annotator skipped is reported.
 """
 
 from __future__ import annotations
@@ -29,18 +28,18 @@ _BOOKKEEPING = {"id", "annotation_id", "annotator", "created_at", "updated_at", 
 
 def read(tasks: list[dict[str, Any]]) -> Reading:
     """Statements of an export, one per annotation (several annotators make several of one frame)."""
-    found = Reading()
+    reading = Reading()
     for task in tasks:
         item = f"task {task.get('id', '?')}"
         if "data" not in task:
-            found.statements.append(_from_minimal(task, item))
+            reading.statements.append(_from_minimal(task, item))
             continue
         names = _names(task["data"], task.get("meta"), task.get("file_upload"))
         for annotation in task.get("annotations") or task.get("completions") or ():
             if annotation.get("was_cancelled"):
-                found.problems.append((item, f"was skipped by annotator {_author(annotation.get('completed_by'))}"))
+                reading.problems.append((item, f"was skipped by annotator {_author(annotation.get('completed_by'))}"))
                 continue
-            found.statements.append(
+            reading.statements.append(
                 _statement(
                     item,
                     names,
@@ -49,10 +48,11 @@ def read(tasks: list[dict[str, Any]]) -> Reading:
                     annotation.get("updated_at") or annotation.get("created_at"),
                 )
             )
-    return found
+    return reading
 
 
 def _names(data: dict[str, Any], meta: Any, upload: Any) -> tuple[str, ...]:
+    """What the image of a task goes by, the surest first."""
     given = [data.get("frame_id"), (meta or {}).get("frame_id") if isinstance(meta, dict) else None, data.get("image")]
     given += [value for key, value in data.items() if key not in ("frame_id", "image", "nearest_labelled_id")]
     return tuple(str(name) for name in [*given, upload] if isinstance(name, str) and name)
@@ -85,6 +85,7 @@ def _statement(
 
 
 def _from_minimal(task: dict[str, Any], item: str) -> Statement:
+    """The statement of one task of JSON-MIN, where the labels stand beside the task's data."""
     labels: list[str] = []
     regions: list[Region] = []
     for key, value in task.items():
@@ -114,6 +115,8 @@ def _regions(kind: str, value: dict[str, Any], size: tuple[Any, Any]) -> Iterato
 
 
 class _Pixels:
+    """The pixels of one region, drawn when asked for."""
+
     def __init__(self, value: dict[str, Any], size: tuple[Any, Any]) -> None:
         self.value = value
         self.size = size
@@ -130,13 +133,29 @@ class _Pixels:
 
 
 def brush_to_pixels(run_lengths: Sequence[int], height: int, width: int) -> NDArray[np.bool_]:
-    """A brush's pixels from Label Studio's run lengths: RGBA of the whole image, whose alpha says where the
-    brush was.
+    """A brush's pixels from Label Studio's run lengths: RGBA of the whole image, whose alpha says where the brush was.
 
-    The bit stream is that of @thi.ng/rle-pack: number of values (32 bits), word size - 1 (5), four length
-    sizes - 1 (4 each); then runs: repeated? (1), which length size (2), length - 1, and one value, or one for
-    each. A brush with soft edges counts from half of its full alpha. Raises UnusableLabel where it is cut
-    short or of another size.
+    Parameters
+    ----------
+    run_lengths : sequence of int
+        Bytes.
+    height, width : int
+        Of the image.
+
+    Returns
+    -------
+    (height, width) bool
+        A brush with soft edges counts from half of its full alpha.
+
+    Raises
+    ------
+    UnusableLabel
+        It is cut short, or of another size.
+
+    Notes
+    -----
+    The bit stream is that of @thi.ng/rle-pack: number of values (32 bits), word size - 1 (5), four length sizes - 1 (4
+    each); then runs: repeated? (1), which length size (2), length - 1, and one value, or one for each.
     """
     bits = np.unpackbits(np.asarray(run_lengths, np.uint8))
     text = (bits + ord("0")).tobytes().decode("ascii")

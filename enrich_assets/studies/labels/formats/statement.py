@@ -1,11 +1,11 @@
-"""What an export says of one image, in the words all formats share, and how regions become a mask."""
+"""What an export states of one image, in the words all formats share, and how regions become a mask."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 LARGEST_SIDE = 20_000  # pixels; a larger size in an export is a mistake or an attack
 
 Shape: TypeAlias = tuple[int, int]
+Answers: TypeAlias = Literal[
+    "class", "mask"
+]  # what a task asks of an image: the name of its class, or where things are
 
 
 class UnusableLabel(ValueError):
@@ -29,10 +32,24 @@ class Region:
 
 @dataclass(frozen=True)
 class Statement:
-    """One image: where it stands in the file, the names it goes by (the surest first), and its labels.
+    """What a file records of one image.
 
-    regions stand in the order in which they cover each other, the topmost last. `mask` is a whole mask, where
-    the format has one, given the class names and the expected size (None where unknown).
+    Attributes
+    ----------
+    item : str
+        Where it stands in the file, for messages.
+    names : tuple of str
+        What it goes by, the surest first.
+    labels : tuple of str
+        Names of classes.
+    regions : tuple of Region
+        In the order in which they cover each other, the topmost last.
+    mask : callable, optional
+        A whole mask, where the format has one, given the class names and the expected size (None where unknown).
+    author, recorded_at : str
+        Who, and when (ISO 8601 in UTC, None where unknown).
+    trouble : str
+        What the format already found wrong with it.
     """
 
     item: str
@@ -42,7 +59,12 @@ class Statement:
     mask: Callable[[Sequence[str] | None, Shape | None], NDArray[np.uint8]] | None = None
     author: str = ""
     recorded_at: str | None = None
-    trouble: str = ""  # what the format already found wrong with it
+    trouble: str = ""
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether it states nothing: an image not labelled yet."""
+        return not (self.labels or self.regions or self.mask or self.trouble)
 
 
 @dataclass
@@ -54,10 +76,24 @@ class Reading:
 
 
 def paint(regions: Sequence[Region], classes: Sequence[str]) -> NDArray[np.uint8]:
-    """Class indices (h, w) uint8, 0 = background = classes[0]; later regions cover earlier ones.
+    """A mask from regions, later ones over earlier ones.
 
-    Raises UnusableLabel for a name that is no class (leaving the region out would teach a wrong mask) or
-    sizes that differ.
+    Parameters
+    ----------
+    regions : sequence of Region
+        All of one size.
+    classes : sequence of str
+        In the order of the indices, background first.
+
+    Returns
+    -------
+    (h, w) uint8
+        Class indices, 0 where no region is.
+
+    Raises
+    ------
+    UnusableLabel
+        A name that is no class (leaving the region out would teach a wrong mask), or sizes that differ.
     """
     index = {name: i for i, name in enumerate(classes)}
     mask: NDArray[np.uint8] | None = None
@@ -76,7 +112,24 @@ def paint(regions: Sequence[Region], classes: Sequence[str]) -> NDArray[np.uint8
 
 
 def polygons_to_pixels(polygons: Sequence[Sequence[float]], height: int, width: int) -> NDArray[np.bool_]:
-    """The union of polygons x0, y0, x1, y1, ... in pixels, by COCO's own rule. Raises UnusableLabel."""
+    """The union of polygons, by COCO's own rule.
+
+    Parameters
+    ----------
+    polygons : sequence of sequences of float
+        Each x0, y0, x1, y1, ... in pixels.
+    height, width : int
+        Of the image.
+
+    Returns
+    -------
+    (height, width) bool
+
+    Raises
+    ------
+    UnusableLabel
+        A polygon of fewer than three points, or an impossible size.
+    """
     from pycocotools import mask as coco
 
     check_size(height, width)
@@ -87,13 +140,13 @@ def polygons_to_pixels(polygons: Sequence[Sequence[float]], height: int, width: 
 
 
 def check_size(height: int, width: int) -> None:
+    """Raises UnusableLabel for a size that no image has, before memory is asked for."""
     if not (0 < height <= LARGEST_SIDE and 0 < width <= LARGEST_SIDE):
         raise UnusableLabel(f"has an impossible size, {height}x{width}")
 
 
 def utc(text: object) -> str | None:
-    """The moment as ISO 8601 in UTC; one without a zone counts as UTC; None where there is none to be
-    read."""
+    """The moment as ISO 8601 in UTC; one without a zone counts as UTC; None where there is none to be read."""
     if not isinstance(text, str) or not text.strip():
         return None
     try:

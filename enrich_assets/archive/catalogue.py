@@ -1,0 +1,63 @@
+"""What is in an archive now, read: the values of current receipts, for the command line, label import and people's own code.
+
+Steps do not come here: what they read, they declare (`core.reads`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from enrich_assets.archive.curation import Pool, Vectors
+from enrich_assets.archive.frames import Frames, Split
+from enrich_assets.archive.home import Archive
+from enrich_assets.archive.labels import LabelPresence, Labels
+from enrich_assets.archive.values import V
+from enrich_assets.store.receipts import Cell
+
+
+class Catalogue:
+    """Reads an archive. Each method raises MissingArtefact, with what to do, where something was not made yet."""
+
+    def __init__(self, archive: Archive) -> None:
+        self.archive = archive
+
+    def frames(self, batches: Sequence[str] | None = None) -> Frames:
+        return self._batches(Frames, "frames", batches)
+
+    def split(self, batches: Sequence[str] | None = None) -> Split:
+        return self._batches(Split, "split", batches)
+
+    def labels(self, batches: Sequence[str] | None = None) -> Labels:
+        return self._batches(Labels, "labels", batches)
+
+    def label_presence(self) -> LabelPresence:
+        return self._batches(LabelPresence, "label_presence")
+
+    def pool(self, task: str) -> Pool:
+        return self._batches(Pool, f"{task}/pool")
+
+    def vectors(self, embedding: str = "vae") -> Vectors:
+        return self._batches(Vectors, f"embeddings/{embedding}")
+
+    def frame_table(self, batches: Sequence[str] | None = None) -> pd.DataFrame:
+        """All frames with their side of the split, batch after batch."""
+        return self.frames(batches).with_sides(self.split(batches))
+
+    def frame_row(self, frame_id: str) -> pd.DataFrame:
+        """The one row of the frame table. Raises KeyError."""
+        table = self.frames().frame_table
+        row = table[table["frame_id"] == frame_id]
+        if row.empty:
+            raise KeyError(f"no frame {frame_id!r} in this archive")
+        return row
+
+    def classes(self, task: str) -> tuple[str, ...]:
+        """The class names of a task: the profile's, else those found."""
+        return tuple(self.labels().classes(task, self.archive.profile.tasks[task]).value)
+
+    def _batches(self, holds: type[V], asset: str, batches: Sequence[str] | None = None) -> V:
+        names = self.archive.batches if batches is None else batches
+        receipts = {name: self.archive.store.receipts.require(Cell(asset, name)) for name in names}
+        return self.archive.value(holds, receipts)

@@ -1,0 +1,119 @@
+"""Frames as values: tables and pixels of decoded batches, kept in parts of about a thousand, one `.npy` per part and view.
+
+A *view* is one way a frame is cut and sized: `similarity` (64x64) and one per task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from enrich_assets.archive.values import Value
+from enrich_assets.store.receipts import DamagedStore, Receipt, digest_of
+
+SIMILARITY = "similarity"
+FRAME_COLUMNS = ("frame_id", "study_id", "clip_id", "patient_id", "batch", "frame_index", "path", "part", "row")
+
+
+def digest_column(view: str) -> str:
+    """The column of the frame table that holds the pixel digests of a view."""
+    return f"digest_{view}"
+
+
+def frame_ids(clip_id: str, indices: Sequence[int]) -> list[str]:
+    """`clip_id` is "<study>/<clip>"."""
+    return [f"{clip_id}/{index}" for index in indices]
+
+
+class Split(Value):
+    """Which side each patient stands on."""
+
+    @cached_property
+    def sides(self) -> pd.Series:
+        """patient_id -> train or test; the side given when first seen holds."""
+        if not self.receipts:
+            return pd.Series(dtype="string")
+        return self.table("split").drop_duplicates("patient_id").set_index("patient_id")["split"]
+
+    def decided(self, patients: set[str]) -> dict[str, str]:
+        """Sides of these patients, of those that were seen."""
+        sides = self.sides
+        return dict(sorted(sides[sides.index.isin(patients)].items()))
+
+
+class Frames(Value):
+    """Decoded frames of some batches."""
+
+    @cached_property
+    def frame_table(self) -> pd.DataFrame:
+        """One row per frame (FRAME_COLUMNS and a digest per view), batch after batch, in the order of the manifest."""
+        return self.table("frames") if self.receipts else pd.DataFrame(columns=list(FRAME_COLUMNS))
+
+    @cached_property
+    def clips(self) -> pd.DataFrame:
+        return self.table("clips")
+
+    def with_sides(self, split: Split) -> pd.DataFrame:
+        """The frame table with a column `split`."""
+        if not self.receipts:
+            return self.frame_table.assign(split=pd.Series(dtype="string"))
+        return self.frame_table.merge(
+            split.sides.rename("split").rename_axis("patient_id").reset_index(), on="patient_id", how="left"
+        )
+
+    def pixels(self, view: str, rows: pd.DataFrame) -> np.ndarray:
+        """Pixels of rows of a frame table, in that order: (n, side, side) uint8."""
+        out: np.ndarray | None = None
+        keys = rows[["batch", "part"]].reset_index(drop=True)
+        position = rows["row"].to_numpy()
+        for (batch, part), members in keys.groupby(["batch", "part"], sort=False).groups.items():
+            stored = self.store.array(self._of(str(batch)), f"{view}/{part:04d}")
+            at = np.asarray(members)
+            if out is None:
+                out = np.empty((len(rows), *stored.shape[1:]), np.uint8)
+            out[at] = stored[position[at]]
+        return out if out is not None else np.empty((0, 0, 0), np.uint8)
+
+    def in_view(self, view: str) -> ViewOfFrames:
+        """All frames, as one view shows them."""
+        return ViewOfFrames(self.frame_table, view, self.pixels)
+
+    def of(self, frames: pd.DataFrame, view: str) -> ViewOfFrames:
+        """The frames named by a column `frame_id`, in that order, as a view shows them.
+
+        Raises DamagedStore for a frame that is no longer there.
+        """
+        rows = frames[["frame_id"]].merge(self.frame_table, on="frame_id", how="left")
+        if rows["part"].isna().any():
+            gone = rows.loc[rows["part"].isna(), "frame_id"].iloc[0]
+            raise DamagedStore(f"frame {gone} is no longer in the archive: `enrich run` ranks again without it")
+        return ViewOfFrames(rows.astype({"part": int, "row": int}), view, self.pixels)
+
+    def _of(self, batch: str) -> Receipt:
+        return self.receipts[batch]
+
+
+@dataclass(frozen=True)
+class ViewOfFrames:
+    """Some frames as one view shows them. The digest is of their names and pixels in this view, not of any other."""
+
+    table: pd.DataFrame
+    view: str
+    _pixels: Callable[[str, pd.DataFrame], np.ndarray]
+
+    @cached_property
+    def digest(self) -> str:
+        columns = ["frame_id", "patient_id", "clip_id"]
+        return digest_of([self.table[c].tolist() for c in (*columns, digest_column(self.view))])
+
+    @property
+    def pixel_digests(self) -> pd.Series:
+        return self.table[digest_column(self.view)]
+
+    def pixels(self, rows: pd.DataFrame | None = None) -> np.ndarray:
+        """(n, side, side) uint8, of all or of some rows of `table`."""
+        return self._pixels(self.view, self.table if rows is None else rows)

@@ -1,0 +1,201 @@
+"""A home opened: its profile, its store, its key and its locks, as one plain object. Nothing here knows of Dagster.
+
+What is in it is read by `catalogue`; what comes in, by `ingest`. An archive knows the batches that were there when it was opened;
+`look_again` is how it hears of later ones. So a run works on what was there when it began.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from enrich_assets.archive.products import Products
+from enrich_assets.archive.values import V
+from enrich_assets.profiles.reading import home, load_profile, profile_source
+from enrich_assets.settings import Profile
+from enrich_assets.store.artefacts import Store
+from enrich_assets.store.batches import Batch, Batches
+from enrich_assets.store.receipts import Cell, Receipt
+from enrich_assets.store.tracking import Tracking
+from enrich_assets.studies.dicom import Pseudonyms
+
+LAYOUT, LAYOUT_FILE = 2, "layout.json"
+VALUES_IN_MEMORY = 64
+
+
+class ForeignHome(RuntimeError):
+    """A home that another version of this program wrote."""
+
+
+class Archive:
+    """`home` holds the databases and the key; the store may lie at any fsspec URL (`ENRICH_STORE`).
+
+    batches: the state to work on; without it the batches that are there at the first look.
+    """
+
+    def __init__(
+        self,
+        home_folder: Path,
+        profile: Profile,
+        store_url: str | None = None,
+        batches: tuple[Batch, ...] | None = None,
+    ) -> None:
+        self.home = home_folder
+        self.profile = profile
+        self.store = Store(store_url or os.environ.get("ENRICH_STORE") or str(home_folder / "store"))
+        self.register = Batches(self.store.folder)
+        self.products = Products(home_folder)
+        self._batches = batches
+        self._tracking: dict[str, Tracking] = {}
+        self._value = lru_cache(maxsize=VALUES_IN_MEMORY)(self._read_value)
+
+    @classmethod
+    def open(cls, home_folder: str | None = None, profile: str | None = None, store_url: str | None = None) -> Archive:
+        """The archive of these, else of this environment: ENRICH_HOME, ENRICH_PROFILE, ENRICH_STORE.
+
+        Raises ProfileError for a profile that cannot be used, ForeignHome for a home of another version.
+        """
+        folder = Path(home_folder).resolve() if home_folder else home()
+        archive = cls(folder, load_profile(profile or profile_source(folder)), store_url)
+        archive.require_layout()
+        return archive
+
+    # --------------------------------------------------------------------------------------------------- its batches
+
+    @property
+    def pinned(self) -> tuple[Batch, ...]:
+        """The batches this archive works on, in the order in which they were ingested."""
+        if self._batches is None:
+            self._batches = self.register.all()
+        return self._batches
+
+    @property
+    def batches(self) -> list[str]:
+        """Their names."""
+        return [batch.name for batch in self.pinned]
+
+    def batch(self, name: str) -> Batch:
+        """Raises LookupError."""
+        for batch in self.pinned:
+            if batch.name == name:
+                return batch
+        raise LookupError(f"no batch {name!r} was ingested; there are: {', '.join(self.batches) or 'none'}")
+
+    def keep_to(self, names: Collection[str]) -> None:
+        """Work on these batches only, of those that are there."""
+        self._batches = tuple(batch for batch in self.pinned if batch.name in names)
+
+    def look_again(self) -> None:
+        """Hear of batches and receipts that came since."""
+        self._batches = None
+        self.store.receipts.refresh()
+
+    # ---------------------------------------------------------------------------------------------------- its version
+
+    def require_layout(self) -> None:
+        """Raises ForeignHome for a store that an earlier or later version wrote: it is never read as something it is not."""
+        folder = self.store.folder
+        if folder.exists(LAYOUT_FILE):
+            layout = json.loads(folder.read(LAYOUT_FILE)).get("layout")
+            if layout != LAYOUT:
+                raise ForeignHome(
+                    f"{folder.url} has layout {layout}, this program writes layout {LAYOUT}: use the version of enrich-assets "
+                    "that wrote it, or another ENRICH_HOME"
+                )
+        elif folder.exists("arrivals/register.json") or folder.exists("receipts"):
+            raise ForeignHome(
+                f"{folder.url} was written by enrich-assets before layout {LAYOUT}. Nothing was changed. Run `enrich migrate`: it "
+                "keeps the batches, their order, imported labels and the key, and sets aside what can be computed again; or "
+                "use the version that wrote it, or another ENRICH_HOME"
+            )
+
+    def mark_layout(self) -> None:
+        """Write down which layout the store has, once."""
+        if not self.store.folder.exists(LAYOUT_FILE):
+            self.store.folder.write(LAYOUT_FILE, json.dumps({"layout": LAYOUT}).encode())
+
+    # ------------------------------------------------------------------------------------------------ its files and keys
+
+    @cached_property
+    def pseudonyms(self) -> Pseudonyms:
+        return Pseudonyms.load_or_create(str(self.home / "pseudonym.key"))
+
+    @property
+    def published(self) -> Path:
+        return self.products.path("enrich.duckdb")
+
+    @property
+    def report(self) -> Path:
+        return self.products.path("report.html")
+
+    @property
+    def incoming(self) -> str:
+        return self.profile.incoming.url or str(self.home / "incoming")
+
+    @property
+    def tracking_uri(self) -> str:
+        return self.profile.tracking.uri or f"sqlite:///{self.home / 'mlflow.db'}"
+
+    def tracking(self, task: str) -> Tracking:
+        """The MLflow recorder of a task, one per archive and task."""
+        if task not in self._tracking:
+            settings = self.profile.tracking
+            self._tracking[task] = Tracking(
+                self.tracking_uri, f"enrich/{task}", dagster_url=settings.dagster_url, mlflow_url=settings.ui_url
+            )
+        return self._tracking[task]
+
+    def value(self, holds: type[V], receipts: Mapping[str, Receipt]) -> V:
+        """What the receipts (partition -> receipt, in order) hold, as a value; kept in memory while it is used."""
+        held = tuple(_Held(receipt) for receipt in receipts.values())
+        return self._value(holds, held)  # type: ignore[arg-type]
+
+    def _read_value(self, holds: type[V], held: tuple[_Held, ...]) -> V:
+        return holds(self.store, {one.receipt.partition: one.receipt for one in held})
+
+    # ------------------------------------------------------------------------------------------------------- its locks
+
+    @cached_property
+    def ingesting(self) -> FileLock:
+        """Held while a batch is named and registered: a sensor's run and an `enrich ingest` may do so at once."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        return FileLock(str(self.home / ".ingest.lock"))
+
+    @contextmanager
+    def making(self, cell: Cell) -> Iterator[bool]:
+        """One maker of a cell at a time. Yields whether we had to wait for another: then look at the cell again."""
+        below = self.store.folder.local_path("locks") or str(self.home / ".locks")
+        path = Path(below) / f"{cell.folder}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(str(path))
+        waited = False
+        try:
+            lock.acquire(timeout=0)
+        except TimeoutError:
+            waited = True
+            lock.acquire()
+        try:
+            yield waited
+        finally:
+            lock.release()
+
+
+class _Held:
+    """A receipt as a key of the cache. A cell made again is another value, though its content be the same: a value hands out the
+    numbers of its receipt, too (budgets, MLflow runs), which no digest of the content tells apart."""
+
+    def __init__(self, receipt: Receipt) -> None:
+        self.receipt, self._key = receipt, (receipt.cell, receipt.digest, receipt.created_at)
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: Any) -> bool:
+        return isinstance(other, _Held) and self._key == other._key

@@ -1,0 +1,210 @@
+"""Studies ingested: what lies at a place is read, what is known is told apart, the rest becomes a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+
+from enrich_assets.archive.home import Archive
+from enrich_assets.store.batches import Batch
+from enrich_assets.studies.addresses import is_folder
+from enrich_assets.studies.dicom import NO_DICOM, scan_dicom, seal
+from enrich_assets.studies.examine import examine, manifest_digest
+from enrich_assets.studies.manifest import (
+    find_manifest,
+    is_table,
+    label_columns,
+    no_manifest,
+    read_manifest,
+    refuse_folder_of_archives,
+)
+
+IDENTITY = ["study_id", "clip_id", "frame_index"]
+Identity = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What lies at a place, before it is ingested."""
+
+    rows: pd.DataFrame
+    refused: pd.DataFrame  # path, reason
+    digest: str
+    source: str
+    sealed: bool = False  # no manifest: nothing the sender named (folders, files) may be stored or shown
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What became of one call of `ingest`."""
+
+    batch: Batch  # that holds these files
+    is_new: bool  # False: these very files were ingested before
+    n_files: int
+    n_known: int  # rows of earlier batches, left where they are
+    n_refused: int
+
+
+def ingest(archive: Archive, path: str, batch: str | None = None) -> Ingested:
+    """Ingest a manifest, a folder that holds one, or a folder of DICOM files, as one batch.
+
+    Rows whose file, identity and content are known from earlier batches stay where they are. Raises ManifestError
+    for a manifest that makes no sense as a whole; single bad files are refused one by one and listed.
+    """
+    return register(archive, look_at(archive, path), batch)
+
+
+def look_at(archive: Archive, path: str) -> Found:
+    """What lies there, each file examined, nothing kept yet. Raises ManifestError, FileNotFoundError.
+
+    A folder without a manifest may be named after a patient, its files too: their paths are sealed.
+    """
+    if is_table(path) or find_manifest(path):
+        rows, refused = examine(read_manifest(path))
+        return Found(rows, refused, manifest_digest(rows), path)
+    if not is_folder(path):
+        raise no_manifest(path)
+    refuse_folder_of_archives(path)
+    rows, unreadable = scan_dicom(path, archive.pseudonyms)
+    if rows.empty and unreadable["reason"].str.startswith(f"{NO_DICOM};").all():
+        raise no_manifest(path)
+    rows, refused = examine(rows)
+    return _sealed(archive, path, rows, pd.concat([unreadable, refused], ignore_index=True))
+
+
+def register(archive: Archive, found: Found, batch: str | None = None) -> Ingested:
+    """Keep what was found as one batch, unless it is known."""
+    with archive.ingesting:
+        archive.mark_layout()
+        ingested = _register(archive, found, batch)
+    archive.look_again()
+    return ingested
+
+
+def _register(archive: Archive, found: Found, wish: str | None) -> Ingested:
+    known = archive.register.all()
+    for before in known:
+        if before.digest == found.digest and wish in (None, before.name):
+            return Ingested(before, False, len(found.rows), len(found.rows), len(found.refused))
+    name = archive.register.new_name(wish)
+    told_apart = _tell_apart(archive, found.rows, [batch for batch in known if batch.name != name])
+    refused = pd.concat([found.refused, told_apart.contradicting], ignore_index=True)
+    rows = told_apart.new
+    if rows.empty and refused.empty and told_apart.holders:
+        holder = next(batch for batch in known if batch.name == told_apart.holders[0])
+        return Ingested(holder, False, 0, told_apart.n_known, 0)
+    rows = rows.assign(**{column: rows[column].astype("string") for column in label_columns(rows)})
+    batch = archive.register.add(name, found.digest, found.source, rows, refused)
+    return Ingested(batch, True, rows["path"].nunique(), told_apart.n_known, len(refused))
+
+
+# ------------------------------------------------------------------------------------------- what was ingested before
+
+
+@dataclass(frozen=True)
+class _ToldApart:
+    """Rows of a batch by what is known of them."""
+
+    new: pd.DataFrame
+    n_known: int
+    holders: tuple[str, ...]  # names of the batches that hold the known ones
+    contradicting: pd.DataFrame  # path, reason
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A row of an earlier batch."""
+
+    batch: str
+    sha256: str
+    statements: frozenset[tuple[str, str]]  # what it says besides: (column, value)
+
+
+def _tell_apart(archive: Archive, rows: pd.DataFrame, batches: list[Batch]) -> _ToldApart:
+    """New rows, known ones, and those that contradict what was ingested before, with the reason.
+
+    A row is its identity: study, clip, frame index (empty: the whole clip). By that identity
+    - known, with the same file and statements: it stays where it is;
+    - known, with another file or statement: a contradiction;
+    - not known, but its clip is, and one of the two means the whole clip: a contradiction;
+    - else it is new.
+    """
+    known = {
+        identity: _Known(batch.name, sha256, statements)
+        for batch in batches
+        for identity, sha256, statements in _statements(archive.register.rows(batch))
+    }
+    clips = {identity[:2]: row.batch for identity, row in known.items()}
+    whole_clips = {identity[:2] for identity in known if not identity[2]}
+    new: list[int] = []
+    holders: list[str] = []
+    contradictions: list[tuple[str, str]] = []
+    for at, (identity, sha256, statements) in enumerate(_statements(rows)):
+        path = str(rows["path"].iloc[at])
+        before = known.get(identity)
+        if before is None:
+            clip = identity[:2]
+            overlaps = clip in clips and (clip in whole_clips or not identity[2])
+            if overlaps:
+                contradictions.append((path, _SAME_CLIP.format(batch=clips[clip])))
+            else:
+                new.append(at)
+        elif reason := _contradiction(before, sha256, statements):
+            contradictions.append((path, reason))
+        else:
+            holders.append(before.batch)
+    table = pd.DataFrame(contradictions, columns=["path", "reason"], dtype="string")
+    most_first = tuple(sorted(set(holders), key=lambda name: -holders.count(name)))
+    return _ToldApart(rows.iloc[new].reset_index(drop=True), len(holders), most_first, table)
+
+
+def _contradiction(before: _Known, sha256: str, statements: frozenset[tuple[str, str]]) -> str | None:
+    if sha256 != before.sha256:
+        return _CLASH
+    changed = sorted({column for column, _ in statements ^ before.statements})
+    return _CORRECTION.format(changed=", ".join(changed), batch=before.batch) if changed else None
+
+
+_CLASH = (
+    "another file with the same study, clip and frame index was ingested before; give this one its own clip_id, or "
+    "ingest it under the batch name of the one it replaces"
+)
+_SAME_CLIP = (
+    "its clip is in batch {batch} already, there as a whole and here frame by frame (or the other way round); put "
+    "the rows into the manifest of that batch and ingest it again with `--batch {batch}`"
+)
+_CORRECTION = (
+    "is known from batch {batch} with another {changed}; to correct that, ingest the whole of that batch again with "
+    "`--batch {batch}`"
+)
+
+
+def _statements(rows: pd.DataFrame) -> Iterator[tuple[Identity, str, frozenset[tuple[str, str]]]]:
+    """Of each row: its identity, the digest of its file, and what else it says (split, mask, labels)."""
+    columns = ["split", "mask_sha256", *label_columns(rows)]
+    text = rows.reindex(columns=[*IDENTITY, "sha256", *columns]).astype("string")
+    for row in text.fillna("").itertuples(index=False, name=None):
+        identity, (sha256, *values) = row[: len(IDENTITY)], row[len(IDENTITY) :]
+        yield identity, sha256, frozenset((c, v) for c, v in zip(columns, values, strict=True) if v)
+
+
+# ------------------------------------------------------------------------------------------------------ sealed folders
+
+
+def _sealed(archive: Archive, path: str, rows: pd.DataFrame, refused: pd.DataFrame) -> Found:
+    digest = manifest_digest(rows)
+    sealed = {p: seal(p, archive.pseudonyms) for p in {*rows["path"], *refused["path"]}}
+    reasons = [_without_path(reason, path, sealed) for reason in refused["reason"]]
+    refused = refused.assign(path=refused["path"].map(sealed), reason=reasons).astype("string")
+    rows = rows.assign(path=rows["path"].map(sealed))
+    return Found(rows, refused, digest, seal(path, archive.pseudonyms, is_folder=True), sealed=True)
+
+
+def _without_path(reason: str, folder: str, sealed: dict[str, str]) -> str:
+    """A reason that names another file of a sealed folder, with that name sealed too."""
+    head, match, tail = reason.partition(folder)
+    if not match:
+        return reason
+    return head + sealed.get(folder + tail, "another file of the folder")

@@ -1,0 +1,107 @@
+"""Label files imported, and frames handed out to be labelled: between the archive and the annotation tools."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from enrich_assets.archive.catalogue import Catalogue
+from enrich_assets.archive.home import Archive
+from enrich_assets.archive.sources import source_files
+from enrich_assets.method.kinds import kind_of
+from enrich_assets.store.annotations import Annotations
+from enrich_assets.store.receipts import now
+from enrich_assets.studies.errors import UnreadableFile
+from enrich_assets.studies.labels import read_labels
+from enrich_assets.studies.readers import read_clip
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of a label file."""
+
+    n_imported: int
+    n_unchanged: int
+    problems: pd.DataFrame  # item, reason
+
+
+def import_labels(archive: Archive, file: str, task: str) -> Imported:
+    """Append the labels of a file to the log of annotations. Raises ValueError when the file is none of the formats."""
+    settings, catalogue = archive.profile.tasks[task], Catalogue(archive)
+    answers = kind_of(settings.kind).answers
+    frames = catalogue.frame_table()
+    classes = settings.classes
+    if classes is not None and answers == "class":
+        classes = (*classes, *settings.ignore)
+    try:
+        read = read_labels(file, answers, classes, set(frames["frame_id"]))
+    except UnreadableFile as error:
+        raise ValueError(str(error)) from error
+    labels, problems = read.labels, read.problems
+    if answers == "mask" and len(labels):
+        labels, wrong = _of_right_size(labels, _source_sizes(catalogue, frames), settings.size)
+        problems = pd.concat([problems, wrong], ignore_index=True)
+    same = _unchanged(catalogue, task, labels)
+    new = labels[~same].reset_index(drop=True)
+    if len(new):
+        new["recorded_at"] = new["recorded_at"].fillna(now())
+        masks = list(new["mask"]) if answers == "mask" else None
+        Annotations(archive.store.folder).add(task, new.drop(columns="mask"), masks)
+    return Imported(len(new), int(same.sum()), problems)
+
+
+def _of_right_size(
+    labels: pd.DataFrame, sizes: dict[str, tuple[int, int]], side: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Masks as large as their frame (or as the task's picture of it), and the others as problems."""
+    pairs = list(labels[["frame_id", "mask"]].itertuples(index=False))
+    fits = np.array([mask.shape in ((side, side), sizes[frame_id]) for frame_id, mask in pairs], bool)
+    reasons = [
+        f"mask of {mask.shape[0]}x{mask.shape[1]}; it must have the size of the frame, {sizes[frame_id][0]}x{sizes[frame_id][1]}"
+        for (frame_id, mask), right in zip(pairs, fits, strict=True)
+        if not right
+    ]
+    return labels[fits], pd.DataFrame({"item": labels.loc[~fits, "frame_id"], "reason": reasons})
+
+
+def _source_sizes(catalogue: Catalogue, frames: pd.DataFrame) -> dict[str, tuple[int, int]]:
+    clips = catalogue.frames().clips
+    size = {path: (int(h), int(w)) for path, h, w in clips[["path", "height", "width"]].itertuples(index=False)}
+    return {frame: size[path] for frame, path in frames[["frame_id", "path"]].itertuples(index=False)}
+
+
+def _unchanged(catalogue: Catalogue, task: str, labels: pd.DataFrame) -> np.ndarray:
+    """Labels that say what is current already (classes only; masks are always kept)."""
+    archive = catalogue.archive
+    if kind_of(archive.profile.tasks[task].kind).answers == "mask" or labels.empty:
+        return np.zeros(len(labels), bool)
+    current = catalogue.labels().of_task(task).set_index("frame_id")["label"]
+    log = Annotations(archive.store.folder).all()
+    later = log[log["task"] == task].drop_duplicates("frame_id", keep="last").set_index("frame_id")["label"]
+    known = labels["frame_id"].map(later).fillna(labels["frame_id"].map(current))
+    return (known.astype(object) == labels["label"].astype(object)).to_numpy()
+
+
+class Pictures:
+    """Frames as a labeller should see them: whole, from the de-identified source; where that is gone, as stored."""
+
+    def __init__(self, archive: Archive, task: str, rows: pd.DataFrame) -> None:
+        self.task, self._frames = task, Catalogue(archive).frames()
+        files = source_files(archive)
+        self.rows = rows[["frame_id"]].merge(self._frames.frame_table, on="frame_id").set_index("frame_id")
+        self._whole: dict[str, np.ndarray] = {}
+        for path, group in self.rows.groupby("path"):
+            try:
+                clip = read_clip(files.address(str(path)), pseudonyms=files.pseudonyms)
+            except (UnreadableFile, OSError, LookupError):
+                continue
+            for frame_id, index in group["frame_index"].items():
+                position = 0 if len(clip.frames) == 1 else int(index)
+                self._whole[str(frame_id)] = clip.frames[position]
+
+    def __call__(self, frame_id: str) -> np.ndarray:
+        if frame_id in self._whole:
+            return self._whole[frame_id]
+        return self._frames.pixels(self.task, self.rows.loc[[frame_id]].reset_index())[0]

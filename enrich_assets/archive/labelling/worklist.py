@@ -1,0 +1,95 @@
+"""Which frames to label next, and what the next labels are expected to add."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from enrich_assets.archive.curation import Vectors
+from enrich_assets.archive.labels import Labels
+from enrich_assets.method.embeddings.fixed_point import SCALE
+from enrich_assets.method.kinds import kind_of
+from enrich_assets.settings import TaskSettings
+
+COLUMNS = [
+    "position",
+    "frame_id",
+    "path",
+    "similarity_to_labelled",
+    "nearest_labelled_id",
+    "patient_id",
+    "clip_id",
+    "batch",
+    "part",
+    "row",
+]
+
+
+def next_frames(
+    name: str,
+    task: TaskSettings,
+    n: int,
+    frames: pd.DataFrame,
+    labels: Labels,
+    vectors: Vectors,
+    *,
+    side: str = "train",
+) -> pd.DataFrame:
+    """The unlabelled frames of one side that the max rule takes next, all labels so far counting as chosen.
+
+    frames: the frame table with column `split`. A frame that a labeller answered with one of the task's `ignore` values
+    ("unsure") is not asked for again.
+    """
+    from enrich_assets.method.ranking.worklist import greatest_similarity, rank_with_quotas
+
+    ignored = frames["frame_id"].isin(labels.ignored(name))
+    frames = frames[(frames["split"] == side) & ~ignored].reset_index(drop=True)
+    label_table = labels.of_task(name)
+    labelled = frames["frame_id"].isin(set(label_table["frame_id"])).to_numpy()
+    of_frames = vectors.of(frames)
+    classes = None
+    if task.class_aware and kind_of(task.kind).answers == "class" and labelled.any():
+        named = frames[["frame_id"]].merge(label_table[["frame_id", "label"]], on="frame_id", how="left")
+        classes = named["label"].to_numpy()
+    chosen = rank_with_quotas(
+        of_frames,
+        labelled=np.flatnonzero(labelled),
+        n=n,
+        patients=pd.factorize(frames["patient_id"])[0],
+        clips=pd.factorize(frames["clip_id"])[0],
+        per_patient=task.quota_per_patient,
+        per_clip=task.quota_per_clip,
+        classes=classes,
+    )
+    table = frames.loc[chosen].reset_index(drop=True)
+    nearest, similarity = greatest_similarity(of_frames[chosen], of_frames[labelled])
+    ids = frames.loc[labelled, "frame_id"].to_numpy()
+    table["similarity_to_labelled"] = similarity / SCALE**2 if labelled.any() else np.nan
+    table["nearest_labelled_id"] = ids[nearest] if labelled.any() else None
+    table["position"] = np.arange(len(table))
+    return table[COLUMNS]
+
+
+def advice(
+    name: str, task: TaskSettings, next_n: int, frames: pd.DataFrame, labels: Labels, evaluations: pd.DataFrame
+) -> str:
+    """What the next labels are expected to add, by the curve so far; in words.
+
+    Counted from the labels there are; where nothing is left to label, from the greatest budget tried.
+    """
+    from enrich_assets.method.statistics.learning_curve import advise
+
+    of_arm = evaluations[evaluations["arm"] == next(iter(task.arms))]
+    if of_arm.empty:
+        return "No advice yet: nothing has been evaluated (`enrich run`)."
+    train = frames.loc[frames["split"] == "train", "frame_id"]
+    labelled = int(train.isin(set(labels.of_task(name)["frame_id"])).sum())
+    return advise(
+        of_arm["budget"],
+        of_arm["value"],
+        next_n,
+        seeds=of_arm["seed"],
+        margin=task.equivalence_margin,
+        labelled=labelled if labelled < len(train) else None,
+        metric=kind_of(task.kind).metric_label,
+    ).text

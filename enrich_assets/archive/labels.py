@@ -1,0 +1,92 @@
+"""Labels as values: the current labels and masks of some batches, and which frames carry one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from enrich_assets.archive.values import Plain, Value
+from enrich_assets.method.kinds import kind_of
+from enrich_assets.settings import TaskSettings
+from enrich_assets.store.receipts import digest_of
+
+DIGESTED = ["frame_id", "label", "mask_digest"]
+
+
+class LabelPresence(Value):
+    """Which frames carry a usable label for each task: never which label."""
+
+    def frames(self, task: str) -> set[str]:
+        return set(self.table(task)["frame_id"]) if self.receipts else set()
+
+    def frames_of(self, task: str) -> Plain:
+        """The same as a part."""
+        return Plain(sorted(self.frames(task)))
+
+    def is_anywhere(self, task: str) -> Plain:
+        """Whether any frame at all carries one."""
+        return Plain(any(receipt.metrics.get(f"labelled_{task}", 0) for receipt in self.receipts.values()))
+
+
+class Labels(Value):
+    """Current labels of some batches."""
+
+    def of_task(self, task: str) -> pd.DataFrame:
+        """frame_id, label (class name), mask_row (-1 without mask), mask_digest, batch, source, ..."""
+        return self.table(task) if self.receipts else pd.DataFrame(columns=["frame_id", "label"])
+
+    def of(self, frames: pd.DataFrame, task: str) -> LabelsOfFrames:
+        """Labels of the frames named by a column `frame_id`, in that order; frames without one are left out."""
+        table = frames[["frame_id"]].merge(self.of_task(task), on="frame_id", how="inner")
+        return LabelsOfFrames(table, task, self)
+
+    def ignored(self, task: str) -> set[str]:
+        """Frames that a labeller could not tell: imported labels among the task's `ignore`."""
+        return set(self.table(f"{task}_ignored")["frame_id"]) if self.receipts else set()
+
+    def classes(self, task: str, settings: TaskSettings) -> Plain:
+        """The class names of a task: the profile's, else those found."""
+        names: set[str] = set()
+        highest = 0
+        for receipt in self.receipts.values():
+            names.update(map(str, receipt.metrics.get("classes", {}).get(task, [])))
+            highest = max(highest, receipt.metrics.get("highest_class", {}).get(task, 0))
+        return Plain(tuple(kind_of(settings.kind).class_names(settings.classes, names, highest)))
+
+    def masks(self, task: str, rows: pd.DataFrame) -> np.ndarray:
+        """Masks named by rows of `of_task`, in that order: (n, side, side) uint8 class indices."""
+        out: np.ndarray | None = None
+        position = rows["mask_row"].to_numpy()
+        for batch, members in rows.reset_index(drop=True).groupby("batch", sort=False).groups.items():
+            stored = self.store.array(self.receipts[str(batch)], f"{task}_masks")
+            at = np.asarray(members)
+            if out is None:
+                out = np.empty((len(rows), *stored.shape[1:]), np.uint8)
+            out[at] = stored[position[at]]
+        return out if out is not None else np.empty((0, 0, 0), np.uint8)
+
+
+@dataclass(frozen=True)
+class LabelsOfFrames:
+    """Labels of certain frames; the digest is of these alone, so a label corrected elsewhere changes nothing here."""
+
+    table: pd.DataFrame
+    task: str
+    labels: Labels
+
+    @cached_property
+    def digest(self) -> str:
+        return labels_digest(self.table)
+
+    def answers(self, settings: TaskSettings, classes: tuple[str, ...]) -> np.ndarray:
+        """What a model learns: class indices (n,) int64, or masks (n, side, side) uint8."""
+        if kind_of(settings.kind).answers == "mask":
+            return self.labels.masks(self.task, self.table)
+        return pd.Categorical(self.table["label"], categories=list(classes)).codes.astype(np.int64)
+
+
+def labels_digest(table: pd.DataFrame) -> str:
+    return digest_of(table[DIGESTED].astype("string").fillna("").to_csv(index=False))

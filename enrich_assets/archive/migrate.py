@@ -1,0 +1,65 @@
+"""A home that an earlier version wrote, brought to the layout of this one.
+
+Kept: the batches with their order and manifests, the register of drops, imported labels, the key, and what people wrote (profile,
+incoming). Set aside in `store/earlier-layout/`: whatever can be computed again. Nothing is removed.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from enrich_assets.archive.home import LAYOUT_FILE, Archive
+from enrich_assets.store.folder import Folder
+
+EARLIER = "earlier-layout"
+COMPUTED = ("receipts", "history", "artefacts", "drafts")
+REGISTER, DROPS = "arrivals/register.json", "arrivals/drops.json"
+
+
+@dataclass(frozen=True)
+class Migrated:
+    n_batches: int
+    n_drops: int
+
+
+def migrate(archive: Archive) -> Migrated:
+    """Raises ValueError for a home that needs no migration. Interrupted, it goes on where it stopped."""
+    folder = archive.store.folder
+    if folder.exists(LAYOUT_FILE):
+        raise ValueError(f"{folder.url} has the layout of this version already")
+    if not folder.exists(REGISTER):
+        raise ValueError(f"{folder.url} holds no batches of an earlier version")
+    entries = json.loads(folder.read(REGISTER))
+    known = {batch.name for batch in archive.register.all()}
+    for entry in entries:
+        if entry["batch"] not in known:
+            rows, refused = (_table(folder, entry["batch"], name) for name in ("rows", "refused"))
+            archive.register.add(
+                entry["batch"], entry["digest"], entry["source"], rows, refused, received_at=entry["received_at"]
+            )
+    drops = json.loads(folder.read(DROPS)) if folder.exists(DROPS) else {}
+    for key, drop in drops.items():
+        folder.write(f"drops/{key}.json", json.dumps(drop).encode())
+    for name in COMPUTED:
+        if folder.exists(name):
+            folder.move(name, f"{EARLIER}/{name}")
+    for product in (archive.published, archive.report):
+        if product.exists():
+            product.rename(_free(product.with_name(f"earlier-{product.name}")))
+    archive.mark_layout()
+    folder.move("arrivals", f"{EARLIER}/arrivals")
+    archive.look_again()
+    return Migrated(len(entries), len(drops))
+
+
+def _table(folder: Folder, batch: str, name: str) -> pd.DataFrame:
+    return pd.read_parquet(io.BytesIO(folder.read(f"arrivals/{batch}/{name}.parquet")), use_threads=False)
+
+
+def _free(path: Path) -> Path:
+    return next(p for i in range(1, 1000) if not (p := path if i == 1 else path.with_name(f"{i}-{path.name}")).exists())

@@ -1,0 +1,136 @@
+"""What a step may read of the archive that no step makes: manifests, imported labels, source files, the history of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from enrich_assets.archive.frames import Frames
+from enrich_assets.store.annotations import Annotations
+from enrich_assets.store.batches import Batch
+from enrich_assets.store.receipts import Receipt, digest_of
+from enrich_assets.studies import addresses
+from enrich_assets.studies.dicom import Pseudonyms, is_sealed, unseal
+from enrich_assets.studies.errors import UnreadableFile
+
+if TYPE_CHECKING:
+    from enrich_assets.archive.home import Archive
+
+
+def source_value(archive: Archive, name: str, partition: str, *others: Any) -> Any:
+    """The source of that name for a cell of that partition; `others` are the values it is chosen by."""
+    return SOURCES[name](archive, partition, *others)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What was ingested as a batch: a row per file or frame, with labels and masks; and what was refused."""
+
+    batch: Batch
+    rows: pd.DataFrame
+    refused: pd.DataFrame
+
+    @property
+    def digest(self) -> str:
+        return self.batch.digest
+
+    @property
+    def received_at(self) -> str:
+        return self.batch.received_at
+
+
+@dataclass(frozen=True)
+class ImportedLabels:
+    """Labels imported since, for the frames of a batch, oldest first."""
+
+    entries: pd.DataFrame
+    log: Annotations
+
+    @cached_property
+    def digest(self) -> str:
+        return digest_of(sorted(set(self.entries["entry"])))
+
+    def latest(self, task: str) -> pd.DataFrame:
+        """The last word on each frame."""
+        return self.entries[self.entries["task"] == task].drop_duplicates("frame_id", keep="last")
+
+    def mask(self, entry: str, row: int) -> np.ndarray:
+        return self.log.mask(entry, row)
+
+
+class SourceFiles:
+    """The files that were ingested, where they lie. Paths of DICOM folders are sealed; the key of the home opens them."""
+
+    def __init__(self, pseudonyms: Callable[[], Pseudonyms]) -> None:
+        self._pseudonyms = pseudonyms
+
+    @property
+    def pseudonyms(self) -> Pseudonyms:
+        return self._pseudonyms()
+
+    def address(self, path: str) -> str:
+        """Where a source file lies: a sealed path opened, any other as it is. Raises LookupError without the right key."""
+        return unseal(path, self.pseudonyms) if is_sealed(path) else path
+
+    def digest_of(self, path: str) -> str:
+        """sha256 of a source file, or a folder of masks, as it lies there now. Raises OSError, LookupError."""
+        return addresses.source_digest(self.address(path))
+
+    def require_unchanged(self, path: str, sha256: str) -> None:
+        """Raises UnreadableFile for a source file that is not what it was when it was ingested."""
+        try:
+            now = self.digest_of(path)
+        except OSError as error:
+            raise UnreadableFile(path, GONE, "bring it back, then `enrich run`") from error
+        if now != sha256:
+            raise UnreadableFile(
+                path, "has changed since it was ingested", "ingest it again, under the name of its batch (--batch)"
+            )
+
+
+GONE = "is no longer there"
+
+
+class History:
+    """Every receipt ever written, and where source files lie: what is published shows what was replaced, too."""
+
+    def __init__(self, archive: Archive) -> None:
+        self.store, self.batches, self.files = archive.store, archive.pinned, source_files(archive)
+        self.annotations = Annotations(archive.store.folder)
+        self._register = archive.register
+
+    def of(self, asset: str) -> list[Receipt]:
+        """Of an asset, oldest first."""
+        return self.store.receipts.history(asset)
+
+    def manifest(self, batch: Batch) -> Manifest:
+        return Manifest(batch, self._register.rows(batch), self._register.refused(batch))
+
+
+def source_files(archive: Archive) -> SourceFiles:
+    return SourceFiles(lambda: archive.pseudonyms)
+
+
+def _manifest(archive: Archive, partition: str) -> Manifest:
+    batch = archive.batch(partition)
+    return Manifest(batch, archive.register.rows(batch), archive.register.refused(batch))
+
+
+def _imported_labels(archive: Archive, partition: str, frames: Frames) -> ImportedLabels:
+    log = Annotations(archive.store.folder)
+    entries = log.all()
+    ids = set(frames.frame_table["frame_id"])
+    return ImportedLabels(entries[entries["frame_id"].isin(ids)].reset_index(drop=True), log)
+
+
+SOURCES: dict[str, Callable[..., Any]] = {
+    "manifest": _manifest,
+    "imported_labels": _imported_labels,
+    "files": lambda archive, partition: source_files(archive),
+    "history": lambda archive, partition: History(archive),
+}

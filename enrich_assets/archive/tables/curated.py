@@ -1,0 +1,110 @@
+"""What is alike and what was chosen: redundancy, neighbours, near-duplicates, rankings, subsets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from enrich_assets.archive.tables.source import Everything, Tables, concat
+from enrich_assets.method.kinds import kind_of
+from enrich_assets.store.artefacts import Store
+from enrich_assets.store.panels import panel_redundancy
+from enrich_assets.store.receipts import DamagedStore, Receipt
+
+
+def similarity_tables(everything: Everything) -> Tables:
+    """redundancy, panel_redundancy, neighbours, near_duplicates."""
+    whole, by_batch, neighbours, near = [], [], [], []
+    for name, value in everything.redundancy.items():
+        if not value.is_there:
+            continue
+        store = value.store
+        whole.append(value.table("redundancy").assign(task=name))
+        by_batch += [
+            panel_redundancy(store, receipt).assign(task=name, batch=batch)
+            for batch, receipt in everything.panels[name].receipts.items()
+        ]
+        neighbours.append(value.table("neighbours").assign(task=name))
+        near.append(_near_duplicates(everything, name, value.table("near_duplicates")))
+    return {
+        "redundancy": concat(whole),
+        "panel_redundancy": concat(by_batch),
+        "neighbours": concat(neighbours),
+        "near_duplicates": concat(near),
+    }
+
+
+def _near_duplicates(everything: Everything, task: str, pairs: pd.DataFrame) -> pd.DataFrame:
+    pairs = pairs.assign(task=task)
+    if not len(pairs) or kind_of(everything.profile.tasks[task].kind).answers != "class":
+        return pairs
+    label = everything.labels.of_task(task).drop_duplicates("frame_id").set_index("frame_id")["label"]
+    one, other = pairs["frame_id"].map(label), pairs["other_id"].map(label)
+    differ = one.astype(object) != other.astype(object)
+    return pairs.assign(labels_conflict=(one.notna() & other.notna() & differ).to_numpy())
+
+
+def chosen_tables(everything: Everything) -> Tables:
+    """rankings (current ones), subsets (all there ever were), subset_frames."""
+    rankings = [
+        _ranking_rows(value.store, task, arm, receipt)
+        for (task, arm), value in everything.rankings.items()
+        for receipt in value.receipts.values()
+    ]
+    rows: list[dict[str, object]] = []
+    members: dict[str, pd.DataFrame] = {}
+    for (task, arm), value in everything.subsets.items():
+        coverage = _coverage(everything, task, arm)
+        current = {receipt.name for receipt in value.receipts.values()}
+        for receipt in everything.history.of(f"{task}/{arm}/subset"):
+            key = str(receipt.metrics["subset_id"])
+            if key not in members:
+                try:
+                    table = value.store.table(receipt, "subset")[["frame_id"]]
+                except DamagedStore:
+                    continue  # an old one that was pruned or damaged stops no publish; lineage names it
+                members[key] = table.assign(subset_id=key, position=np.arange(len(table)))
+            rows.append(_subset_row(task, arm, receipt, receipt.name in current, coverage))
+    subsets = pd.DataFrame(rows)
+    if len(subsets):  # the same subset made by two versions of a cell is one row, current if either is
+        columns = ["subset_id", "task", "arm", "budget", "seed"]
+        subsets = subsets.sort_values("current", kind="stable").drop_duplicates(columns, keep="last")
+    return {"rankings": concat(rankings), "subsets": subsets, "subset_frames": concat(list(members.values()))}
+
+
+def _ranking_rows(store: Store, task: str, arm: str, receipt: Receipt) -> pd.DataFrame:
+    table = store.table(receipt, "ranking")[["frame_id", "similarity_to_chosen"]]
+    return table.assign(task=task, arm=arm, seed=int(receipt.partition), position=np.arange(len(table)), current=True)
+
+
+def _coverage(everything: Everything, task: str, arm: str) -> dict[str, pd.DataFrame]:
+    """Name of a ranking's receipt -> its coverage by budget; those that are no longer there are left out."""
+    found = {}
+    for receipt in everything.history.of(f"{task}/{arm}/ranking"):
+        try:
+            found[receipt.name] = everything.history.store.table(receipt, "coverage").set_index("budget")
+        except DamagedStore:
+            continue
+    return found
+
+
+def _subset_row(
+    task: str, arm: str, receipt: Receipt, current: bool, coverage: dict[str, pd.DataFrame]
+) -> dict[str, object]:
+    metrics, seed = receipt.metrics, int(receipt.partition.rpartition("|")[2])
+    row: dict[str, object] = {
+        "subset_id": metrics["subset_id"],
+        "task": task,
+        "arm": arm,
+        "budget": metrics["budget"],
+        "seed": seed,
+        "n_frames": metrics["frames"],
+        "n_patients": metrics["patients"],
+        "n_clips": metrics["clips"],
+        "current": current,
+    }
+    for origin in receipt.read.values():
+        left_out = coverage.get(origin.receipt)
+        if left_out is not None and metrics["budget"] in left_out.index:
+            row |= left_out.loc[metrics["budget"]].to_dict()
+    return row

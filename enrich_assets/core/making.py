@@ -1,0 +1,93 @@
+"""Making a cell: under its lock, from what it declares to read, into a receipt. Whoever makes it, the same happens here."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from enrich_assets.core.planner import Inputs, Planner
+from enrich_assets.core.step import CellContext, Check, CheckOutcome, Declared, Step, StepOutput
+from enrich_assets.store.receipts import Receipt, digest_of
+
+SECONDS = "seconds"
+
+
+@dataclass
+class Made:
+    """What came of it. `was_fresh`: nothing was done, the cell holds what it held."""
+
+    receipt: Receipt
+    metadata: dict[str, Any] = field(default_factory=dict)
+    was_fresh: bool = False
+
+
+def make(
+    planner: Planner, declared: Declared, partition: str = "", *, run_id: str = "", only_stale: bool = False
+) -> Made:
+    """Make the cell, unless it is fresh and only stale ones are asked for, or another maker has just made it.
+
+    Raises MissingArtefact or Unsound when what it reads is not there or did not pass its checks.
+    """
+    archive = planner.archive
+    with archive.making(declared.cell(partition)) as waited:
+        archive.store.receipts.refresh()
+        if (only_stale or waited) and planner.verdict(declared, partition).is_fresh:
+            return Made(archive.store.receipts.require(declared.cell(partition)), was_fresh=True)
+        inputs = planner.inputs(declared, partition)
+        if isinstance(declared, Check):
+            return _run_check(planner, declared, partition, inputs, run_id)
+        assert isinstance(declared, Step)
+        return _run_step(planner, declared, partition, inputs, run_id)
+
+
+def _run_step(planner: Planner, step: Step, partition: str, inputs: Inputs, run_id: str) -> Made:
+    archive, cell = planner.archive, step.cell(partition)
+    draft = archive.store.draft(cell, settings=step.settings_digest, inputs=inputs.counted)
+    context = CellContext(
+        cell=cell,
+        where=step.where,
+        settings=step.settings,
+        draft=draft,
+        run_id=run_id,
+        device=archive.profile.device,
+        tracking=archive.tracking,
+        product=str(archive.products.path(step.product)) if step.product else "",
+    )
+    start = time.perf_counter()
+    output: StepOutput = step.function(context, **planner.values(step, partition, inputs))
+    _write(context, output)
+    unused = {str(cell) for name in output.unused for cell in inputs.by_read[name]}
+    draft.read_from = {name: origin for name, origin in inputs.read.items() if name not in unused}
+    metrics = {SECONDS: round(time.perf_counter() - start, 3), **output.metrics}
+    receipt = draft.commit(run_id=run_id, digest=output.digest, **metrics)
+    if step.product is not None:
+        archive.products.record(step.product, receipt.digest)
+    return Made(receipt, dict(output.metadata))
+
+
+def _write(context: CellContext, output: StepOutput) -> None:
+    draft = context.draft
+    for name, table in output.tables.items():
+        draft.table(name, table)
+    for name, array in output.arrays.items():
+        draft.array(name, array)
+    for name, tensors in output.weights.items():
+        draft.weights(name, tensors)
+    for name, content in output.notes.items():
+        draft.write(name, content, note=True)
+    for name, table in output.note_tables.items():
+        draft.table(name, table, note=True)
+
+
+def _run_check(planner: Planner, check: Check, partition: str, inputs: Inputs, run_id: str) -> Made:
+    archive, cell = planner.archive, check.cell(partition)
+    draft = archive.store.draft(cell, settings=check.settings_digest, inputs=inputs.counted)
+    context = CellContext(cell, check.where, check.settings, draft, run_id, archive.profile.device, archive.tracking)
+    outcome: CheckOutcome = check.function(context, **planner.values(check, partition, inputs))
+    draft.read_from = inputs.read
+    facts = {"passed": bool(outcome.passed), "description": outcome.description}
+    if outcome.table is not None and len(outcome.table):
+        draft.table("examples", outcome.table, note=True)
+    receipt = draft.commit(run_id=run_id, digest=digest_of(facts), blocking=check.blocking, **facts)
+    return Made(receipt, {} if outcome.table is None else {"examples": outcome.table})

@@ -1,0 +1,252 @@
+"""The planner: the one place that says of a cell whether it is fresh, stale (and why) or blocked (and why).
+
+`enrich run` executes what it yields, `enrich plan` prices it, schedules and sensors turn it into run requests, and whoever makes a
+cell asks it once more under the cell's lock. It compares a receipt with what the declaration reads now; it makes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from enrich_assets.archive.home import Archive
+from enrich_assets.archive.sources import source_value
+from enrich_assets.archive.values import Value
+from enrich_assets.core.graph import Graph
+from enrich_assets.core.reads import Over, Read
+from enrich_assets.core.step import Check, Declared, Step
+from enrich_assets.store.receipts import NOT_MADE_YET, Cell, DamagedStore, MissingArtefact, Origin, Receipt
+
+
+class State(Enum):
+    FRESH = "fresh"
+    STALE = "stale"
+    BLOCKED = "blocked"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the planner says of a cell, in a few words for the user."""
+
+    state: State
+    why: str = ""
+    cause: Cell | None = None  # of a blocked cell: what is missing, where it is a cell
+    keeps: bool = False  # of a stale cell, in a forecast: it is made again and will hold what it holds
+
+    @property
+    def is_fresh(self) -> bool:
+        return self.state is State.FRESH
+
+    @property
+    def is_stale(self) -> bool:
+        return self.state is State.STALE
+
+    @property
+    def is_blocked(self) -> bool:
+        return self.state is State.BLOCKED
+
+
+FRESH = Verdict(State.FRESH)
+
+
+class Unsound(MissingArtefact):
+    """What a cell needs is there, but did not pass a check without which nothing may be made of it."""
+
+
+@dataclass
+class Inputs:
+    """What a cell reads now."""
+
+    counted: dict[str, str] = field(default_factory=dict)  # str(cell), part or source -> digest
+    read: dict[str, Origin] = field(default_factory=dict)  # str(cell) -> content and receipt
+    by_read: dict[str, dict[Cell, Receipt]] = field(default_factory=dict)  # name of a read -> its cells
+
+
+class Planner:
+    """Verdicts on the cells of an archive, for the batches it knows."""
+
+    def __init__(self, archive: Archive, graph: Graph) -> None:
+        self.archive, self.graph = archive, graph
+        self.receipts = archive.store.receipts
+
+    # ------------------------------------------------------------------------------------------------------- verdicts
+
+    def verdict(self, declared: Declared, partition: str = "", kept: Collection[str] = ()) -> Verdict:
+        """Fresh, stale or blocked, as things stand now. kept: names of parts taken to be what they were."""
+        cell = declared.cell(partition)
+        receipt = self.receipts.current(cell)
+        try:
+            why = self._why_stale(declared, partition, receipt, kept)
+            if why is not None and receipt is not None:  # to be made, it needs what does not count, too
+                self.inputs(declared, partition)
+        except (MissingArtefact, DamagedStore, LookupError) as missing:
+            message = str(missing.args[0] if missing.args else missing)
+            return Verdict(State.BLOCKED, message, getattr(missing, "cell", None))
+        return FRESH if why is None else Verdict(State.STALE, why)
+
+    def _why_stale(
+        self, declared: Declared, partition: str, receipt: Receipt | None, kept: Collection[str]
+    ) -> str | None:
+        inputs = self.inputs(declared, partition, only_counted=receipt is not None, previous=receipt, kept=kept)
+        if receipt is None:
+            damage = self.receipts.unreadable.get(declared.cell(partition))
+            return "its receipt cannot be read" if damage else "never made"
+        if receipt.settings != declared.settings_digest:
+            return "its settings changed"
+        if receipt.inputs != inputs.counted:
+            names = inputs.counted.keys() | receipt.inputs.keys()
+            changed = sorted(n for n in names if inputs.counted.get(n) != receipt.inputs.get(n))
+            return f"changed: {', '.join(changed[:3])}" + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+        if isinstance(declared, Step) and declared.product is not None:
+            return self.archive.products.why_not_here(declared.product, receipt.digest)
+        if isinstance(declared, Step) and declared.again is not None:
+            return declared.again(self.archive, self.archive.value(declared.holds, {partition: receipt}))
+        return None
+
+    def cells(self, declared: Declared) -> list[Cell]:
+        """All cells of a step or check that the profile and the batches at hand ask for."""
+        keys = declared.partitions.keys(declared.where, self.archive.batches)
+        return [declared.cell(key) for key in keys]
+
+    def held(self, key: str) -> dict[str, Receipt]:
+        """Partition -> receipt, of the cells of an asset that are asked for and made."""
+        found = {cell.partition: self.receipts.current(cell) for cell in self.cells(self.graph[key])}
+        return {partition: receipt for partition, receipt in found.items() if receipt is not None}
+
+    # --------------------------------------------------------------------------------------------------------- inputs
+
+    def inputs(
+        self,
+        declared: Declared,
+        partition: str,
+        *,
+        only_counted: bool = False,
+        previous: Receipt | None = None,
+        kept: Collection[str] = (),
+    ) -> Inputs:
+        """What the cell reads now. Raises MissingArtefact for what is not there, Unsound for what did not pass its checks.
+
+        only_counted: leave out what cannot make the cell stale. previous: a receipt whose parts need not be looked into
+        again where nothing of what they are parts of has changed. kept: names of parts that are taken to be as it has them.
+        """
+        inputs = Inputs()
+        counting = {name for name, read in declared.reads.items() if read.counts or not only_counted} - {*kept}
+        needed = counting | {other for name in counting for other in declared.reads[name].of}
+        reads = {name: read for name, read in declared.reads.items() if name in needed}
+        for name, read in reads.items():
+            inputs.by_read[name] = self._receipts_of(declared, read, partition)
+            if not read.optional and not isinstance(declared, Check):  # a check may look at what did not pass
+                for cell, receipt in inputs.by_read[name].items():
+                    self.require_sound(cell, receipt)
+            inputs.read |= {str(c): Origin(r.digest, r.name) for c, r in inputs.by_read[name].items()}
+        values: dict[str, Any] = {}
+        inputs.counted |= {name: previous.inputs[name] for name in kept if previous and name in previous.inputs}
+        for name, read in reads.items():
+            if not read.counts or name in kept:
+                continue
+            if read.part_of is None and read.over is not Over.SOURCE:
+                inputs.counted |= {str(c): r.digest for c, r in inputs.by_read[name].items()}
+            elif previous is not None and self._untouched(declared, name, inputs, previous):
+                inputs.counted[name] = previous.inputs[name]
+            else:
+                inputs.counted[name] = self._value(declared, name, partition, inputs, values).digest
+        return inputs
+
+    def values(self, declared: Declared, partition: str, inputs: Inputs) -> dict[str, Any]:
+        """What the step's function gets: a value for each read."""
+        values: dict[str, Any] = {}
+        return {name: self._value(declared, name, partition, inputs, values) for name in declared.reads}
+
+    def value(self, declared: Declared, name: str, partition: str) -> Any:
+        """The whole value that a read names now, of which it may use a part. Raises MissingArtefact."""
+        read = declared.reads[name]
+        return self._whole(declared, read, self._receipts_of(declared, read, partition))
+
+    def require_sound(self, cell: Cell, receipt: Receipt) -> None:
+        """Raises Unsound where a blocking check of the cell did not pass, or was not run on what it holds now.
+
+        Dagster stops at such a check only within the run that made the cell; we stop in every later one too.
+        """
+        for check in self.graph.checks_of(cell.asset):
+            if not check.blocking:
+                continue
+            looked = self.receipts.current(check.cell(cell.partition))
+            seen = looked.read.get(str(cell)) if looked is not None else None
+            if looked is None or seen is None or seen.digest != receipt.digest:
+                raise Unsound(
+                    f"{cell} was not checked yet ({check.check_name}): `enrich run` does it", check.cell(cell.partition)
+                )
+            if not looked.metrics["passed"]:
+                raise Unsound(
+                    f"{cell} did not pass its check {check.check_name} ({looked.metrics['description']}), so nothing is made of it"
+                )
+
+    def cells_read(self, declared: Declared, read: Read, partition: str) -> list[Cell]:
+        """The cells that a read of a cell names, whether they are there or not."""
+        batches = self.archive.batches
+        if read.over is Over.CHECKS:
+            return [cell for check in self.graph.checks.values() for cell in self.cells(check)]
+        cells = []
+        for key in read.keys(declared.where):
+            upstream = self.graph.steps[key]
+            cells += [Cell(key, at) for at in read.partitions(upstream.partitions, upstream.where, partition, batches)]
+        return cells
+
+    def _receipts_of(self, declared: Declared, read: Read, partition: str) -> dict[Cell, Receipt]:
+        """The cells a read names, and their receipts; of an optional read those that are there."""
+        receipts: dict[Cell, Receipt] = {}
+        for cell in self.cells_read(declared, read, partition):
+            receipt = self.receipts.current(cell)
+            if receipt is None:
+                if not read.optional:
+                    raise MissingArtefact(f"{cell} {NOT_MADE_YET}", cell)
+                continue
+            if read.current and not self.verdict(self.graph.steps[cell.asset], cell.partition).is_fresh:
+                raise MissingArtefact(
+                    f"{cell} was made before something it reads changed: `enrich run` makes it again", cell
+                )
+            receipts[cell] = receipt
+        return receipts
+
+    def _untouched(self, declared: Declared, name: str, inputs: Inputs, previous: Receipt) -> bool:
+        """Whether a part must be as it was: the cells it is a part of, and those that choose it, hold what they held."""
+        if name not in previous.inputs:
+            return False
+        chain, cells = [name], set()
+        while chain:
+            read = declared.reads[chain.pop()]
+            if read.over is Over.SOURCE or read.of_receipts:
+                return False
+            chain += read.of
+            cells |= set(read.keys(declared.where))
+        now = {c: o.digest for c, o in inputs.read.items() if Cell.parse(c).asset in cells}
+        before = {c: o.digest for c, o in previous.read.items() if Cell.parse(c).asset in cells}
+        return now == before and previous.settings == declared.settings_digest
+
+    def _value(self, declared: Declared, name: str, partition: str, inputs: Inputs, values: dict[str, Any]) -> Any:
+        """The value of a read, or the part of it that counts; each worked out once."""
+        if name not in values:
+            read = declared.reads[name]
+            others = [self._value(declared, other, partition, inputs, values) for other in read.of]
+            if read.over is Over.SOURCE:
+                values[name] = source_value(self.archive, read.asset, partition, *others)
+            else:
+                whole = self._whole(declared, read, inputs.by_read.get(name, {}))
+                values[name] = whole if read.part_of is None else read.part_of(declared.where, whole, *others)
+        return values[name]
+
+    def _whole(self, declared: Declared, read: Read, receipts: Mapping[Cell, Receipt]) -> Any:
+        """A value of all that a read names; of a read of each task or arm, a value by its name."""
+        if read.over is Over.CHECKS:
+            return dict(receipts)
+
+        def of(key: str) -> Value:
+            of_key = {cell.partition: receipt for cell, receipt in receipts.items() if cell.asset == key}
+            return self.archive.value(self.graph.steps[key].holds, of_key)
+
+        values = {name: of(place.fill(read.asset)) for name, place in read.places(declared.where).items()}
+        if not read.each:
+            return values[""]
+        return {name[0] if len(name) == 1 else name: value for name, value in values.items()}

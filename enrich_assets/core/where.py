@@ -1,0 +1,57 @@
+"""Where in the graph a step stands: of which task, arm and embedding it is, and what the profile says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from enrich_assets.settings import ALL, ArmSettings, Profile, TaskSettings
+
+EMBEDDINGS = ("vae",)  # names of embeddings; the profile has one so far
+
+
+def arms_of(task: TaskSettings) -> dict[str, ArmSettings]:
+    """The profile's arms, and the whole pool."""
+    return {**task.arms, ALL: ArmSettings(rule="random")}
+
+
+@dataclass(frozen=True)
+class Where:
+    """The names that stand in an asset's key. Empty where the asset is not of a task, an arm or an embedding."""
+
+    profile: Profile
+    task: str = ""
+    arm: str = ""
+    embedding: str = ""
+
+    @property
+    def task_settings(self) -> TaskSettings:
+        return self.profile.tasks[self.task]
+
+    @property
+    def arm_settings(self) -> ArmSettings:
+        return arms_of(self.task_settings)[self.arm]
+
+    def fill(self, template: str) -> str:
+        """An asset key from a template such as `{task}/similarity/{embedding}`."""
+        return template.format(task=self.task, arm=self.arm, embedding=self.embedding or EMBEDDINGS[0])
+
+    def each_arm(self) -> Iterator[Where]:
+        for arm in arms_of(self.task_settings):
+            yield Where(self.profile, self.task, arm, self.embedding)
+
+    def each_task(self) -> Iterator[Where]:
+        for task in self.profile.tasks:
+            yield Where(self.profile, task, "", self.embedding or EMBEDDINGS[0])
+
+
+def places(template: str, profile: Profile) -> list[Where]:
+    """Every place that a template names, in the order of the profile."""
+    found = [Where(profile)]
+    if "{task}" in template:
+        found = [Where(profile, task) for task in profile.tasks]
+    if "{arm}" in template:
+        found = [arm for where in found for arm in where.each_arm()]
+    if "{embedding}" in template:
+        found = [Where(profile, where.task, where.arm, name) for where in found for name in EMBEDDINGS]
+    return found

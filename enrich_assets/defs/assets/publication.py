@@ -1,0 +1,216 @@
+"""What is published: one DuckDB file of everything, and the report drawn from it. The tables themselves: `archive.tables`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from enrich_assets.archive.curation import Pool
+from enrich_assets.archive.frames import Frames
+from enrich_assets.archive.tables import all_tables
+from enrich_assets.archive.tables.source import Everything
+from enrich_assets.archive.values import Plain, Value
+from enrich_assets.core.reads import Read, every, every_check, part, same, source
+from enrich_assets.core.step import CellContext, FilePath, StepOutput, step
+from enrich_assets.core.where import Where, arms_of
+from enrich_assets.defs.automation import publication
+from enrich_assets.settings import Profile
+from enrich_assets.store.folder import Folder
+from enrich_assets.store.receipts import Cell, Receipt, digest_of, now
+
+GROUP = "publication"
+DATABASE, PAGE = "enrich.duckdb", "report.html"
+TASK, ARM = ("task",), ("task", "arm")
+
+
+def with_runs(where: Where, evaluations: Mapping[Any, Value]) -> Plain:
+    """Evaluations with the MLflow runs that record them: one recorded again is published again."""
+    receipts = [receipt for value in evaluations.values() for receipt in value.receipts.values()]
+    return Plain({str(r.cell): [r.digest, r.metrics["mlflow_run_id"]] for r in receipts})
+
+
+READS: dict[str, Read] = {
+    "studies": every("studies", optional=True),
+    "frames": every("frames", optional=True),
+    "split": every("split", optional=True),
+    "labels": every("labels", optional=True),
+    "vae": same("vae_weights", optional=True),
+    "vectors": every("embeddings/{embedding}", optional=True),
+    "pools": every("{task}/pool", each=TASK, optional=True),
+    "panels": every("{task}/similarity/{embedding}", each=TASK, optional=True),
+    "redundancy": same("{task}/redundancy/{embedding}", each=TASK, optional=True),
+    "test_sets": same("{task}/test_set", each=TASK, optional=True),
+    "comparisons": same("{task}/comparison", each=TASK, optional=True),
+    "worklists": same("{task}/worklist", each=TASK, optional=True),
+    "rankings": every("{task}/{arm}/ranking", each=ARM, optional=True),
+    "subsets": every("{task}/{arm}/subset", each=ARM, optional=True),
+    "models": every("{task}/{arm}/model", each=ARM, optional=True),
+    "evaluations": every("{task}/{arm}/evaluation", each=ARM, optional=True),
+    "runs": part(every("{task}/{arm}/evaluation", each=ARM, optional=True), with_runs, of_receipts=True),
+    "checks": every_check(),
+    "history": source("history", counts=False),
+}
+
+
+def _asked_for(where: Where) -> Any:
+    """Which cells the profile asks for: the others are published as not current."""
+    return {name: [arms_of(task), task.budgets, task.seed_list] for name, task in where.profile.tasks.items()}
+
+
+@step(
+    "results",
+    reads=READS,
+    settings=_asked_for,
+    group=GROUP,
+    kinds=("duckdb",),
+    product=DATABASE,
+    automation=publication(),
+)
+def results(cell: CellContext, **values: Any) -> StepOutput:
+    """Everything above as tables and views in one DuckDB file, built beside the old one and swapped in."""
+    from enrich_assets.report.numbers import results_table
+    from enrich_assets.store.published import publish
+
+    tables = all_tables(_everything(cell.where.profile, values))
+    counts = publish(tables, cell.product)
+    return StepOutput(
+        metrics={f"rows_{name}": count for name, count in counts.items() if count},
+        metadata={
+            "file": FilePath(cell.product),
+            "by_budget": results_table(tables["evaluations"]).round(4),
+            "tables": pd.DataFrame(sorted(counts.items()), columns=["table", "rows"]),
+        },
+        digest=digest_of([cell.draft.inputs, cell.draft.settings]),
+    )
+
+
+def _everything(profile: Profile, values: Mapping[str, Any]) -> Everything:
+    wanted = ("history", "studies", "frames", "split", "labels", "redundancy", "panels", "comparisons", "worklists")
+    by_arm = ("rankings", "subsets", "evaluations", "checks")
+    return Everything(profile, **{name: values[name] for name in (*wanted, *by_arm)})
+
+
+REPORT_READS = {"results": same("results"), **{name: replace(read, counts=False) for name, read in READS.items()}}
+REPORT_READS.pop("runs")
+
+
+@step("report", reads=REPORT_READS, group=GROUP, kinds=("html",), product=PAGE, automation=publication())
+def report(cell: CellContext, **values: Any) -> StepOutput:
+    """One self-contained page: figures 1-3, tables 1-3, chosen and left-out frames side by side."""
+    from enrich_assets.report.page import render
+    from enrich_assets.store.published import read_tables
+
+    home = Folder(cell.product.rpartition("/")[0])
+    tables = read_tables(home.path(DATABASE))
+    tables["nearest_chosen"] = nearest_chosen(cell.where.profile, values)
+    page = render(
+        tables,
+        frame_pictures(cell.where.profile, values["frames"]),
+        profile_name=cell.where.profile.name,
+        generated_at=now(),
+        meta=page_facts(cell.where.profile, values),
+    )
+    content = page.encode()
+    home.write(PAGE, content)
+    return StepOutput(
+        notes={PAGE: content},
+        metrics={"kilobytes": len(content) // 1000},
+        metadata={"file": FilePath(cell.product)},
+        digest=digest_of([cell.draft.inputs, cell.draft.settings]),
+    )
+
+
+def frame_pictures(profile: Profile, frames: Frames) -> Callable[[str], np.ndarray]:
+    """frame_id -> the largest picture of it the store holds: (side, side) uint8. Raises KeyError for an unknown frame."""
+    task = max(profile.tasks, key=lambda name: profile.tasks[name].size)
+    rows = frames.frame_table
+    position = pd.Series(np.arange(len(rows)), index=rows["frame_id"])
+    return lambda frame_id: frames.pixels(task, rows.iloc[[int(position[frame_id])]])[0]
+
+
+def page_facts(profile: Profile, values: Mapping[str, Any]) -> dict[str, object]:
+    """What the tables do not hold: the VAE's health, seconds by stage, advice, versions, links."""
+    facts: dict[str, object] = {"seconds_by_stage": seconds_by_stage(values), **_vae_facts(profile, values)}
+    tasks = profile.tasks
+    facts["tasks"] = list(tasks)
+    facts["seconds_per_label"] = {name: task.label_seconds for name, task in tasks.items()}
+    facts["advice"] = {name: value.metrics["advice"] for name, value in values["worklists"].items() if value.is_there}
+    facts["near_duplicates_left_out"] = {
+        name: value.metrics["near_duplicates"] - value.metrics["near_duplicates_listed"]
+        for name, value in values["redundancy"].items()
+        if value.is_there
+    }
+    facts["versions"] = {name: version(name) for name in ("enrich-assets", "torch", "dagster", "duckdb", "mlflow")}
+    links = {"Dagster": profile.tracking.dagster_url, "MLflow": profile.tracking.ui_url}
+    facts["links"] = {name: url for name, url in links.items() if url}
+    return facts
+
+
+def _vae_facts(profile: Profile, values: Mapping[str, Any]) -> dict[str, object]:
+    from enrich_assets.defs.assets.embedding import judged
+
+    vae: Value = values["vae"]
+    if not vae.is_there:
+        return {}
+    health, measures = judged(vae, Where(profile)), vae.metrics["measures"]
+    shown = ("reconstruction_error", "mean_image_error", "retrieval_rank1", "retrieval_chance")
+    return {
+        "vae_health": {
+            "healthy": health.passed,
+            "active_units": health.active_units,
+            "latent": len(measures["unit_variances"]),
+            **{name: measures[name] for name in shown},
+            **{name: vae.metrics[name] for name in ("train_frames", "train_patients", "seconds")},
+        },
+        "vae_history": vae.table("history"),
+        "vae_reconstructions": vae.store.read(vae.receipt, "reconstructions.png"),
+    }
+
+
+def seconds_by_stage(values: Mapping[str, Any]) -> dict[str, float]:
+    """Stage -> seconds, of every cell that is current."""
+    seconds: dict[str, float] = {}
+    for receipt in _receipts(values):
+        parts = receipt.asset.split("/")
+        stage = parts[1] if len(parts) > 1 and parts[1] in ("similarity", "redundancy") else parts[-1]
+        stage = "embeddings" if parts[0] == "embeddings" else stage
+        seconds[stage] = seconds.get(stage, 0.0) + float(receipt.metrics.get("seconds", 0.0))
+    return {stage: round(value, 2) for stage, value in seconds.items()}
+
+
+def _receipts(values: Mapping[str, Any]) -> list[Receipt]:
+    receipts: dict[Cell, Receipt] = {}
+    for value in values.values():
+        for one in value.values() if isinstance(value, dict) else [value]:
+            if isinstance(one, Value):
+                receipts |= {receipt.cell: receipt for receipt in one.receipts.values()}
+    return list(receipts.values())
+
+
+def nearest_chosen(profile: Profile, values: Mapping[str, Any]) -> pd.DataFrame:
+    """For the gallery: each left-out frame's nearest chosen one, for the first arm's smallest subset.
+
+    Columns task, frame_id, chosen_id, similarity.
+    """
+    from enrich_assets.method.ranking import coverage_of
+
+    tables = []
+    for name, task in profile.tasks.items():
+        pool: Pool = values["pools"][name]
+        if not set(pool.frames.get("batch", ())) <= values["vectors"].receipts.keys():
+            continue
+        subsets: Value = values["subsets"][name, next(iter(task.arms))]
+        of_seed = [r for cell, r in subsets.receipts.items() if cell.endswith(f"|{task.seed_list[0]}")]
+        if not of_seed:
+            continue
+        smallest = min(of_seed, key=lambda receipt: receipt.metrics["budget"])
+        chosen = subsets.store.table(smallest, "subset")
+        if len(chosen) >= len(pool) or not chosen["frame_id"].isin(pool.ids).all():
+            continue
+        coverage = coverage_of(values["vectors"].of(pool.frames), pool.positions(chosen["frame_id"]))
+        columns = {"frame_id": pool.ids[coverage.left_out], "chosen_id": pool.ids[coverage.nearest]}
+        tables.append(pd.DataFrame({**columns, "similarity": coverage.cosines(), "task": name}))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

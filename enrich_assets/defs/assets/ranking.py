@@ -1,0 +1,234 @@
+"""The orders in which frames would be labelled, and what each budget buys of them. No label is looked at here."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from enrich_assets.archive.curation import Pool, Vectors
+from enrich_assets.archive.frames import SIMILARITY, Frames
+from enrich_assets.archive.frames import Split as SplitValue
+from enrich_assets.archive.values import Value
+from enrich_assets.core.partitions import Partitions, budget_and_seed
+from enrich_assets.core.reads import Read, every, itself, same, seed_of
+from enrich_assets.core.stages import Outlook
+from enrich_assets.core.step import CellContext, CheckOutcome, StepOutput, check, step
+from enrich_assets.core.where import Where, arms_of
+from enrich_assets.method.ranking import rule_named
+from enrich_assets.settings import ALL, ArmSettings, budget_frames
+from enrich_assets.store.identity import subset_id
+from enrich_assets.store.receipts import Cell, MissingArtefact, Origin
+
+RANKED = ["frame_id", "batch", "patient_id", "clip_id", "pixel_digest"]
+
+
+# ----------------------------------------------------------------------------------------------------------- ranking
+
+
+def way_of(arm: ArmSettings) -> str:
+    """How an arm chooses. A ranking is only ever extended by an arm that chooses in the same way."""
+    return f"{arm.rule} rule, {arm.similarity} similarity"
+
+
+def _description(where: Where) -> str:
+    arm = where.arm_settings
+    how = "by chance" if not rule_named(arm.rule).compares_frames else f"{arm.rule} on {arm.similarity} similarity"
+    return f"Arm {where.arm}: the order in which frames would be labelled ({'the whole pool' if where.arm == ALL else how})."
+
+
+def _looks_at_pixels(arm: ArmSettings) -> bool:
+    return rule_named(arm.rule).compares_frames and arm.similarity != "cosine"
+
+
+def ranking_reads(where: Where) -> Mapping[str, Read]:
+    """Pixels are read only by an arm that compares them. The panels are no input: their checks must have passed."""
+    reads = {
+        "pool": every("{task}/pool"),
+        "vectors": every("embeddings/{embedding}"),
+        "panels": every("{task}/similarity/{embedding}", counts=False),
+        "before": itself("{task}/{arm}/ranking"),
+    }
+    return {**reads, "frames": every("frames")} if _looks_at_pixels(where.arm_settings) else reads
+
+
+@step(
+    "{task}/{arm}/ranking",
+    Partitions.SEED,
+    reads=ranking_reads,
+    settings=lambda where: {
+        "arm": where.arm_settings,
+        "initial_frames": where.task_settings.initial_frames,
+        "budgets": where.task_settings.budgets,
+        "growth": where.task_settings.growth,
+    },
+    description=_description,
+    kinds=("numba", "numpy"),
+)
+def ranking(
+    cell: CellContext, pool: Pool, vectors: Vectors, panels: Value, before: Value, frames: Frames | None = None
+) -> StepOutput:
+    """The order in which frames would be labelled: least similar to the chosen first."""
+    from enrich_assets.method.ranking import Candidates, coverage_at, rank_frames
+
+    arm, task, seed = cell.settings["arm"], cell.where.task_settings, int(cell.partition)
+    budgets = {key: budget_frames(key, len(pool)) for key in task.budgets}
+    affordable = sorted({size for size in budgets.values() if size <= len(pool)})
+    bought = None if task.growth != "extend" or cell.where.arm == ALL else labels_bought(before, pool, way_of(arm))
+    start = (
+        bought if bought is not None else _initial_frames(pool, task.initial_frame_count(len(pool)), affordable, seed)
+    )
+    of_pool = vectors.of(pool.frames)
+    candidates = Candidates(
+        embeddings=of_pool,
+        frames=frames.of(pool.frames, SIMILARITY).pixels() if frames is not None else None,
+        frame_ids=pool.ids,
+    )
+    with cell.progress("ranking", "frames") as advance:
+        order = rank_frames(
+            arm.rule, arm.similarity, candidates, start, len(pool), seed=seed, device=cell.device, progress=advance
+        )
+    table = pool.frames.loc[order.order, RANKED].reset_index(drop=True)
+    table["similarity_to_chosen"] = order.cosine_to_chosen()
+    coverage = _coverage_table(coverage_at(of_pool, order.order, affordable, device=cell.device))
+    metrics = {
+        "frames": len(pool),
+        "start": len(start),
+        "way": way_of(arm),
+        "budgets": budgets,
+        "patients_in_first_tenth": int(table["patient_id"].head(max(1, len(pool) // 10)).nunique()),
+    }
+    first = table[["frame_id", "similarity_to_chosen"]].head(10).round(4)
+    return StepOutput(
+        tables={"ranking": table, "coverage": coverage},
+        metrics=metrics,
+        metadata={"coverage": coverage.round(4), "first_frames": first},
+        unused=() if bought is not None else ("before",),
+    )
+
+
+def _initial_frames(pool: Pool, asked: int, affordable: list[int], seed: int) -> np.ndarray:
+    """The random start set that all arms share: never more than the smallest budget."""
+    from enrich_assets.method.ranking import random_order
+
+    return random_order(pool.ids, seed)[: min([asked, *affordable])]
+
+
+def labels_bought(before: Value, pool: Pool, way: str) -> np.ndarray | None:
+    """Positions in the pool of the labels bought so far: the greatest budget of the ranking before this one.
+
+    None when there was none, when the arm chose in another way then, or when a frame of it has left the pool or changed.
+    """
+    if not before.is_there or before.metrics.get("way") != way:
+        return None
+    order = before.table("ranking")
+    sizes = [size for size in before.metrics["budgets"].values() if size <= len(order)]
+    order = order.head(max(sizes, default=0))
+    still_there = order.merge(pool.frames[["frame_id", "pixel_digest"]], on=["frame_id", "pixel_digest"])
+    if order.empty or len(still_there) < len(order):
+        return None
+    return pool.positions(order["frame_id"])
+
+
+def _coverage_table(left_out: Mapping[int, np.ndarray]) -> pd.DataFrame:
+    """Of each budget: how similar the frames left out are to the nearest chosen one."""
+    rows = [
+        {
+            "budget": size,
+            "coverage_p05": float(np.quantile(similarity, 0.05)),
+            "coverage_p50": float(np.quantile(similarity, 0.5)),
+            "coverage_min": float(similarity.min()),
+        }
+        for size, similarity in left_out.items()
+        if len(similarity)
+    ]
+    return pd.DataFrame(rows, columns=["budget", "coverage_p05", "coverage_p50", "coverage_min"])
+
+
+@check(
+    "{task}/{arm}/ranking",
+    Partitions.SEED,
+    reads={"ranking": same("{task}/{arm}/ranking"), "pool": every("{task}/pool"), "split": every("split")},
+    blocking=True,
+)
+def train_frames_once(cell: CellContext, ranking: Value, pool: Pool, split: SplitValue) -> CheckOutcome:
+    """Each frame of the pool once, none of a test patient."""
+    order = ranking.table("ranking")
+    repeated = order.loc[order["frame_id"].duplicated(), "frame_id"]
+    of_test = order.loc[order["patient_id"].map(split.sides) != "train", "frame_id"]
+    missing = set(pool.ids) ^ set(order["frame_id"])
+    wrong = sorted({*repeated, *of_test, *missing})
+    return CheckOutcome(
+        not wrong,
+        f"{len(order):,} frames; {len(repeated)} twice, {len(of_test)} not of train patients, {len(missing)} missing or foreign"
+        + (f" (first: {wrong[0]})" if wrong else ""),
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------ subset
+
+
+def prefix_is_kept(outlook: Outlook, cell: Cell) -> bool:
+    """Whether a subset outlives a ranking that is about to be made again: the labels bought are kept as the pool grows."""
+    step = outlook.planner.graph.steps[cell.asset]
+    task, arm = step.where.task_settings, step.where.arm
+    budget, seed = budget_and_seed(cell.partition)
+    before = outlook.planner.receipts.current(Cell(f"{step.where.task}/{arm}/ranking", str(seed)))
+    subset = outlook.planner.receipts.current(cell)
+    if before is None or subset is None:
+        return False
+    if arm == ALL:  # in the order of a hash, whatever the budgets are
+        return _pool_stays(outlook, step.where, before.read)
+    if task.growth != "extend":
+        return False
+    if before.metrics["way"] != way_of(arms_of(task)[arm]) or _frames_change(outlook, before.read):
+        return False
+    kept = max((size for size in before.metrics["budgets"].values() if size <= before.metrics["frames"]), default=0)
+    return subset.metrics["frames"] == budget_frames(budget, outlook.pool_size(step.where.task)) <= kept
+
+
+def _pool_stays(outlook: Outlook, where: Where, read: Mapping[str, Origin]) -> bool:
+    """Whether the ranking knew the very pool that there will be."""
+    asset = f"{where.task}/pool"
+    batches = outlook.planner.archive.batches
+    known = {cell.partition: read[name].digest for name in read if (cell := Cell.parse(name)).asset == asset}
+    held = {batch: receipt.digest for batch, receipt in outlook.planner.held(asset).items()}
+    return known == held and not any(Cell(asset, batch) in outlook.pending for batch in batches)
+
+
+def _frames_change(outlook: Outlook, read: Mapping[str, object]) -> bool:
+    """Whether frames that the ranking knew are about to be decoded again."""
+    batches = {Cell.parse(name).partition for name in read if Cell.parse(name).asset.endswith("/pool")}
+    return any(Cell("frames", batch) in outlook.pending for batch in batches)
+
+
+@step(
+    "{task}/{arm}/subset",
+    Partitions.GRID,
+    reads={"ranking": seed_of("{task}/{arm}/ranking")},
+    description=lambda where: f"Arm {where.arm}: the first frames of the ranking, as many as the budget buys.",
+    kinds=("parquet",),
+    outlives=prefix_is_kept,
+)
+def subset(cell: CellContext, ranking: Value) -> StepOutput:
+    """The first frames of the ranking, as many as the budget buys."""
+    budget, seed = budget_and_seed(cell.partition)
+    order = ranking.table("ranking")
+    size = budget_frames(budget, len(order))
+    if size > len(order):
+        raise MissingArtefact(
+            f"{cell.where.task}: budget {budget} is more than the {len(order)} frames of the pool; leave it out, or name a "
+            "share ('80%')"
+        )
+    chosen = order.head(size)
+    name = subset_id(chosen["frame_id"], chosen["pixel_digest"])
+    metrics = {
+        "subset_id": name,
+        "budget": size,
+        "seed": seed,
+        "frames": size,
+        "patients": int(chosen["patient_id"].nunique()),
+        "clips": int(chosen["clip_id"].nunique()),
+    }
+    return StepOutput(
+        {"subset": chosen[RANKED]}, metrics=metrics, metadata={"frames": chosen[RANKED[:1]].head(20)}, digest=name
+    )

@@ -1,0 +1,352 @@
+"""The proof: a model for each subset, and its score on the test patients. Here labels meet the chosen frames."""
+
+import contextlib
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from enrich_assets.archive.frames import Frames, Split, ViewOfFrames, digest_column
+from enrich_assets.archive.labels import Labels, LabelsOfFrames, labels_digest
+from enrich_assets.archive.values import Plain, Value
+from enrich_assets.core.partitions import Partitions, budget_and_seed
+from enrich_assets.core.reads import every, part, same
+from enrich_assets.core.stages import Outlook
+from enrich_assets.core.step import CellContext, CheckOutcome, Link, Picture, StepOutput, check, step
+from enrich_assets.core.where import Where
+from enrich_assets.defs.assets.similarity import any_label, any_label_stays
+from enrich_assets.defs.automation import summary
+from enrich_assets.method.images.digest import pixel_digests
+from enrich_assets.method.kinds import kind_of
+from enrich_assets.store.cell_record import CellRecord, Recorded
+from enrich_assets.store.identity import evaluation_id, subset_id
+from enrich_assets.store.receipts import DamagedStore, MissingArtefact, digest_of
+
+PICTURED = 6  # test frames shown with truth and prediction
+
+
+# ------------------------------------------------------------------------------------------- parts of what is read
+
+
+def class_names(where: Where, labels: Labels) -> Plain:
+    return labels.classes(where.task, where.task_settings)
+
+
+def labels_of_subset(where: Where, labels: Labels, subset: Value) -> LabelsOfFrames:
+    return labels.of(subset.table("subset"), where.task)
+
+
+def frames_of_subset(where: Where, frames: Frames, subset: Value) -> ViewOfFrames:
+    return frames.of(subset.table("subset"), where.task)
+
+
+def labels_of_test_set(where: Where, labels: Labels, test_set: Value) -> LabelsOfFrames:
+    return labels.of(test_set.table("test_set"), where.task)
+
+
+def frames_of_test_set(where: Where, frames: Frames, test_set: Value) -> ViewOfFrames:
+    return frames.of(test_set.table("test_set"), where.task)
+
+
+def no_new_class(outlook: Outlook, where: Where, batches: set[str]) -> bool:
+    return not outlook.new_classes(where.task, batches)
+
+
+def subset_is_elsewhere(outlook: Outlook, where: Where, batches: set[str], subset: Value) -> bool:
+    return batches.isdisjoint(subset.table("subset")["batch"])
+
+
+def test_set_is_elsewhere(outlook: Outlook, where: Where, batches: set[str], test_set: Value) -> bool:
+    return batches.isdisjoint(test_set.table("test_set")["batch"])
+
+
+# ---------------------------------------------------------------------------------------------------------- test set
+
+
+@step(
+    "{task}/test_set",
+    reads={
+        "frames": every("frames"),
+        "split": every("split"),
+        "labels": every("labels"),
+        "classes": part(every("labels"), class_names, stays=no_new_class),
+    },
+    kinds=("parquet",),
+    automation=summary(),
+)
+def test_set(cell: CellContext, frames: Frames, split: Split, labels: Labels, classes: Plain) -> StepOutput:
+    """Labelled frames of test patients: what every model of the task is scored on."""
+    task, all_frames = cell.where.task, frames.with_sides(split)
+    of_test = all_frames[all_frames["split"] == "test"].merge(labels.of_task(task).drop(columns="batch"), on="frame_id")
+    pixels = digest_column(task)
+    table = of_test[["frame_id", "patient_id", "clip_id", "batch", pixels, "label", "mask_digest"]].rename(
+        columns={pixels: "pixel_digest"}
+    )
+    kind = kind_of(cell.where.task_settings.kind)
+    by_class = table["label"].value_counts().rename_axis("class").reset_index(name="frames")
+    return StepOutput(
+        {"test_set": table.reset_index(drop=True)},
+        metrics={
+            "frames": len(table),
+            "patients": int(table["patient_id"].nunique()),
+            "why_not_scorable": kind.why_not_scorable(table["label"], classes.value) or "",
+        },
+        metadata={"by_class": by_class} if len(by_class) else {},
+    )
+
+
+@check(
+    "{task}/test_set",
+    reads={
+        "test_set": same("{task}/test_set"),
+        "classes": part(every("labels"), class_names, stays=no_new_class),
+        "any_labelled": part(every("label_presence"), any_label, stays=any_label_stays),
+    },
+    blocking=True,
+)
+def scorable(cell: CellContext, test_set: Value, classes: Plain, any_labelled: Plain) -> CheckOutcome:
+    """A model trained on anything could be scored: labelled test frames, of every class."""
+    if not any_labelled.value:
+        return CheckOutcome(True, "nothing is labelled yet, so there is nothing to score")
+    kind, labels = kind_of(cell.where.task_settings.kind), test_set.table("test_set")["label"]
+    why = kind.why_not_scorable(labels, tuple(classes.value))
+    return CheckOutcome(why is None, why or f"{len(labels):,} labelled frames of test patients")
+
+
+# ------------------------------------------------------------------------------------------------------------- model
+
+
+@step(
+    "{task}/{arm}/model",
+    Partitions.GRID,
+    reads={
+        "subset": same("{task}/{arm}/subset"),
+        "labels": part(every("labels"), labels_of_subset, of=("subset",), stays=subset_is_elsewhere),
+        "frames": part(every("frames"), frames_of_subset, of=("subset",), stays=subset_is_elsewhere),
+        "classes": part(every("labels"), class_names, stays=no_new_class),
+    },
+    settings=lambda where: {"kind": where.task_settings.kind, "training": where.task_settings.model_settings},
+    description=lambda where: (
+        f"Arm {where.arm}: the {kind_of(where.task_settings.kind).network_label} trained on the subset, and its training curve."
+    ),
+    kinds=("pytorch",),
+    pool="gpu",
+)
+def model(cell: CellContext, subset: Value, labels: LabelsOfFrames, frames: ViewOfFrames, classes: Plain) -> StepOutput:
+    """The network trained on the subset, and its training curve."""
+    chosen, settings = subset.table("subset"), cell.settings["training"]
+    _require_labels(cell, chosen, labels, classes)
+    images = _verified_pixels(cell, chosen, frames, subset.metrics["subset_id"])
+    with cell.progress("training", "epochs") as advance:
+        trained = kind_of(cell.settings["kind"]).fit(
+            images,
+            labels.answers(cell.where.task_settings, tuple(classes.value)),
+            len(classes.value),
+            settings,
+            seed=budget_and_seed(cell.partition)[1],
+            device=cell.device,
+            progress=advance,
+            resume=cell.checkpoint(),
+            save=cell.save_checkpoint,
+        )
+    history = pd.DataFrame(trained.history)
+    metrics = {
+        "device": trained.device,
+        "n_train": len(chosen),
+        "parameters": int(sum(np.asarray(w).size for w in trained.weights.values())),
+        "epochs": len(history),
+        "classes": list(classes.value),
+    }
+    return StepOutput(
+        weights={"model": trained.weights},
+        note_tables={"history": history},
+        metrics=metrics,
+        metadata={"training_curve": history.tail(5).round(4)},
+    )
+
+
+def _require_labels(cell: CellContext, chosen: pd.DataFrame, labels: LabelsOfFrames, classes: Plain) -> None:
+    if len(labels.table) < len(chosen):
+        missing = sorted(set(chosen["frame_id"]) - set(labels.table["frame_id"]))
+        raise MissingArtefact(
+            f"{cell.cell}: {len(missing)} of {len(chosen)} frames have no label (first: {missing[0]}); "
+            f"import their labels: `enrich labels import FILE --task {cell.where.task}`"
+        )
+    if len(classes.value) < 2:
+        raise MissingArtefact(f"{cell.cell}: only {len(classes.value)} class among the labels; a model needs two")
+
+
+def _verified_pixels(cell: CellContext, chosen: pd.DataFrame, frames: ViewOfFrames, wanted: str) -> np.ndarray:
+    """The subset's pixels, after its name was computed again from them. Raises DamagedStore if it differs."""
+    images = frames.pixels()
+    if subset_id(chosen["frame_id"], pixel_digests(images)) != wanted:
+        raise DamagedStore(
+            f"{cell.cell}: the frames in the store are not those of subset {wanted[:12]}; make `frames`, the ranking and the "
+            "subset again"
+        )
+    return images
+
+
+# -------------------------------------------------------------------------------------------------------- evaluation
+
+
+@step(
+    "{task}/{arm}/evaluation",
+    Partitions.GRID,
+    reads={
+        "model": same("{task}/{arm}/model"),
+        "subset": same("{task}/{arm}/subset"),
+        "test_set": same("{task}/test_set"),
+        "labels": part(every("labels"), labels_of_test_set, of=("test_set",), stays=test_set_is_elsewhere),
+        "frames": part(every("frames"), frames_of_test_set, of=("test_set",), stays=test_set_is_elsewhere),
+    },
+    settings=lambda where: {
+        "metric": kind_of(where.task_settings.kind).metric,
+        "positive": where.task_settings.positive,
+    },
+    description=lambda where: (
+        f"Arm {where.arm}: predictions on the test patients, and {kind_of(where.task_settings.kind).metric_label}."
+    ),
+    kinds=("pytorch", "mlflow"),
+    pool="gpu",
+)
+def evaluation(
+    cell: CellContext, model: Value, subset: Value, test_set: Value, labels: LabelsOfFrames, frames: ViewOfFrames
+) -> StepOutput:
+    """Predictions on the test patients, and the score."""
+    task = cell.where.task_settings
+    kind, table = kind_of(task.kind), test_set.table("test_set")
+    classes = tuple(model.metrics["classes"])
+    images, truth = frames.pixels(), labels.answers(task, classes)
+    predicted = kind.predict(model.weights("model"), images, task.model_settings, cell.device)
+    score = kind.score(predicted, truth, table["patient_id"].to_numpy(), classes, task.positive or classes[-1])
+    predictions = score.predictions
+    predictions.insert(0, "frame_id", table["frame_id"].to_numpy()[predictions.pop("row").to_numpy()])
+    budget, seed = budget_and_seed(cell.partition)
+    test_digest = digest_of([list(table["pixel_digest"]), labels_digest(table)])
+    name = evaluation_id(
+        cell.where.task, cell.where.arm, budget, seed, model.receipt.digest, test_digest, cell.draft.settings
+    )
+    metrics: dict[str, Any] = {
+        "evaluation_id": name,
+        "kind": task.kind,
+        "metric": kind.metric,
+        "value": float(score.value),
+        "ci_low": float(score.low),
+        "ci_high": float(score.high),
+        "n_train": model.metrics["n_train"],
+        "n_test": len(table),
+        "subset_id": subset.metrics["subset_id"],
+        "model_digest": model.receipt.digest,
+        "device": model.metrics["device"],
+        "train_seconds": model.metrics["seconds"],
+    }
+    pictures = _pictures(kind.answers, images, truth, predicted, classes)
+    recorded = _record(cell, model, subset, metrics, pictures)
+    metrics |= {"mlflow_run_id": recorded.run_id, "mlflow_model_id": recorded.model_id}
+    metadata: dict[str, Any] = {
+        kind.metric: metrics["value"],
+        "interval": f"{score.low:.3f} to {score.high:.3f} (95 %, over patients)",
+        **{title: Picture(png, title) for title, png in pictures.items()},
+    }
+    if page := cell.tracking(cell.where.task).run_url(recorded.run_id):
+        metadata["mlflow"] = Link(page)
+    return StepOutput(
+        {"predictions": predictions},
+        notes={f"{title}.png": png for title, png in pictures.items()},
+        metrics=metrics,
+        metadata=metadata,
+    )
+
+
+def _pictures(
+    answers: str, images: np.ndarray, truth: np.ndarray, predicted: np.ndarray, classes: tuple[str, ...]
+) -> dict[str, bytes]:
+    """Masks can be looked at: image, truth and prediction of a few frames."""
+    if answers != "mask":
+        return {}
+    from enrich_assets.report.figures.overlays import masks_png
+
+    at = np.linspace(0, len(images) - 1, min(PICTURED, len(images))).astype(int)
+    return {"predictions": masks_png(images[at], truth[at], predicted[at], list(classes))}
+
+
+@check(
+    "{task}/{arm}/evaluation",
+    Partitions.GRID,
+    reads={
+        "evaluation": same("{task}/{arm}/evaluation"),
+        "subset": same("{task}/{arm}/subset"),
+        "test_set": same("{task}/test_set"),
+    },
+    blocking=True,
+)
+def joined_to_subset(cell: CellContext, evaluation: Value, subset: Value, test_set: Value) -> CheckOutcome:
+    """The score belongs to a subset that exists, was made on every test frame, and no test patient was trained on."""
+    chosen, tested, metrics = subset.table("subset"), test_set.table("test_set"), evaluation.metrics
+    both = set(chosen["patient_id"]) & set(tested["patient_id"])
+    name = subset_id(chosen["frame_id"], chosen["pixel_digest"])
+    scored = set(evaluation.table("predictions")["frame_id"])
+    passed = (
+        not both
+        and name == metrics["subset_id"]
+        and len(chosen) == metrics["n_train"]
+        and scored == set(tested["frame_id"])
+    )
+    return CheckOutcome(
+        passed,
+        f"subset {name[:12]} ({'as' if name == metrics['subset_id'] else 'not as'} the score says), {len(chosen)} frames "
+        f"(the score says {metrics['n_train']}), "
+        f"{len(scored)} of {len(tested)} test frames scored; {len(both)} patients on both sides",
+    )
+
+
+def _record(
+    cell: CellContext, model: Value, subset: Value, metrics: dict[str, Any], pictures: dict[str, bytes]
+) -> Recorded:
+    """Write the cell into MLflow: curves, weights, subset, score and pictures, tied together."""
+    task = cell.where.task_settings
+    budget, seed = budget_and_seed(cell.partition)
+    history = model.table("history")
+    curves = {column: history[column].tolist() for column in history.columns if column != "epoch"}
+    trained_at = datetime.fromisoformat(model.receipt.created_at)
+    folder, store = model.store.folder, model.store
+    for title, png in pictures.items():
+        cell.draft.write(f"{title}.png", png, note=True)
+    with contextlib.ExitStack() as files:
+        local = {t: files.enter_context(folder.local_copy(f"{cell.draft.folder}/{t}.png")) for t in pictures}
+        weights = files.enter_context(folder.local_copy(store.path(model.receipt, "model.safetensors")))
+        return cell.tracking(cell.where.task).record_cell(
+            CellRecord(
+                evaluation_id=metrics["evaluation_id"],
+                task=cell.where.task,
+                arm=cell.where.arm,
+                budget=metrics["n_train"],
+                seed=seed,
+                subset_id=metrics["subset_id"],
+                n_train=metrics["n_train"],
+                metrics={metrics["metric"]: metrics["value"]}
+                | {name: metrics[name] for name in ("ci_low", "ci_high", "train_seconds")},
+                params={
+                    **asdict(task.model_settings),
+                    "budget_key": budget,
+                    "kind": task.kind,
+                    "size": task.size,
+                    "device": metrics["device"],
+                },
+                curves=curves,
+                weights=weights,
+                model_digest=metrics["model_digest"],
+                model_type=kind_of(task.kind).model_type,
+                asset_key=cell.cell.asset,
+                partition=cell.partition,
+                dagster_run_id=cell.run_id,
+                subset_source=folder.path(store.path(subset.receipt, "subset.parquet")),
+                started_at=trained_at - timedelta(seconds=model.metrics["seconds"]),
+                ended_at=trained_at,
+                pictures={title: Path(path) for title, path in local.items()},
+            )
+        )

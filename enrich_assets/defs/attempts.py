@@ -1,0 +1,60 @@
+"""What runs try: how often it was tried in vain, and which batches a run is at just now. Read from the runs' tags by the sensors."""
+
+from dataclasses import dataclass
+
+import dagster as dg
+from dagster._core.storage.tags import PARTITION_NAME_TAG
+
+from enrich_assets.defs.mount import Mount
+
+ATTEMPT_OF = "enrich/attempt_of"  # run tag: what a run tries; runs of the same are counted
+MOST_ATTEMPTS = 3
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """How often something was tried by runs of the past."""
+
+    going_on: bool
+    ended: int  # in vain: had one of them done it, nobody would ask again
+
+    @property
+    def may_try(self) -> bool:
+        return not self.going_on and self.ended < MOST_ATTEMPTS
+
+    @property
+    def given_up(self) -> bool:
+        return not self.going_on and self.ended >= MOST_ATTEMPTS
+
+
+def attempts(instance: dg.DagsterInstance, what: str) -> Attempts:
+    """Runs tagged as an attempt of `what` (a `Mount.tag`): whether one goes on, and how many have ended."""
+    runs = instance.get_runs(dg.RunsFilter(tags={ATTEMPT_OF: what}), limit=2 * MOST_ATTEMPTS)
+    going_on = [run for run in runs if run.status in UNFINISHED]
+    return Attempts(bool(going_on), len(runs) - len(going_on))
+
+
+def batches_at_work(instance: dg.DagsterInstance, mount: Mount) -> set[str]:
+    """Batches of which a run makes cells now. What is left to be made of them is known when it has ended: asked for
+    before, the same cells would be made by two runs, under two names, because each cell that is made changes what is left.
+    """
+    runs = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
+    return {run.tags[PARTITION_NAME_TAG] for run in runs if PARTITION_NAME_TAG in run.tags and _is_of(run, mount)}
+
+
+def _is_of(run: dg.DagsterRun, mount: Mount) -> bool:
+    """Whether a run may be one of this archive's; without a prefix we cannot tell, and wait."""
+    keys = run.asset_selection or ()
+    return run.job_name.startswith(mount.name("")) or any(key.path[0] == mount.prefix for key in keys)
+
+
+def run_key(what: str, tried: Attempts) -> str:
+    """A run key of its own for each attempt: Dagster drops a request whose key it has seen."""
+    return f"{what}-{tried.ended + 1}"

@@ -1,0 +1,62 @@
+"""What a training is asked and what it leaves behind: plain types, without torch, so that every room may name them.
+
+The loop stands in `training`, the schedule in `schedule`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+Progress = Callable[[int, int, dict[str, float]], None]  # (done, of, losses and further means)
+Save = Callable[[bytes], None]
+Weights = dict[str, NDArray[Any]]  # name -> array, on the CPU
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training leaves behind.
+
+    Attributes
+    ----------
+    weights : dict of str to ndarray
+        The model's state, normalisation included.
+    history : list of dict
+        One entry per epoch (VAE: per evaluation on the held-out patients).
+    device : str
+        What it ran on: "cpu", or the name of the GPU.
+    """
+
+    weights: Weights
+    history: list[dict[str, float]]
+    device: str
+
+
+class TrainingOptions(TypedDict, total=False):
+    """How a training runs; none of these changes its weights on one machine.
+
+    Attributes
+    ----------
+    device : str or torch.device or None
+        Where it runs; None for CUDA where there is one, else the CPU.
+    progress : callable or None
+        Called at the end of every epoch with (epochs done, epochs, means of the epoch).
+    resume : bytes or None
+        A checkpoint from `save`; the result is that of the uninterrupted training.
+    save : callable or None
+        Called with a checkpoint at the end of an epoch, once `checkpoint_steps` steps were taken since the last.
+    checkpoint_steps : int
+        Steps between two checkpoints, at least.
+    """
+
+    device: str | torch.device | None
+    progress: Progress | None
+    resume: bytes | None
+    save: Save | None
+    checkpoint_steps: int

@@ -1,0 +1,197 @@
+"""Where home and its profile are, and how a profile is read: YAML, `extends`, what `null` takes out, and plain errors.
+
+A profile may extend another (`extends: demo`): what it says replaces what the other said, key by key. `null` takes a
+task or an arm of the other profile out. The arms that a task names replace the arms it has by default, `enrich` and
+`random`; if one of them is `null`, they are merged over the defaults instead, so that `arms: {random: null}` leaves
+`enrich`.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from enrich_assets.profiles.errors import ProfileError
+from enrich_assets.profiles.renamed import rename_settings
+from enrich_assets.settings import DEFAULT_ARMS, ArmSettings, Profile, TaskSettings, did_you_mean
+
+BUILT_IN = ("archive", "demo", "paper")
+Place = tuple[str, ...]  # keys that lead to a setting
+Lines = dict[Place, tuple[str, int]]  # file and line of each
+
+
+def home() -> Path:
+    """`ENRICH_HOME`, or `data/` in the working directory."""
+    return Path(os.environ.get("ENRICH_HOME") or "data").resolve()
+
+
+def profile_source(home_folder: Path) -> str:
+    """What names the profile: `ENRICH_PROFILE`, else home's `enrich.yaml`, else the one for any archive."""
+    named = os.environ.get("ENRICH_PROFILE")
+    if named:
+        return named
+    own = home_folder / "enrich.yaml"
+    return str(own) if own.exists() else "archive"
+
+
+def load_profile(source: str) -> Profile:
+    """Read a profile and check it.
+
+    Parameters
+    ----------
+    source : str
+        The name of a built-in profile, or the path of a YAML file.
+
+    Raises
+    ------
+    ProfileError
+        With a line for each thing that is wrong.
+
+    Warns
+    -----
+    RenamedSetting
+        For each setting under its old name.
+    """
+    merged, lines = _read(source, seen=())
+    try:
+        return Profile.model_validate(merged)
+    except ValidationError as error:
+        raise ProfileError("\n".join(_explain(source, e, lines) for e in error.errors())) from error
+
+
+def _read(source: str, seen: tuple[str, ...]) -> tuple[dict[str, Any], Lines]:
+    """A profile's settings, merged over those of the profile it extends."""
+    if source in seen:
+        raise ProfileError(f"{source}: `extends` goes in a circle: {' -> '.join((*seen, source))}")
+    text, file = _text(source)
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        rename_settings(node, file)
+        settings = {} if node is None else loader.construct_document(node)
+    except yaml.YAMLError as error:
+        raise ProfileError(f"{file}: not readable as YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:  # an anchor inside itself
+        raise ProfileError(f"{file}: a mapping that holds itself is no profile") from error
+    if settings is None:  # a file of `null`, or of comments and `---`
+        settings = {}
+    if not isinstance(settings, dict):
+        raise ProfileError(f"{file}, line 1: a profile is a mapping of settings (tasks: ..., vae: ...)")
+    lines: Lines = {}
+    _number(node, (), file, lines)
+    parent = settings.pop("extends", None)
+    if parent is None:
+        return _merge({}, settings, (), lines), lines
+    if str(parent) not in BUILT_IN and not Path(str(parent)).is_absolute():
+        parent = str(Path(source).resolve().parent / str(parent))
+    base, base_lines = _read(str(parent), (*seen, source))
+    return _merge(base, settings, (), lines), {**base_lines, **lines}
+
+
+def _text(source: str) -> tuple[str, str]:
+    if source in BUILT_IN:
+        name = f"{source}.yaml"
+        return resources.files("enrich_assets.profiles").joinpath(name).read_text(encoding="utf-8"), name
+    path = Path(source)
+    if not path.is_file():
+        raise ProfileError(f"{source}: no such profile; name a YAML file, or one of {', '.join(BUILT_IN)}")
+    return path.read_text(encoding="utf-8-sig"), str(path)
+
+
+def _number(node: yaml.Node | None, at: Place, file: str, lines: Lines) -> None:
+    """Note file and line of every setting."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*at, str(key.value))
+            lines[here] = (file, key.start_mark.line + 1)
+            _number(value, here, file, lines)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            here = (*at, str(index))
+            lines[here] = (file, value.start_mark.line + 1)
+            _number(value, here, file, lines)
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any], at: Place, lines: Lines) -> dict[str, Any]:
+    """Mappings merge; anything else replaces. A task or arm set to null is taken out."""
+    merged = dict(base)
+    for key, value in over.items():
+        here = (*at, str(key))
+        if value is None and (_is_task(here) or _is_arm(here)):
+            if key not in merged:
+                raise ProfileError(f"{_where(here, lines)}: {_nothing_to_take_out(here, list(merged))}")
+            del merged[key]
+        elif value is None and isinstance(merged.get(key), dict):
+            del merged[key]  # a section goes back to its defaults
+        elif isinstance(value, dict):
+            beneath = merged.get(key)
+            if not isinstance(beneath, dict):
+                beneath = DEFAULT_ARMS if _is_arms(here) and None in value.values() else {}
+            merged[key] = _merge(beneath, value, here, lines)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _is_task(at: Place) -> bool:
+    return len(at) == 2 and at[0] == "tasks"
+
+
+def _is_arms(at: Place) -> bool:
+    return len(at) == 3 and at[0] == "tasks" and at[2] == "arms"
+
+
+def _is_arm(at: Place) -> bool:
+    return len(at) == 4 and _is_arms(at[:3])
+
+
+def _nothing_to_take_out(at: Place, names: list[str]) -> str:
+    what = "arm" if _is_arm(at) else "task"
+    return (
+        f"no {what} {at[-1]!r} for null to take out; {what}s: {', '.join(names) or 'none'}{did_you_mean(at[-1], names)}"
+    )
+
+
+def _where(at: Place, lines: Lines, source: str = "") -> str:
+    """File, line and name of a setting, or of the one around it."""
+    known = at
+    while known and known not in lines:
+        known = known[:-1]
+    file, line = lines.get(known, (source, 1))
+    return f"{file}, line {line}: {'.'.join(at) or 'profile'}"
+
+
+def _explain(source: str, error: Any, lines: Lines) -> str:
+    at = tuple(str(part) for part in error["loc"])
+    where = _where(at, lines, source)
+    if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        allowed = _allowed(at[:-1])
+        listed = f"; allowed here: {', '.join(allowed)}" if allowed else ""
+        return f"{where} is no setting{listed}{did_you_mean(at[-1], allowed)}"
+    return f"{where}: {error['msg'].removeprefix('Value error, ')} (is: {str(error.get('input'))[:60]!r})"
+
+
+def _allowed(at: Place) -> list[str]:
+    """Names of the settings at a place in the profile."""
+    here: Any = Profile
+    for part in at:
+        if isinstance(here, type) and issubclass(here, BaseModel):
+            annotation = here.model_fields[part].annotation if part in here.model_fields else None
+            if part == "tasks":
+                here = {"": TaskSettings}
+            elif part == "arms":
+                here = {"": ArmSettings}
+            else:
+                here = annotation
+        elif isinstance(here, dict):
+            here = here[""]
+        else:
+            return []
+    if isinstance(here, type) and issubclass(here, BaseModel):
+        return sorted(here.model_fields)
+    return sorted(getattr(here, "__dataclass_fields__", {}))

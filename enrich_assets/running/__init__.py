@@ -1,0 +1,1 @@
+"""What executes: the driver of `enrich run`, its engines, the forecast of `enrich plan`, and `enrich lineage`."""

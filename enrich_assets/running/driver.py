@@ -1,0 +1,133 @@
+"""`enrich run`: bring everything missing or stale up to date, group by group, on the UI's own instance.
+
+What is stale the planner says, right before each group; what executes it is an engine. So a run from the UI and a run from here mean
+the same. A run works on the batches that were there when it began.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from enrich_assets.archive.home import Archive
+from enrich_assets.core.planner import Planner
+from enrich_assets.core.stages import Goal, Group, Outlook, Stage, Work, stages
+from enrich_assets.core.step import Declared
+from enrich_assets.defs.assets import graph_of
+from enrich_assets.defs.instance import know_batches
+from enrich_assets.running.engines import Engine, LocalEngine, Team
+from enrich_assets.running.execution import Executed
+from enrich_assets.running.facts import RunFacts
+from enrich_assets.running.interrupts import Interrupts
+from enrich_assets.running.lines import group_line
+from enrich_assets.store.receipts import Cell
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Outcome:
+    """What a run did. `failed` and `blocked`: cell -> why, in words for the user."""
+
+    made: int = 0
+    runs: int = 0
+    seconds: float = 0.0
+    waiting: int = 0  # cells that could not be made because something before them failed
+    failed: dict[str, str] = field(default_factory=dict)
+    blocked: dict[str, str] = field(default_factory=dict)
+
+
+class Driver:
+    """Makes what is stale in one archive. Failures of one cell do not stop the others.
+
+    interrupts: asked after each group, for Dagster may have swallowed the signal.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        instance: dg.DagsterInstance,
+        say: Say,
+        goal: Goal = Goal(),  # noqa: B008  (frozen)
+        engine: Engine | None = None,
+        interrupts: Interrupts | None = None,
+    ) -> None:
+        self.archive, self.instance, self.say, self.goal = archive, instance, say, goal
+        self.engine = engine or LocalEngine(archive, instance)
+        self.outlook: Outlook = RunFacts(Planner(archive, graph_of(archive.profile)))
+        self.outcome = Outcome()
+        self._interrupts = interrupts or Interrupts(None)
+        self._held_up: list[tuple[Declared, str]] = []
+        self._noted = 0
+
+    def run(self) -> Outcome:
+        """Everything that the goal asks for. Raises KeyboardInterrupt; what is finished is kept."""
+        start = time.perf_counter()
+        know_batches(self.archive, self.instance)
+        for stage in stages(self.outlook, self.goal):
+            self._say_notes()
+            self._run_stage(stage)
+        self._say_notes()
+        self._conclude()
+        self.outcome.seconds = time.perf_counter() - start
+        return self.outcome
+
+    def _run_stage(self, stage: Stage) -> None:
+        expected = sum(1 for group in stage.groups if self.outlook.work(group))
+        side_by_side = expected if stage.side_by_side else 0
+        start = time.perf_counter()
+        with self.engine.team(side_by_side) as team:
+            if team.slots > 1:
+                self.say(f"{expected} cells to train, {team.slots} at a time")
+            for number, (group, work, executed) in enumerate(self._executed(stage.groups, team), 1):
+                self.outcome.runs += 1
+                self.outcome.made += executed.made
+                self.outcome.failed |= executed.failed
+                total = max(expected, number)
+                left = (time.perf_counter() - start) / number * (total - number)
+                self.say(group_line(self.outlook.planner, group, work, executed, f"{number}/{total}", left))
+
+    def _executed(self, groups: list[Group], team: Team) -> Iterator[tuple[Group, Work, Executed]]:
+        """Groups of a stage, each looked at right before it is handed over, and no more of them than there are slots."""
+        ahead = iter(groups)
+        running: dict[Future[Executed], tuple[Group, Work]] = {}
+        while True:
+            while len(running) < team.slots and (group := next(ahead, None)) is not None:
+                work = self._look(group)
+                if work:
+                    running[team.submit([declared.key for declared, _ in work], group.partition)] = (group, work)
+            if not running:
+                return
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            self.archive.store.receipts.refresh()
+            for future in done:
+                group, work = running.pop(future)
+                yield group, work, future.result()
+            self._interrupts.check()
+
+    def _look(self, group: Group) -> Work:
+        """What of the group is to be made now; what is blocked is looked at once more when all is done."""
+        work, blocked = self.outlook.look(group)
+        self._held_up += [(declared, group.partition) for declared, _ in blocked]
+        return work
+
+    def _conclude(self) -> None:
+        """What is still blocked, and why. After a failure, what waits for something missing is only counted."""
+        self.archive.store.receipts.refresh()
+        for declared, partition in self._held_up:
+            verdict = self.outlook.planner.verdict(declared, partition)
+            if verdict.is_blocked and verdict.cause is not None and self.outcome.failed:
+                self.outcome.waiting += 1
+            elif verdict.is_blocked:
+                self.outcome.blocked[str(Cell(declared.key, partition))] = verdict.why
+        self.outcome.blocked |= self.outlook.blocked
+
+    def _say_notes(self) -> None:
+        notes = list(self.outlook.notes)
+        for note in notes[self._noted :]:
+            self.say(note)
+        self._noted = len(notes)

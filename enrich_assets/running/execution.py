@@ -1,0 +1,98 @@
+"""Dagster runs of an archive: a few steps and checks of one partition, executed in this process, and what came of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from enrich_assets.archive.home import Archive
+from enrich_assets.core.step import CHECK_SIGN
+from enrich_assets.defs.attempts import UNFINISHED
+from enrich_assets.defs.build import ONLY_STALE, build_definitions
+from enrich_assets.defs.mount import PARTITION, Mount
+from enrich_assets.defs.resources import ArchiveResource
+from enrich_assets.store.receipts import Cell
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+COMMAND = "enrich/command"
+TAGS = {ONLY_STALE: "true", COMMAND: "run", "dagster/max_retries": "0"}
+
+
+@dataclass(frozen=True)
+class Executed:
+    """What a run made, and what it could not: cell -> why, in words for the user."""
+
+    made: int
+    seconds: float
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+class Execution:
+    """Executes runs on the instance that the UI shows."""
+
+    def __init__(self, archive: Archive, instance: dg.DagsterInstance) -> None:
+        self.instance, self.mount = instance, Mount()
+        definitions = build_definitions(archive.profile, ArchiveResource.of(archive))
+        self._job = definitions.resolve_implicit_global_asset_job_def()
+
+    def execute(self, keys: Sequence[str], partition: str) -> Executed:
+        """Make the stale ones of these cells (keys of steps and checks, one partition). A failure is reported, not raised."""
+        start = time.perf_counter()
+        checks = {key for key in keys if CHECK_SIGN in key}
+        job = self._job.get_subset(
+            asset_selection={self.mount.asset_key(key) for key in keys if key not in checks},
+            asset_check_selection={self.mount.check_key(key) for key in checks},
+        )
+        only_checks = len(checks) == len(keys)
+        result = job.execute_in_process(
+            run_config=QUIET,
+            instance=self.instance,
+            partition_key=None if only_checks else partition or None,
+            tags={**TAGS, PARTITION: partition} if only_checks and partition else TAGS,
+            raise_on_error=False,
+        )
+        by_step = {self._step_key(key): key for key in keys}
+        unsound = {
+            str(Cell(key, partition)): evaluation.description or "did not pass"
+            for evaluation in result.get_asset_check_evaluations()
+            if not evaluation.passed and evaluation.blocking
+            for key in [f"{self.mount.key(evaluation.asset_key)}{CHECK_SIGN}{evaluation.check_name}"]
+        }
+        failed = {
+            str(Cell(by_step.get(event.step_key or "", event.step_key or ""), partition)): _in_words(event)
+            for event in result.all_events
+            if event.is_step_failure
+        }
+        made = len(result.get_asset_materialization_events())
+        return Executed(made, time.perf_counter() - start, {**failed, **unsound})
+
+    def _step_key(self, key: str) -> str:
+        """What Dagster calls the step of an asset, or of a check."""
+        asset, _, check = key.partition(CHECK_SIGN)
+        name = "__".join(self.mount.asset_key(asset).path)
+        return f"{name}_{check}" if check else name
+
+
+def fail_dead_runs(instance: dg.DagsterInstance) -> int:
+    """Runs of an `enrich run` that was killed go on for ever in Dagster's books, and hold places in its queue; end them.
+
+    Only for who holds the home's run lock: then none of them can be alive. Returns how many there were.
+    """
+    dead = instance.get_runs(dg.RunsFilter(tags={COMMAND: "run"}, statuses=UNFINISHED))
+    for run in dead:
+        instance.report_run_failed(run, "the `enrich run` that executed it was killed; the next one continues")
+    return len(dead)
+
+
+def _in_words(event: dg.DagsterEvent) -> str:
+    """The error as the user should read it."""
+    data = event.step_failure_data
+    if data.user_failure_data is not None and data.user_failure_data.description:
+        return data.user_failure_data.description
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return " ".join(error.message.split()) if error is not None else "failed"

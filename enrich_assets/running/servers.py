@@ -1,0 +1,52 @@
+"""The two web interfaces, as child processes on localhost: Dagster's (with its daemon) and MLflow's."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from enrich_assets.archive.home import Archive
+
+SECONDS_TO_END = 15
+
+
+def serve(archive: Archive, port: int, mlflow_port: int, say: Callable[[str], None]) -> int:
+    """Run both until interrupted, or until one of them ends; returns an exit status."""
+    environment = {
+        **os.environ,
+        "ENRICH_HOME": str(archive.home),
+        "DAGSTER_HOME": str(archive.home / "dagster"),
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    for task in archive.profile.tasks:
+        archive.tracking(task).prepare()
+    folder = Path(sys.executable).parent
+    dagster = [str(folder / "dagster"), "dev", "-m", "enrich_assets.definitions", "-h", "127.0.0.1", "-p", str(port)]
+    mlflow = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", archive.tracking_uri]
+    mlflow += ["--host", "127.0.0.1", "--port", str(mlflow_port), "--workers", "1"]
+    say(f"Dagster  http://127.0.0.1:{port}\nMLflow   http://127.0.0.1:{mlflow_port}\n(Ctrl-C ends both)")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager ends us so: the children end too
+    children = [subprocess.Popen(command, env=environment, start_new_session=True) for command in (dagster, mlflow)]
+    try:
+        while True:
+            for child in children:
+                try:
+                    return child.wait(timeout=1)
+                except subprocess.TimeoutExpired:
+                    continue
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        for child in children:
+            if child.poll() is None:
+                os.killpg(child.pid, signal.SIGTERM)
+        for child in children:
+            try:
+                child.wait(timeout=SECONDS_TO_END)
+            except subprocess.TimeoutExpired:
+                os.killpg(child.pid, signal.SIGKILL)

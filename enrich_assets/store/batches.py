@@ -1,0 +1,114 @@
+"""The batches that were ingested: their order, and the manifest rows of each as they came. Nothing is ever overwritten.
+
+    batches/<batch>/<revision>/{rows,refused}.parquet, batch.json
+
+`batch.json` is written last: a revision without one was never ingested. A batch that is ingested again gets another revision and
+keeps its place. Deciding what belongs to a batch is the business of `archive.ingest`; reading the files, of `studies`.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from enrich_assets.store.folder import Folder
+from enrich_assets.store.receipts import DamagedStore, now
+
+ROOM, ENTRY = "batches", "batch.json"
+
+
+class Batch(BaseModel):
+    """Studies ingested together, as one revision of them stands in the store."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    order: int  # of ingestion, from 1; a later revision keeps it
+    digest: str  # of the files, ids and labels, wherever the folder stands
+    source: str
+    received_at: str
+    revision: int = 1
+
+    @property
+    def folder(self) -> str:
+        return f"{ROOM}/{self.name}/{self.revision:04d}"
+
+
+class Batches:
+    """Reads and adds to the register. It holds nothing in memory: who needs one state of it keeps what `all` gave."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+
+    def all(self) -> tuple[Batch, ...]:
+        """The latest revision of each, in the order of ingestion."""
+        latest: dict[str, Batch] = {}
+        for entry in self.folder.files(ROOM, f"/{ENTRY}"):
+            batch = self._read(entry)
+            if batch.name not in latest or batch.revision > latest[batch.name].revision:
+                latest[batch.name] = batch
+        return tuple(sorted(latest.values(), key=lambda batch: (batch.order, batch.received_at)))
+
+    def rows(self, batch: Batch) -> pd.DataFrame:
+        return self._table(batch, "rows")
+
+    def refused(self, batch: Batch) -> pd.DataFrame:
+        """Files that could not be ingested: columns path, reason."""
+        return self._table(batch, "refused")
+
+    def add(
+        self,
+        name: str,
+        digest: str,
+        source: str,
+        rows: pd.DataFrame,
+        refused: pd.DataFrame,
+        received_at: str | None = None,
+    ) -> Batch:
+        """Keep the rows, then the entry. Call it under the lock of ingestion: it looks for the next free number."""
+        known = self.all()
+        before = next((batch for batch in known if batch.name == name), None)
+        batch = Batch(
+            name=name,
+            order=before.order if before else 1 + max((batch.order for batch in known), default=0),
+            digest=digest,
+            source=source,
+            received_at=received_at or now(),
+            revision=before.revision + 1 if before else 1,
+        )
+        for title, table in (("rows", rows), ("refused", refused)):
+            buffer = io.BytesIO()
+            table.to_parquet(buffer, index=False)
+            self.folder.write(f"{batch.folder}/{title}.parquet", buffer.getvalue())
+        self.folder.write(f"{batch.folder}/{ENTRY}", batch.model_dump_json(indent=1).encode())
+        return batch
+
+    def new_name(self, wish: str | None) -> str:
+        """A batch name fit for a path and a partition key; numbered when nobody named it. Raises ValueError."""
+        if wish is None:
+            taken = {batch.name for batch in self.all()}
+            return next(name for i in range(1, 1_000_000) if (name := f"batch-{i:04d}") not in taken)
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", wish).strip("-.")
+        if not name:
+            raise ValueError(f"{wish!r} is no name for a batch: letters, digits, '-', '_' and '.'")
+        if len(name) > MOST_CHARACTERS:
+            raise ValueError(f"the name of a batch has at most {MOST_CHARACTERS} characters; this one has {len(name)}")
+        return name
+
+    def _table(self, batch: Batch, title: str) -> pd.DataFrame:
+        return pd.read_parquet(io.BytesIO(self.folder.read(f"{batch.folder}/{title}.parquet")), use_threads=False)
+
+    def _read(self, entry: str) -> Batch:
+        try:
+            return Batch.model_validate_json(self.folder.read(entry))
+        except ValueError as error:
+            raise DamagedStore(
+                f"{self.folder.path(entry)} is not readable any more ({type(error).__name__}): ingest that batch again "
+                f"under its name, after removing the folder {entry.rpartition('/')[0]}"
+            ) from error
+
+
+MOST_CHARACTERS = 100

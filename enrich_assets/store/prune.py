@@ -1,0 +1,81 @@
+"""What may be removed from a store: whatever nothing of today stands on.
+
+Kept is every current receipt, every receipt reached from one through what was read (so the whole chain behind a current evaluation),
+and their artefacts. The rest is history: earlier versions, and what interrupted attempts left. Young files are left alone, because
+somebody may be about to write the receipt that names them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from enrich_assets.store.artefacts import DRAFTS, Store
+from enrich_assets.store.receipts import Cell, DamagedStore, Receipt, history_file
+
+LEAVE_SECONDS = 3600.0
+
+
+@dataclass
+class Prunable:
+    """Files that may go, by room; and how much that is."""
+
+    files: list[str] = field(default_factory=list)
+    n_receipts: int = 0
+    n_bytes: int = 0
+
+
+def prunable(store: Store, clock: Callable[[], float] = time.time) -> Prunable:
+    """What nothing of today stands on. Raises DamagedStore for a current receipt that cannot be read: then nothing is known."""
+    receipts = _reachable(store)
+    kept_history = {history_file(receipt.cell, receipt.name) for receipt in receipts}
+    kept_artefacts = {f"artefacts/{receipt.folder}/" for receipt in receipts}
+    found = Prunable()
+    for room in ("history", "artefacts", DRAFTS):
+        for name in store.folder.files(room):
+            if name in kept_history or any(name.startswith(folder) for folder in _parents(name) & kept_artefacts):
+                continue
+            if clock() - store.folder.changed_at(name) < LEAVE_SECONDS:
+                continue
+            found.files.append(name)
+            found.n_receipts += room == "history"
+            found.n_bytes += store.folder.size(name)
+    return found
+
+
+def prune(store: Store, found: Prunable) -> None:
+    """Remove it: receipts before what they name, so that an interruption leaves none that names what is gone."""
+    for name in sorted(found.files, key=lambda name: not name.startswith("history/")):
+        store.folder.remove(name)
+    store.folder.remove_empty_folders("artefacts", "history", DRAFTS)
+
+
+def _parents(name: str) -> set[str]:
+    parts = name.split("/")
+    return {"/".join(parts[:i]) + "/" for i in range(1, len(parts))}
+
+
+def _reachable(store: Store) -> list[Receipt]:
+    waiting: list[Receipt] = []
+    for name in store.folder.files("receipts", ".json"):
+        try:
+            waiting.append(Receipt.model_validate_json(store.folder.read(name)))
+        except ValueError as error:
+            raise DamagedStore(
+                f"{store.folder.path(name)} is not a receipt any more: `enrich run` makes its cell again; then prune"
+            ) from error
+    seen = {(receipt.cell, receipt.name): receipt for receipt in waiting}
+    while waiting:
+        for cell_name, origin in waiting.pop().read.items():
+            cell = Cell.parse(cell_name)
+            if (cell, origin.receipt) in seen:
+                continue
+            try:
+                earlier = store.receipts.earlier(cell, origin.receipt)
+            except DamagedStore:
+                earlier = None
+            if earlier is not None:
+                seen[cell, origin.receipt] = earlier
+                waiting.append(earlier)
+    return list(seen.values())

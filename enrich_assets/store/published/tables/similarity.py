@@ -1,0 +1,64 @@
+"""Tables of how alike the frames of a pool are: histograms of similarity, neighbours, near-duplicates."""
+
+from __future__ import annotations
+
+from enrich_assets.store.published.declaration import declare
+
+REDUNDANCY = declare(
+    "redundancy", "Histogram of the similarity of all pairs of a pool: one row per bin [lower, upper). Per batch: panel_redundancy.",
+    key="task relation lower is_estimate",
+    columns="""
+    task         id!    whose pool
+    relation     text!  all, within clip, within patient (other clips of it), between patients
+    lower        real!  cosine similarity at the bin's lower edge (included)
+    upper        real!  at its upper edge (left out, but for the last bin)
+    pairs        int    unordered pairs in the bin
+    share        real   pairs / all pairs of the relation
+    is_estimate  flag!  false: every pair was counted; true: estimated from sampled pairs
+    ci_low       real   95 % interval of share, where estimated
+    ci_high      real   95 % interval of share, where estimated
+    """,
+)  # fmt: skip
+
+PANEL_REDUNDANCY = declare(
+    "panel_redundancy",
+    "The same per batch: pairs of that batch with itself and every earlier one. Counted pairs add up to redundancy's.",
+    key="task batch relation lower is_estimate",
+    columns="""
+    task         id!    whose pool
+    batch        id!    the batch whose panel this is
+    relation     text!  all, within clip, within patient (other clips of it), between patients
+    lower        real!  cosine similarity at the bin's lower edge (included)
+    upper        real!  at its upper edge (left out, but for the last bin)
+    pairs        int    unordered pairs in the bin
+    share        real   pairs / all pairs of the batch and relation
+    is_estimate  flag!  false: every pair was counted; true: estimated from sampled pairs
+    ci_low       real   95 % interval of share, where estimated
+    ci_high      real   95 % interval of share, where estimated
+    """,
+)  # fmt: skip
+
+NEIGHBOURS = declare(
+    "neighbours", "The most similar frames of each frame.", key="task frame_id relation rank",
+    columns="""
+    task          id!    whose pool
+    frame_id      id!    the frame
+    rank          int!   1 = most similar
+    neighbour_id  id!    a frame_id
+    similarity    real!  cosine of the embeddings
+    relation      text!  how the neighbour is related: within clip, within patient, between patients
+    """,
+)  # fmt: skip
+
+NEAR_DUPLICATES = declare(
+    "near_duplicates", "Pairs of frames above the similarity called a near-duplicate in the profile.",
+    key="task frame_id other_id",
+    columns="""
+    task             id!    whose pool
+    frame_id         id!    one frame
+    other_id         id!    the other; a frame_id
+    similarity       real!  cosine of the embeddings
+    relation         text!  within clip, within patient, between patients
+    labels_conflict  flag   true where both carry a label and these differ
+    """,
+)  # fmt: skip
