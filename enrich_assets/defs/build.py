@@ -121,16 +121,14 @@ def _making(context: Any, graph: Graph, declared: Declared, mount: Mount) -> Mad
 
 
 def _archive_as_dagster_knows_it(context: Any, mount: Mount) -> Archive:
-    """The archive with the batches that are partitions: of one ingested a moment ago nothing was made or asked for yet."""
+    """The archive with the batches that are partitions: of one ingested a moment ago nothing was made or asked for yet.
+
+    An instance that was told of none (`dagster asset materialize` without a DAGSTER_HOME) is no reason to leave them out.
+    """
     archive: Archive = getattr(context.resources, mount.resource).open()
-    ingested = len(archive.batches)
-    archive.keep_to(set(context.instance.get_dynamic_partitions(str(mount.batches.name))))
-    if ingested and not archive.batches:
-        raise dg.Failure(
-            f"Dagster knows none of the {ingested} batches yet: the sensor `{mount.name('incoming')}` makes them partitions at "
-            "its next tick, and so does `enrich run`",
-            allow_retries=False,
-        )
+    known = set(context.instance.get_dynamic_partitions(str(mount.batches.name)))
+    if known & set(archive.batches):
+        archive.keep_to(known)
     return archive
 
 
