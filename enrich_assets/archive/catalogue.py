@@ -18,31 +18,49 @@ from enrich_assets.store.receipts import Cell
 
 
 class Catalogue:
-    """Reads an archive. Each method raises MissingArtefact, with what to do, where something was not made yet."""
+    """Reads an archive. `batches` are names; without them, all batches the archive works on.
+
+    Raises
+    ------
+    MissingArtefact
+        By each method, with what to do, where something was not made yet.
+    """
 
     def __init__(self, archive: Archive) -> None:
         self.archive = archive
 
     def frames(self, batches: Sequence[str] | None = None) -> Frames:
+        """Decoded frames."""
         return self._batches(Frames, "frames", batches)
 
     def split(self, batches: Sequence[str] | None = None) -> Split:
+        """Sides of the patients."""
         return self._batches(Split, "split", batches)
 
     def labels(self, batches: Sequence[str] | None = None) -> Labels:
+        """Current labels of all tasks."""
         return self._batches(Labels, "labels", batches)
 
     def label_presence(self) -> LabelPresence:
+        """Which frames carry a label, without the labels."""
         return self._batches(LabelPresence, "label_presence")
 
     def pool(self, task: str) -> Pool:
+        """Train frames that a task may choose from."""
         return self._batches(Pool, f"{task}/pool")
 
     def vectors(self, embedding: str = "vae") -> Vectors:
+        """Vectors of every frame by an embedding."""
         return self._batches(Vectors, f"embeddings/{embedding}")
 
     def frame_table(self, batches: Sequence[str] | None = None) -> pd.DataFrame:
-        """All frames with their side of the split, batch after batch."""
+        """All frames with their side of the split, batch after batch.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns `archive.frames.FRAME_COLUMNS`, a pixel digest per view, and `split`.
+        """
         return self.frames(batches).with_sides(self.split(batches))
 
     def frame_row(self, frame_id: str) -> pd.DataFrame:
@@ -54,7 +72,7 @@ class Catalogue:
         return row
 
     def classes(self, task: str) -> tuple[str, ...]:
-        """The class names of a task: the profile's, else those found."""
+        """The class names of a task: the profile's, else those of its labels."""
         return tuple(self.labels().classes(task, self.archive.profile.tasks[task]).value)
 
     def _batches(self, holds: type[V], asset: str, batches: Sequence[str] | None = None) -> V:

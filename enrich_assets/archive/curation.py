@@ -20,7 +20,7 @@ class Pool(Value):
 
     @cached_property
     def frames(self) -> pd.DataFrame:
-        """frame_id, patient_id, study_id, clip_id, batch, part, row, pixel_digest."""
+        """A row per frame: frame_id, patient_id, study_id, clip_id, batch, part, row, pixel_digest."""
         return (
             self.table("pool")
             if self.receipts
@@ -32,6 +32,7 @@ class Pool(Value):
 
     @property
     def ids(self) -> np.ndarray:
+        """(n,) frame ids, in the order of the pool."""
         return self.frames["frame_id"].to_numpy()
 
     @cached_property
@@ -49,7 +50,22 @@ class Pool(Value):
         return len(self) - int((self.frames["batch"] == batch).sum())
 
     def positions(self, frame_ids: pd.Series) -> np.ndarray:
-        """Where these frames stand in the pool. Raises KeyError."""
+        """Where frames stand in the pool.
+
+        Parameters
+        ----------
+        frame_ids : (m,) str
+
+        Returns
+        -------
+        (m,) int64
+            Rows of `frames`.
+
+        Raises
+        ------
+        KeyError
+            For a frame that is not in the pool.
+        """
         return pd.Series(np.arange(len(self)), index=self.ids).loc[frame_ids].to_numpy()
 
 
@@ -57,7 +73,25 @@ class Vectors(Value):
     """Fixed-point embeddings, with the frames they are of."""
 
     def of(self, frames: pd.DataFrame) -> np.ndarray:
-        """Vectors of rows of a frame table (columns batch, frame_id), in that order: (n, d) int16."""
+        """Vectors of some frames.
+
+        Parameters
+        ----------
+        frames
+            Rows of a frame table; columns batch, frame_id.
+
+        Returns
+        -------
+        (n, d) int16
+            In the order of the rows, fixed point (4000 = 1); (0, 128) for no rows.
+
+        Raises
+        ------
+        KeyError
+            For a batch or a frame that was not embedded.
+        DamagedStore
+            If a stored file is gone or changed.
+        """
         out: np.ndarray | None = None
         ids = frames["frame_id"].to_numpy()
         for batch, members in frames.reset_index(drop=True).groupby("batch", sort=False).groups.items():
@@ -85,6 +119,7 @@ class Panels(Value):
 
     @property
     def are_estimated(self) -> bool:
+        """Whether any of them comes from a sample of its pairs."""
         return any(receipt.metrics["is_estimate"] for receipt in self.receipts.values())
 
     def total(self) -> Panel | None:
@@ -94,7 +129,20 @@ class Panels(Value):
         return sum_panels([read_panel(self.store, receipt) for receipt in self.receipts.values()])
 
     def total_for(self, n_earlier: int, neighbours: int) -> Panel | None:
-        """The same, if it is the sum over exactly the earlier frames, with as many neighbours: it spares work, never changes it."""
+        """The sum, where it is over exactly the earlier frames; it spares work, and never changes it.
+
+        Parameters
+        ----------
+        n_earlier
+            Frames of the pool in earlier batches.
+        neighbours
+            Listed per frame.
+
+        Returns
+        -------
+        Panel or None
+            None where it is over other frames, or lists another number of neighbours.
+        """
         total = self.total()
         return total if total is not None and (total.n, total.n_neighbours) == (n_earlier, neighbours) else None
 
@@ -107,12 +155,18 @@ class Evaluations:
 
     @property
     def digest(self) -> str:
+        """Of which evaluation each cell holds."""
         return digest_of({f"{arm}|{cell}": receipt.digest for (arm, cell), receipt in self.receipts.items()})
 
     def table(self) -> pd.DataFrame:
-        """arm, budget (frames), budget_key, seed, value, evaluation_id and what else the receipts hold.
+        """A row per evaluation.
 
         Of two budget keys that come to the same number of frames (`60` and `25%`), the first holds.
+
+        Returns
+        -------
+        pandas.DataFrame
+            arm, budget (frames), budget_key, seed, value, evaluation_id, and what else the receipts hold.
         """
         rows = []
         for (arm, cell), receipt in self.receipts.items():
@@ -125,7 +179,13 @@ class Evaluations:
 
 
 def current_evaluations(evaluations: Mapping[str, Value], subsets: Mapping[str, Value]) -> Evaluations:
-    """arm -> evaluations, arm -> subsets: those whose subset is still the one the ranking gives."""
+    """Those evaluations whose subset is still the one the ranking gives.
+
+    Parameters
+    ----------
+    evaluations, subsets
+        By arm.
+    """
     return Evaluations(
         {
             (arm, cell): receipt

@@ -38,7 +38,19 @@ Tables = dict[str, pd.DataFrame]
 
 @dataclass(frozen=True)
 class Decoding:
-    """How the files of a batch become frames."""
+    """How the files of a batch become frames.
+
+    Parameters
+    ----------
+    batch
+        Its name.
+    files
+        Opens paths that are sealed, and says whether a file is what it was.
+    settings
+        Which frames of a clip.
+    views
+        How each picture of a frame is cut: name -> crop, share of the shorter side, side in pixels.
+    """
 
     batch: str
     files: SourceFiles
@@ -46,7 +58,22 @@ class Decoding:
     views: Mapping[str, View]
 
     def decode(self, rows: pd.DataFrame, draft: Draft, advance: Advance) -> Tables:
-        """Decode the files that rows of a manifest name, into the draft; tables frames, clips, refused."""
+        """Decode files into a draft, part by part. Parts that an interrupted attempt has written are kept.
+
+        Parameters
+        ----------
+        rows
+            Of a manifest; several rows may name one file.
+        draft
+            Gets `<view>/<part>.npy`, (n, side, side) uint8, and the tables of each part as notes.
+        advance
+            Called after each part.
+
+        Returns
+        -------
+        dict of str to pandas.DataFrame
+            frames, clips, refused (path, reason). A file that cannot be read is refused; it stops no other.
+        """
         # A file of several rows (a video of which single frames carry masks) is decoded once.
         sources = [(str(path), group) for path, group in rows.groupby("path", sort=False)]
         tables = {name: [table] for name, table in self._no_rows().items()}

@@ -42,10 +42,12 @@ class DropRegister:
 
     @cached_property
     def entries(self) -> dict[str, dict[str, str]]:
+        """Key of a drop -> its fingerprint and batch."""
         names = self.folder.files(ROOM, ".json")
         return {name.rpartition("/")[2].removesuffix(".json"): json.loads(self.folder.read(name)) for name in names}
 
     def key_of(self, name: str) -> str:
+        """The keyed hash by which a drop of that name is known."""
         return "D" + self._archive.pseudonyms.clip(f"drop\0{name}")[1:]
 
     @property
@@ -54,21 +56,26 @@ class DropRegister:
         return {key: entry["fingerprint"] for key, entry in self.entries.items()}
 
     def batch_of(self, drop: Drop) -> str:
+        """The batch a drop went into; "" if it went into none."""
         return self.entries.get(drop.key, {}).get("batch", NO_BATCH)
 
     def members(self, batch: str) -> set[str]:
+        """Keys of the drops of a batch."""
         return {key for key, entry in self.entries.items() if entry["batch"] == batch}
 
     @property
     def batches(self) -> set[str]:
+        """Names of the batches that came by drops."""
         return {entry["batch"] for entry in self.entries.values()} - {NO_BATCH}
 
     def keep(self, drops: Sequence[Drop], batch: str) -> None:
+        """Note that these drops, as they are now, went into a batch."""
         for drop in drops:
             self.entries[drop.key] = {"fingerprint": drop.fingerprint, "batch": batch}
             self.folder.write(f"{ROOM}/{drop.key}.json", json.dumps(self.entries[drop.key]).encode())
 
     def forget(self, drop: Drop) -> None:
+        """Remove what is noted of a drop."""
         if self.entries.pop(drop.key, None) is not None:
             self.folder.remove(f"{ROOM}/{drop.key}.json")
 
@@ -85,21 +92,25 @@ class Outcome:
 def find_drops(archive: Archive, keys: Sequence[str]) -> list[Drop]:
     """The drops of these keys as they lie in `incoming/` now; those that have gone are left out."""
     drop_register, wanted = DropRegister(archive), set(keys)
-    found = []
+    drops = []
     for name in folders(archive.incoming):
         key = drop_register.key_of(name)
         if key in wanted:
             url = f"{archive.incoming.rstrip('/')}/{name}"
             known = key in drop_register.entries
-            found.append(Drop(name, url, key, examine(url)[0], "changed" if known else "new"))
-    return found
+            drops.append(Drop(name, url, key, examine(url)[0], "changed" if known else "new"))
+    return drops
 
 
 def ingest_drops(archive: Archive, drops: Sequence[Drop]) -> list[Outcome]:
     """Ingest complete drops: new ones together, as many to a batch as the profile says; a changed one into its batch.
 
-    A drop that makes no sense is moved to `quarantine/` in home with its reason, and the next is looked at. One that fails in a
-    way nobody expected stays where it is, and stops no other; its outcome holds the error.
+    Returns
+    -------
+    list of Outcome
+        One per batch, and one per drop that became none. A drop that makes no sense is moved to `quarantine/` in home
+        with its reason. One that fails in a way nobody expected stays where it is; its outcome holds the error.
+        Neither stops the others.
     """
     drop_register = DropRegister(archive)
     outcomes: list[Outcome] = []
@@ -141,7 +152,7 @@ def _unexpected(drop: Drop, error: Exception) -> Outcome:
 
 def _ingest_new(archive: Archive, drop_register: DropRegister, fresh: list[tuple[Drop, Found]]) -> Outcome:
     drops = [drop for drop, _ in fresh]
-    found = together([found for _, found in fresh])
+    found = together([one for _, one in fresh])
     for known in archive.register.all():
         if known.digest == found.digest:  # a copy; or we were stopped before this was noted down
             drop_register.keep(drops, known.name)
@@ -250,7 +261,7 @@ def _set_aside(archive: Archive, drop_register: DropRegister, drop: Drop, error:
     """Move the drop to quarantine with a readable reason. One that cannot be moved stays, and is left alone until it changes."""
     named = (
         find_manifest(drop.url) is not None
-    )  # else its name and its files' may be a patient's: said only beside the raw files
+    )  # else its name and its files' may be a patient's: written only beside the raw files
     text = (
         f"{error}\n\nThis folder was taken out of {archive.incoming} because it cannot be used as it is.\n"
         f"Correct it, remove this {REASON}, and move the folder back.\n"
@@ -267,7 +278,25 @@ def _set_aside(archive: Archive, drop_register: DropRegister, drop: Drop, error:
 
 
 def move_to_quarantine(archive: Archive, drop: Drop, text: str) -> str:
-    """Whole or not at all: the drop is brought beside, its reason written, then the folder gets its name."""
+    """Move a drop out of `incoming/`, whole or not at all: it gets its name once its reason lies beside its files.
+
+    Parameters
+    ----------
+    archive, drop
+        From where.
+    text
+        The reason, for `REASON.txt`.
+
+    Returns
+    -------
+    str
+        The folder it lies in now.
+
+    Raises
+    ------
+    OSError
+        If it cannot be moved.
+    """
     quarantine = archive.home / QUARANTINE
     quarantine.mkdir(mode=0o700, parents=True, exist_ok=True)
     target = next(
@@ -292,7 +321,13 @@ def _protocols(fs: Any) -> tuple[str, ...]:
 
 
 def remove_read_drops(archive: Archive, drop_register: DropRegister, batch: str) -> int:
-    """Remove the drops of DICOM files alone that went into the batch, as they stood then; how many."""
+    """Remove the drops that went into a batch and lie there unchanged; only those of DICOM files alone.
+
+    Returns
+    -------
+    int
+        How many were removed.
+    """
     removed = 0
     for name in folders(archive.incoming):
         entry = drop_register.entries.get(drop_register.key_of(name))

@@ -25,7 +25,7 @@ def digest_column(view: str) -> str:
 
 
 def frame_ids(clip_id: str, indices: Sequence[int]) -> list[str]:
-    """`clip_id` is "<study>/<clip>"."""
+    """Ids of frames of a clip; `clip_id` is "<study>/<clip>"."""
     return [f"{clip_id}/{index}" for index in indices]
 
 
@@ -55,10 +55,11 @@ class Frames(Value):
 
     @cached_property
     def clips(self) -> pd.DataFrame:
+        """One row per clip: its file and digest, its size, where it was cut, what was removed from it."""
         return self.table("clips")
 
     def with_sides(self, split: Split) -> pd.DataFrame:
-        """The frame table with a column `split`."""
+        """The frame table with a column `split` (train, test)."""
         if not self.receipts:
             return self.frame_table.assign(split=pd.Series(dtype="string"))
         return self.frame_table.merge(
@@ -66,7 +67,25 @@ class Frames(Value):
         )
 
     def pixels(self, view: str, rows: pd.DataFrame) -> np.ndarray:
-        """Pixels of rows of a frame table, in that order: (n, side, side) uint8."""
+        """Pixels of some frames.
+
+        Parameters
+        ----------
+        view
+            `similarity`, or the name of a task.
+        rows
+            Of a frame table; columns batch, part, row.
+
+        Returns
+        -------
+        (n, side, side) uint8
+            Grey values, in the order of the rows; (0, 0, 0) for no rows.
+
+        Raises
+        ------
+        DamagedStore
+            If a stored file is gone or changed.
+        """
         out: np.ndarray | None = None
         keys = rows[["batch", "part"]].reset_index(drop=True)
         position = rows["row"].to_numpy()
@@ -83,9 +102,19 @@ class Frames(Value):
         return ViewOfFrames(self.frame_table, view, self.pixels)
 
     def of(self, frames: pd.DataFrame, view: str) -> ViewOfFrames:
-        """The frames named by a column `frame_id`, in that order, as a view shows them.
+        """Some frames as a view shows them.
 
-        Raises DamagedStore for a frame that is no longer there.
+        Parameters
+        ----------
+        frames
+            Named by a column `frame_id`; their order is kept.
+        view
+            `similarity`, or the name of a task.
+
+        Raises
+        ------
+        DamagedStore
+            For a frame that is no longer there.
         """
         rows = frames[["frame_id"]].merge(self.frame_table, on="frame_id", how="left")
         if rows["part"].isna().any():
@@ -107,11 +136,13 @@ class ViewOfFrames:
 
     @cached_property
     def digest(self) -> str:
+        """Of frame, patient and clip ids, and of the pixels."""
         columns = ["frame_id", "patient_id", "clip_id"]
         return digest_of([self.table[c].tolist() for c in (*columns, digest_column(self.view))])
 
     @property
     def pixel_digests(self) -> pd.Series:
+        """sha256 of each frame's pixels in this view, in hex."""
         return self.table[digest_column(self.view)]
 
     def pixels(self, rows: pd.DataFrame | None = None) -> np.ndarray:

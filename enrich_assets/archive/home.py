@@ -35,9 +35,18 @@ class ForeignHome(RuntimeError):
 
 
 class Archive:
-    """`home` holds the databases and the key; the store may lie at any fsspec URL (`ENRICH_STORE`).
+    """A home: its batches, its store and what is published in it.
 
-    batches: the state to work on; without it the batches that are there at the first look.
+    Parameters
+    ----------
+    home_folder
+        Holds the databases and the key.
+    profile
+        The settings.
+    store_url
+        Any fsspec URL; without it ENRICH_STORE, else `store/` in home.
+    batches
+        The state to work on; without it the batches that are there at the first look.
     """
 
     def __init__(
@@ -60,7 +69,21 @@ class Archive:
     def open(cls, home_folder: str | None = None, profile: str | None = None, store_url: str | None = None) -> Archive:
         """The archive of these, else of this environment: ENRICH_HOME, ENRICH_PROFILE, ENRICH_STORE.
 
-        Raises ProfileError for a profile that cannot be used, ForeignHome for a home of another version.
+        Parameters
+        ----------
+        home_folder
+            A path; made when something is first written.
+        profile
+            Name of a built-in one, or a YAML file.
+        store_url
+            Any fsspec URL.
+
+        Raises
+        ------
+        ProfileError
+            For a profile that cannot be used.
+        ForeignHome
+            For a home that another version wrote.
         """
         folder = Path(home_folder).resolve() if home_folder else home()
         archive = cls(folder, load_profile(profile or profile_source(folder)), store_url)
@@ -82,7 +105,7 @@ class Archive:
         return [batch.name for batch in self.pinned]
 
     def batch(self, name: str) -> Batch:
-        """Raises LookupError."""
+        """The batch of that name. Raises LookupError, with the names there are."""
         for batch in self.pinned:
             if batch.name == name:
                 return batch
@@ -93,14 +116,20 @@ class Archive:
         self._batches = tuple(batch for batch in self.pinned if batch.name in names)
 
     def look_again(self) -> None:
-        """Hear of batches and receipts that came since."""
+        """See batches and receipts that came since."""
         self._batches = None
         self.store.receipts.refresh()
 
     # ---------------------------------------------------------------------------------------------------- its version
 
     def require_layout(self) -> None:
-        """Raises ForeignHome for a store that an earlier or later version wrote: it is never read as something it is not."""
+        """Raise for a store that an earlier or later version wrote: it is never read as something it is not.
+
+        Raises
+        ------
+        ForeignHome
+            With what to do.
+        """
         folder = self.store.folder
         if folder.exists(LAYOUT_FILE):
             layout = json.loads(folder.read(LAYOUT_FILE)).get("layout")
@@ -125,22 +154,27 @@ class Archive:
 
     @cached_property
     def pseudonyms(self) -> Pseudonyms:
+        """Of the key of this home, which is made when it is first needed."""
         return Pseudonyms.load_or_create(str(self.home / "pseudonym.key"))
 
     @property
     def published(self) -> Path:
+        """The DuckDB file people read."""
         return self.products.path("enrich.duckdb")
 
     @property
     def report(self) -> Path:
+        """The page people open."""
         return self.products.path("report.html")
 
     @property
     def incoming(self) -> str:
+        """URL of the folder that drops come into."""
         return self.profile.incoming.url or str(self.home / "incoming")
 
     @property
     def tracking_uri(self) -> str:
+        """Where MLflow keeps its runs."""
         return self.profile.tracking.uri or f"sqlite:///{self.home / 'mlflow.db'}"
 
     def tracking(self, task: str) -> Tracking:
@@ -153,7 +187,15 @@ class Archive:
         return self._tracking[task]
 
     def value(self, holds: type[V], receipts: Mapping[str, Receipt]) -> V:
-        """What the receipts (partition -> receipt, in order) hold, as a value; kept in memory while it is used."""
+        """What some receipts hold, as a value; kept in memory while it is used.
+
+        Parameters
+        ----------
+        holds
+            Type of the value.
+        receipts
+            Partition -> receipt, in the order of the partitions.
+        """
         held = tuple(_Held(receipt) for receipt in receipts.values())
         return self._value(holds, held)  # type: ignore[arg-type]
 
@@ -170,7 +212,13 @@ class Archive:
 
     @contextmanager
     def making(self, cell: Cell) -> Iterator[bool]:
-        """One maker of a cell at a time. Yields whether we had to wait for another: then look at the cell again."""
+        """Lock a cell: one maker at a time.
+
+        Yields
+        ------
+        bool
+            Whether we had to wait for another maker: then look at the cell again.
+        """
         below = self.store.folder.local_path("locks") or str(self.home / ".locks")
         path = Path(below) / f"{cell.folder}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Studies ingested: what lies at a place is read, what is known is told apart, the rest becomes a batch."""
+"""Studies ingested: what lies at a place is read, what is known stays where it is, the rest becomes a batch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Found:
     refused: pd.DataFrame  # path, reason
     digest: str
     source: str
-    sealed: bool = False  # no manifest: nothing the sender named (folders, files) may be stored or shown
+    sealed: bool = False  # no manifest: nothing the sender named (folders, files) may be stored or published
 
 
 @dataclass(frozen=True)
@@ -50,16 +50,44 @@ class Ingested:
 def ingest(archive: Archive, path: str, batch: str | None = None) -> Ingested:
     """Ingest a manifest, a folder that holds one, or a folder of DICOM files, as one batch.
 
-    Rows whose file, identity and content are known from earlier batches stay where they are. Raises ManifestError
-    for a manifest that makes no sense as a whole; single bad files are refused one by one and listed.
+    Parameters
+    ----------
+    archive
+        Into which.
+    path
+        A file or a folder, at any fsspec URL.
+    batch
+        Its name; a batch of that name gets another revision. None: it is numbered.
+
+    Returns
+    -------
+    Ingested
+        The batch, and how many files are new, known or refused. Rows whose file, identity and content are known from
+        earlier batches stay where they are; single bad files are refused one by one and listed.
+
+    Raises
+    ------
+    ManifestError
+        For a manifest that makes no sense as a whole.
+    FileNotFoundError
+        If nothing lies there.
+    ValueError
+        For a name that fits no batch.
     """
     return register(archive, look_at(archive, path), batch)
 
 
 def look_at(archive: Archive, path: str) -> Found:
-    """What lies there, each file examined, nothing kept yet. Raises ManifestError, FileNotFoundError.
+    """What lies at a path, each file examined, nothing kept yet.
 
     A folder without a manifest may be named after a patient, its files too: their paths are sealed.
+
+    Raises
+    ------
+    ManifestError
+        If there is neither a manifest nor a DICOM file, or the manifest makes no sense as a whole.
+    FileNotFoundError
+        If nothing lies there.
     """
     if is_table(path) or find_manifest(path):
         rows, refused = examine(read_manifest(path))
@@ -75,7 +103,7 @@ def look_at(archive: Archive, path: str) -> Found:
 
 
 def register(archive: Archive, found: Found, batch: str | None = None) -> Ingested:
-    """Keep what was found as one batch, unless it is known."""
+    """Keep what lies at a place as one batch, unless it is known. Raises ValueError for a name that fits no batch."""
     with archive.ingesting:
         archive.mark_layout()
         ingested = _register(archive, found, batch)
@@ -89,22 +117,22 @@ def _register(archive: Archive, found: Found, wish: str | None) -> Ingested:
         if before.digest == found.digest and wish in (None, before.name):
             return Ingested(before, False, len(found.rows), len(found.rows), len(found.refused))
     name = archive.register.new_name(wish)
-    told_apart = _tell_apart(archive, found.rows, [batch for batch in known if batch.name != name])
-    refused = pd.concat([found.refused, told_apart.contradicting], ignore_index=True)
-    rows = told_apart.new
-    if rows.empty and refused.empty and told_apart.holders:
-        holder = next(batch for batch in known if batch.name == told_apart.holders[0])
-        return Ingested(holder, False, 0, told_apart.n_known, 0)
+    compared = _compare(archive, found.rows, [batch for batch in known if batch.name != name])
+    refused = pd.concat([found.refused, compared.contradicting], ignore_index=True)
+    rows = compared.new
+    if rows.empty and refused.empty and compared.holders:
+        holder = next(batch for batch in known if batch.name == compared.holders[0])
+        return Ingested(holder, False, 0, compared.n_known, 0)
     rows = rows.assign(**{column: rows[column].astype("string") for column in label_columns(rows)})
     batch = archive.register.add(name, found.digest, found.source, rows, refused)
-    return Ingested(batch, True, rows["path"].nunique(), told_apart.n_known, len(refused))
+    return Ingested(batch, True, rows["path"].nunique(), compared.n_known, len(refused))
 
 
 # ------------------------------------------------------------------------------------------- what was ingested before
 
 
 @dataclass(frozen=True)
-class _ToldApart:
+class _Compared:
     """Rows of a batch by what is known of them."""
 
     new: pd.DataFrame
@@ -122,7 +150,7 @@ class _Known:
     statements: frozenset[tuple[str, str]]  # what it says besides: (column, value)
 
 
-def _tell_apart(archive: Archive, rows: pd.DataFrame, batches: list[Batch]) -> _ToldApart:
+def _compare(archive: Archive, rows: pd.DataFrame, batches: list[Batch]) -> _Compared:
     """New rows, known ones, and those that contradict what was ingested before, with the reason.
 
     A row is its identity: study, clip, frame index (empty: the whole clip). By that identity
@@ -157,7 +185,7 @@ def _tell_apart(archive: Archive, rows: pd.DataFrame, batches: list[Batch]) -> _
             holders.append(before.batch)
     table = pd.DataFrame(contradictions, columns=["path", "reason"], dtype="string")
     most_first = tuple(sorted(set(holders), key=lambda name: -holders.count(name)))
-    return _ToldApart(rows.iloc[new].reset_index(drop=True), len(holders), most_first, table)
+    return _Compared(rows.iloc[new].reset_index(drop=True), len(holders), most_first, table)
 
 
 def _contradiction(before: _Known, sha256: str, statements: frozenset[tuple[str, str]]) -> str | None:

@@ -20,6 +20,7 @@ class LabelPresence(Value):
     """Which frames carry a usable label for each task: never which label."""
 
     def frames(self, task: str) -> set[str]:
+        """Ids of the frames that carry one."""
         return set(self.table(task)["frame_id"]) if self.receipts else set()
 
     def frames_of(self, task: str) -> Plain:
@@ -35,7 +36,7 @@ class Labels(Value):
     """Current labels of some batches."""
 
     def of_task(self, task: str) -> pd.DataFrame:
-        """frame_id, label (class name), mask_row (-1 without mask), mask_digest, batch, source, ..."""
+        """A row per labelled frame: frame_id, label (class), mask_row (-1: none), mask_digest, batch, source, ..."""
         return self.table(task) if self.receipts else pd.DataFrame(columns=["frame_id", "label"])
 
     def of(self, frames: pd.DataFrame, task: str) -> LabelsOfFrames:
@@ -48,7 +49,7 @@ class Labels(Value):
         return set(self.table(f"{task}_ignored")["frame_id"]) if self.receipts else set()
 
     def classes(self, task: str, settings: TaskSettings) -> Plain:
-        """The class names of a task: the profile's, else those found."""
+        """The class names of a task: the profile's, else those of the labels."""
         names: set[str] = set()
         highest = 0
         for receipt in self.receipts.values():
@@ -57,7 +58,20 @@ class Labels(Value):
         return Plain(tuple(kind_of(settings.kind).class_names(settings.classes, names, highest)))
 
     def masks(self, task: str, rows: pd.DataFrame) -> np.ndarray:
-        """Masks named by rows of `of_task`, in that order: (n, side, side) uint8 class indices."""
+        """Masks of some frames.
+
+        Parameters
+        ----------
+        task
+            A segmentation task.
+        rows
+            Of `of_task`.
+
+        Returns
+        -------
+        (n, side, side) uint8
+            Class indices (0 = background), in the order of the rows; (0, 0, 0) for no rows.
+        """
         out: np.ndarray | None = None
         position = rows["mask_row"].to_numpy()
         for batch, members in rows.reset_index(drop=True).groupby("batch", sort=False).groups.items():
@@ -82,11 +96,25 @@ class LabelsOfFrames:
         return labels_digest(self.table)
 
     def answers(self, settings: TaskSettings, classes: tuple[str, ...]) -> np.ndarray:
-        """What a model learns: class indices (n,) int64, or masks (n, side, side) uint8."""
+        """What a model learns.
+
+        Parameters
+        ----------
+        settings
+            Of the task.
+        classes
+            Class names, in the order of their codes.
+
+        Returns
+        -------
+        (n,) int64 or (n, side, side) uint8
+            Class codes (-1: none of the classes), or masks of class indices.
+        """
         if kind_of(settings.kind).answers == "mask":
             return self.labels.masks(self.task, self.table)
         return pd.Categorical(self.table["label"], categories=list(classes)).codes.astype(np.int64)
 
 
 def labels_digest(table: pd.DataFrame) -> str:
+    """Of frame ids, labels and mask digests, in the order of the rows."""
     return digest_of(table[DIGESTED].astype("string").fillna("").to_csv(index=False))

@@ -23,12 +23,20 @@ REGISTER, DROPS = "arrivals/register.json", "arrivals/drops.json"
 
 @dataclass(frozen=True)
 class Migrated:
+    """What was brought over."""
+
     n_batches: int
     n_drops: int
 
 
 def migrate(archive: Archive) -> Migrated:
-    """Raises ValueError for a home that needs no migration. Interrupted, it goes on where it stopped."""
+    """Bring a home of an earlier version to this layout. Interrupted, it goes on where it stopped.
+
+    Raises
+    ------
+    ValueError
+        For a home that needs no migration, or holds nothing to migrate.
+    """
     folder = archive.store.folder
     if folder.exists(LAYOUT_FILE):
         raise ValueError(f"{folder.url} has the layout of this version already")

@@ -23,10 +23,24 @@ class Products:
         self.home = home
 
     def path(self, name: str) -> Path:
+        """Where a product of that name lies."""
         return self.home / name
 
     def why_not_here(self, name: str, digest: str) -> str | None:
-        """Why the product must be published again; None if it holds the content of that digest, untouched."""
+        """Why a product must be published again.
+
+        Parameters
+        ----------
+        name
+            Of its file in home.
+        digest
+            Of the content it should show.
+
+        Returns
+        -------
+        str or None
+            None if the file holds that content, untouched.
+        """
         path, entry = self.path(name), self._note().get(name)
         if not path.is_file():
             return f"{name} is not in this home"

@@ -23,7 +23,19 @@ if TYPE_CHECKING:
 
 
 def source_value(archive: Archive, name: str, partition: str, *others: Any) -> Any:
-    """The source of that name for a cell of that partition; `others` are the values it is chosen by."""
+    """The source of a name, as a cell reads it.
+
+    Parameters
+    ----------
+    archive
+        Of which.
+    name
+        One of `SOURCES`.
+    partition
+        Of the cell.
+    *others
+        Values that the source is chosen by.
+    """
     return SOURCES[name](archive, partition, *others)
 
 
@@ -56,10 +68,11 @@ class ImportedLabels:
         return digest_of(sorted(set(self.entries["entry"])))
 
     def latest(self, task: str) -> pd.DataFrame:
-        """The last word on each frame."""
+        """The last word on each frame, for one task."""
         return self.entries[self.entries["task"] == task].drop_duplicates("frame_id", keep="last")
 
     def mask(self, entry: str, row: int) -> np.ndarray:
+        """(height, width) uint8, class indices, of the size it was drawn in."""
         return self.log.mask(entry, row)
 
 
@@ -74,15 +87,35 @@ class SourceFiles:
         return self._pseudonyms()
 
     def address(self, path: str) -> str:
-        """Where a source file lies: a sealed path opened, any other as it is. Raises LookupError without the right key."""
+        """Where a source file lies: a sealed path opened, any other as it is.
+
+        Raises
+        ------
+        LookupError
+            For a sealed path, without the right key.
+        """
         return unseal(path, self.pseudonyms) if is_sealed(path) else path
 
     def digest_of(self, path: str) -> str:
-        """sha256 of a source file, or a folder of masks, as it lies there now. Raises OSError, LookupError."""
+        """sha256 of a source file, or a folder of masks, as it lies there now.
+
+        Raises
+        ------
+        OSError
+            If it cannot be read.
+        LookupError
+            For a sealed path, without the right key.
+        """
         return addresses.source_digest(self.address(path))
 
     def require_unchanged(self, path: str, sha256: str) -> None:
-        """Raises UnreadableFile for a source file that is not what it was when it was ingested."""
+        """Compare a source file with its digest at ingestion.
+
+        Raises
+        ------
+        UnreadableFile
+            If it is gone or has changed, with what to do.
+        """
         try:
             now = self.digest_of(path)
         except OSError as error:
@@ -105,14 +138,16 @@ class History:
         self._register = archive.register
 
     def of(self, asset: str) -> list[Receipt]:
-        """Of an asset, oldest first."""
+        """Every readable receipt of an asset, oldest first."""
         return self.store.receipts.history(asset)
 
     def manifest(self, batch: Batch) -> Manifest:
+        """What was ingested as a batch."""
         return Manifest(batch, self._register.rows(batch), self._register.refused(batch))
 
 
 def source_files(archive: Archive) -> SourceFiles:
+    """The source files of an archive."""
     return SourceFiles(lambda: archive.pseudonyms)
 
 

@@ -24,7 +24,15 @@ class Part(Protocol):
 
 
 class Value:
-    """What the cells of one asset hold. receipts: partition -> receipt, in the order of the partitions."""
+    """What the cells of one asset hold.
+
+    Parameters
+    ----------
+    store
+        Where their files are.
+    receipts
+        Partition -> receipt, in the order of the partitions.
+    """
 
     def __init__(self, store: Store, receipts: Mapping[str, Receipt]) -> None:
         self.store, self.receipts = store, dict(receipts)
@@ -35,26 +43,36 @@ class Value:
 
     @property
     def is_there(self) -> bool:
+        """Whether any cell of it was made."""
         return bool(self.receipts)
 
     @property
     def receipt(self) -> Receipt:
-        """The one receipt, of a value that has one."""
+        """The one receipt of a value that has one. Raises ValueError for any other."""
         (receipt,) = self.receipts.values()
         return receipt
 
     @property
     def metrics(self) -> dict[str, Any]:
+        """Of its one receipt."""
         return self.receipt.metrics
 
     def table(self, name: str) -> pd.DataFrame:
-        """A stored table, partition after partition. Raises DamagedStore."""
+        """A stored table, partition after partition.
+
+        Raises
+        ------
+        DamagedStore
+            If its file is gone or changed.
+        """
         return joined([self.store.table(receipt, name) for receipt in self.receipts.values()])
 
     def array(self, name: str) -> np.ndarray:
+        """A stored array of its one receipt, memory-mapped where the store is local. Raises DamagedStore."""
         return self.store.array(self.receipt, name)
 
     def weights(self, name: str) -> dict[str, np.ndarray]:
+        """Stored weights of its one receipt: name of a tensor -> array. Raises DamagedStore."""
         return self.store.weights(self.receipt, name)
 
 

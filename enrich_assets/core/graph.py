@@ -10,7 +10,15 @@ from enrich_assets.settings import Profile
 
 
 class Graph:
-    """Steps and checks of a profile."""
+    """Steps and checks of a profile, by key.
+
+    Parameters
+    ----------
+    profile
+        Names the tasks, arms and seeds.
+    templates
+        Declarations, each after those it reads.
+    """
 
     def __init__(self, profile: Profile, templates: Iterable[Template]) -> None:
         self.profile = profile
@@ -23,13 +31,14 @@ class Graph:
                 elif isinstance(declared, Step):
                     self.steps[declared.key] = declared
         self._checks_of: dict[str, list[Check]] = {key: [] for key in self.steps}
-        for found in self.checks.values():
-            self._checks_of[found.asset].append(found)
+        for check in self.checks.values():
+            self._checks_of[check.asset].append(check)
 
     def __getitem__(self, key: str) -> Declared:
         return self.steps[key] if key in self.steps else self.checks[key]
 
     def checks_of(self, key: str) -> list[Check]:
+        """Checks of an asset, in the order of their declaration."""
         return self._checks_of.get(key, [])
 
     def upstream(self, declared: Declared) -> set[str]:
@@ -44,6 +53,7 @@ class Graph:
         return [declared for key in keys for declared in (self.steps[key], *self.checks_of(key))]
 
     def ancestors(self, key: str) -> Iterator[str]:
+        """Keys of every asset that this one is made from, directly or not, each once."""
         waiting, seen = [key], {key}
         while waiting:
             for above in self.upstream(self.steps[waiting.pop()]):

@@ -15,7 +15,17 @@ SECONDS = "seconds"
 
 @dataclass
 class Made:
-    """What came of it. `was_fresh`: nothing was done, the cell holds what it held."""
+    """What a call of `make` came to.
+
+    Parameters
+    ----------
+    receipt
+        Of the cell, as it stands now.
+    metadata
+        For the UI, by title.
+    was_fresh
+        True: nothing was done, the cell holds what it held.
+    """
 
     receipt: Receipt
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -27,7 +37,30 @@ def make(
 ) -> Made:
     """Make the cell, unless it is fresh and only stale ones are asked for, or another maker has just made it.
 
-    Raises MissingArtefact or Unsound when what it reads is not there or did not pass its checks.
+    Parameters
+    ----------
+    planner
+        Of the archive, and of the batches the run works on.
+    declared, partition
+        The cell; partition is "" for an asset without partitions.
+    run_id
+        Dagster run that makes it, kept in the receipt.
+    only_stale
+        Leave a fresh cell as it is.
+
+    Returns
+    -------
+    Made
+        The receipt, and what the UI shows.
+
+    Raises
+    ------
+    MissingArtefact
+        If something it reads is not there.
+    Unsound
+        If something it reads did not pass a blocking check.
+    DamagedStore
+        If a stored file it reads is gone or changed.
     """
     archive = planner.archive
     with archive.making(declared.cell(partition)) as waited:

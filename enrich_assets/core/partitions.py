@@ -21,7 +21,20 @@ class Partitions(Enum):
     GRID = "budget x seed"
 
     def keys(self, where: Where, batches: Sequence[str]) -> list[str]:
-        """All partition keys that the profile asks for, of these batches; the cheapest budget first."""
+        """All partition keys that the profile asks for, the cheapest budget first.
+
+        Parameters
+        ----------
+        where
+            Whose seeds and budgets.
+        batches
+            Names of the batches at hand, in the order of ingestion.
+
+        Returns
+        -------
+        list of str
+            [""] without partitions, else batches, seeds, or `budget|seed`.
+        """
         if self is Partitions.NONE:
             return [""]
         if self is Partitions.BATCH:
@@ -32,6 +45,7 @@ class Partitions(Enum):
 
 
 def budget_keys(task: TaskSettings, arm: str) -> list[str]:
+    """Budgets of an arm as the profile writes them; of the whole pool its one budget, `all`."""
     return [ALL] if arm == ALL else list(task.budgets)
 
 
@@ -41,5 +55,6 @@ def cell_keys(task: TaskSettings, arm: str) -> list[str]:
 
 
 def budget_and_seed(partition: str) -> tuple[str, int]:
+    """The two parts of a key `budget|seed`."""
     budget, _, seed = partition.partition("|")
     return budget, int(seed)

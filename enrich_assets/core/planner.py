@@ -21,6 +21,8 @@ from enrich_assets.store.receipts import NOT_MADE_YET, Cell, DamagedStore, Missi
 
 
 class State(Enum):
+    """What a cell can be."""
+
     FRESH = "fresh"
     STALE = "stale"
     BLOCKED = "blocked"
@@ -65,7 +67,15 @@ class Inputs:
 
 
 class Planner:
-    """Verdicts on the cells of an archive, for the batches it knows."""
+    """Verdicts on the cells of an archive, for the batches it knows.
+
+    Parameters
+    ----------
+    archive
+        Whose receipts are compared; it is only read.
+    graph
+        The steps and checks of its profile.
+    """
 
     def __init__(self, archive: Archive, graph: Graph) -> None:
         self.archive, self.graph = archive, graph
@@ -74,7 +84,20 @@ class Planner:
     # ------------------------------------------------------------------------------------------------------- verdicts
 
     def verdict(self, declared: Declared, partition: str = "", kept: Collection[str] = ()) -> Verdict:
-        """Fresh, stale or blocked, as things stand now. kept: names of parts taken to be what they were."""
+        """Fresh, stale or blocked, as things stand now.
+
+        Parameters
+        ----------
+        declared, partition
+            The cell.
+        kept
+            Names of reads whose part is taken to be what it was when the cell was made.
+
+        Returns
+        -------
+        Verdict
+            With the reason. Nothing is raised for what is missing or damaged: then the cell is blocked.
+        """
         cell = declared.cell(partition)
         receipt = self.receipts.current(cell)
         try:
@@ -112,8 +135,8 @@ class Planner:
 
     def held(self, key: str) -> dict[str, Receipt]:
         """Partition -> receipt, of the cells of an asset that are asked for and made."""
-        found = {cell.partition: self.receipts.current(cell) for cell in self.cells(self.graph[key])}
-        return {partition: receipt for partition, receipt in found.items() if receipt is not None}
+        receipts = {cell.partition: self.receipts.current(cell) for cell in self.cells(self.graph[key])}
+        return {partition: receipt for partition, receipt in receipts.items() if receipt is not None}
 
     # --------------------------------------------------------------------------------------------------------- inputs
 
@@ -126,10 +149,27 @@ class Planner:
         previous: Receipt | None = None,
         kept: Collection[str] = (),
     ) -> Inputs:
-        """What the cell reads now. Raises MissingArtefact for what is not there, Unsound for what did not pass its checks.
+        """What the cell reads now.
 
-        only_counted: leave out what cannot make the cell stale. previous: a receipt whose parts need not be looked into
-        again where nothing of what they are parts of has changed. kept: names of parts that are taken to be as it has them.
+        Parameters
+        ----------
+        declared, partition
+            The cell.
+        only_counted
+            Leave out what cannot make the cell stale.
+        previous
+            A receipt of the cell: a part is not computed again where nothing of what it is a part of has changed.
+        kept
+            Names of reads whose part is taken to be as `previous` has it.
+
+        Raises
+        ------
+        MissingArtefact
+            For a cell that is not there, or is not fresh where it must be.
+        Unsound
+            For a cell that did not pass a blocking check.
+        DamagedStore
+            If a stored file that a part is computed from is gone or changed.
         """
         inputs = Inputs()
         counting = {name for name, read in declared.reads.items() if read.counts or not only_counted} - {*kept}
@@ -155,19 +195,30 @@ class Planner:
         return inputs
 
     def values(self, declared: Declared, partition: str, inputs: Inputs) -> dict[str, Any]:
-        """What the step's function gets: a value for each read."""
+        """What the step's function gets: a value (or its part) for each read, by name."""
         values: dict[str, Any] = {}
         return {name: self._value(declared, name, partition, inputs, values) for name in declared.reads}
 
     def value(self, declared: Declared, name: str, partition: str) -> Any:
-        """The whole value that a read names now, of which it may use a part. Raises MissingArtefact."""
+        """The whole value that a read names now, of which the cell may use a part.
+
+        Raises
+        ------
+        MissingArtefact
+            If a cell of it was not made yet.
+        """
         read = declared.reads[name]
         return self._whole(declared, read, self._receipts_of(declared, read, partition))
 
     def require_sound(self, cell: Cell, receipt: Receipt) -> None:
-        """Raises Unsound where a blocking check of the cell did not pass, or was not run on what it holds now.
+        """Raise where a blocking check of the cell did not pass, or was not run on what it holds now.
 
         Dagster stops at such a check only within the run that made the cell; we stop in every later one too.
+
+        Raises
+        ------
+        Unsound
+            With the check and its outcome.
         """
         for check in self.graph.checks_of(cell.asset):
             if not check.blocking:

@@ -47,11 +47,17 @@ class Read:
     of: tuple[str, ...] = ()  # names of the other reads that choose the part
     stays: Stays | None = None  # for forecasts: whether the part will be as it is, though the whole is about to change
     of_receipts: bool = False  # the part says what receipts say beside their content: equal content, yet another part
-    follows: bool = True  # a change of it asks for the cell in Dagster; False: it is shown, and the planner sees to it
+    follows: bool = True  # a change of it asks for the cell in Dagster; False: only drawn, the planner sees to it
     each: tuple[str, ...] = ()  # "task", "arm": of every one of them; the value is a mapping by their names
 
     def places(self, where: Where) -> dict[Any, Where]:
-        """Where the assets it reads stand, by the names that tell them apart."""
+        """Where the assets it reads stand, by the names that tell them apart.
+
+        Returns
+        -------
+        dict
+            One entry "" without `each`; else (task,), (arm,) or (task, arm) -> place.
+        """
         if not self.each:
             return {"": where}
         places = where.each_task() if "task" in self.each else [where]
@@ -60,13 +66,25 @@ class Read:
         return {tuple(getattr(place, name) for name in self.each): place for place in places}
 
     def keys(self, where: Where) -> list[str]:
-        """Keys of the assets it reads."""
+        """Keys of the assets it reads; none for a source or for checks."""
         if self.over in (Over.SOURCE, Over.CHECKS):
             return []
         return [place.fill(self.asset) for place in self.places(where).values()]
 
     def partitions(self, partitions: Partitions, where: Where, partition: str, batches: Sequence[str]) -> list[str]:
-        """Which partitions of an asset partitioned so are read by the cell of that partition."""
+        """Which partitions of an asset the cell reads.
+
+        Parameters
+        ----------
+        partitions
+            How the asset that is read is partitioned.
+        where
+            Of the asset that is read.
+        partition
+            Of the cell that reads.
+        batches
+            Names of the batches at hand, in the order of ingestion.
+        """
         if partitions is Partitions.NONE:
             return [""]
         if self.over in (Over.SAME, Over.ITSELF):
@@ -111,7 +129,17 @@ def itself(asset: str) -> Read:
 
 
 def source(name: str, *, of: tuple[str, ...] = (), counts: bool = True) -> Read:
-    """Something of the archive that no step makes: a manifest, imported labels, source files."""
+    """Something of the archive that no step makes: a manifest, imported labels, source files.
+
+    Parameters
+    ----------
+    name
+        One of `archive.sources.SOURCES`.
+    of
+        Names of the other reads that choose it.
+    counts
+        Whether another digest of it makes the cell stale.
+    """
     return Read(name, Over.SOURCE, of=of, counts=counts)
 
 
@@ -123,5 +151,20 @@ def every_check() -> Read:
 def part(
     read: Read, part_of: PartOf, *, of: tuple[str, ...] = (), stays: Stays | None = None, of_receipts: bool = False
 ) -> Read:
-    """A part of what is read: `part_of(where, value, *others)` gives it, and its digest alone counts."""
+    """A part of what is read: the function gets it alone, and its digest alone counts.
+
+    Parameters
+    ----------
+    read
+        The whole.
+    part_of
+        `part_of(where, value, *others) -> Part`.
+    of
+        Names of the other reads whose values are `others`: they choose the part.
+    stays
+        `stays(outlook, where, partitions, *others) -> bool`, for forecasts: whether the part stays as it is though
+        these partitions of the whole are about to be made.
+    of_receipts
+        The part holds something that receipts say beside their content, so it is computed each time.
+    """
     return replace(read, part_of=part_of, of=of, stays=stays, of_receipts=of_receipts)

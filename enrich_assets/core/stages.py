@@ -25,7 +25,15 @@ GRID_ASSETS = ("subset", "model", "evaluation")
 
 @dataclass(frozen=True)
 class Goal:
-    """How much of the graph is asked for. `task` and `arm` narrow the training grid down; `train=False` leaves it as it is."""
+    """How much of the graph is asked for.
+
+    Parameters
+    ----------
+    task, arm
+        The one to rank and train; None: all of them. Other stages are not narrowed down.
+    train
+        False: rankings and the training grid are left as they are.
+    """
 
     task: str | None = None
     arm: str | None = None
@@ -56,7 +64,19 @@ Work = list[tuple[Declared, Verdict]]
 
 @dataclass
 class Outlook:
-    """What is there, and in `pending` what the groups before are about to make (cell -> why). A run has nothing pending."""
+    """What is there, and what the groups before are about to make. A run has nothing pending.
+
+    Parameters
+    ----------
+    planner
+        Says what is there.
+    pending
+        Cells about to be made -> why.
+    notes
+        Sentences for the user, each once, in order.
+    blocked
+        What cannot be made at all -> why.
+    """
 
     planner: Planner
     pending: dict[Cell, str] = field(default_factory=dict)
@@ -64,14 +84,17 @@ class Outlook:
     blocked: dict[str, str] = field(default_factory=dict)  # what cannot be made at all -> why
 
     def note(self, sentence: str) -> None:
+        """Keep a sentence for the user."""
         self.notes.setdefault(sentence)
 
     # facts on which it depends what is asked for; `running.forecast` overrides them with estimates
 
     def pool_size(self, task: str) -> int:
+        """Frames in the pool of a task."""
         return sum(receipt.metrics["frames"] for receipt in self.planner.held(f"{task}/pool").values())
 
     def n_labelled(self, task: str) -> int:
+        """Frames in the pool that carry a label."""
         return sum(receipt.metrics["labelled"] for receipt in self.planner.held(f"{task}/pool").values())
 
     def has_labels(self, task: str) -> bool:
@@ -79,6 +102,7 @@ class Outlook:
         return any(r.metrics.get(f"labelled_{task}", 0) for r in self.planner.held("label_presence").values())
 
     def will_have_labels(self, task: str) -> bool:
+        """The same, once what is pending is made."""
         return self.has_labels(task)
 
     def new_classes(self, task: str, batches: set[str]) -> bool:
@@ -111,9 +135,14 @@ class Outlook:
     # what is to be made
 
     def look(self, group: Group) -> tuple[Work, Work]:
-        """Members of the group to be made, and those that are blocked, in order.
+        """What of a group is to be made, and what is blocked.
 
         A member after one to be made counts as to be made; whoever makes it looks again once that one stands.
+
+        Returns
+        -------
+        needed, blocked : list of (Declared, Verdict)
+            In the order of the group.
         """
         needed: Work = []
         blocked: Work = []
@@ -133,7 +162,15 @@ class Outlook:
         return self.look(group)[0]
 
     def verdict(self, declared: Declared, partition: str, ahead: set[str] | frozenset[str] = frozenset()) -> Verdict:
-        """The planner's verdict, with what is pending taken as if it were about to change."""
+        """The planner's verdict, with what is pending taken as if it were about to change.
+
+        Parameters
+        ----------
+        declared, partition
+            The cell.
+        ahead
+            Keys of the members of its group that are to be made before it.
+        """
         causes, kept = self._causes(declared, partition, ahead)
         if causes:
             stale = Verdict(State.STALE, f"follows from {causes[0]}", keeps=self._outlives(declared, partition))
@@ -215,7 +252,22 @@ class Outlook:
 
 
 def stages(outlook: Outlook, goal: Goal) -> Iterator[Stage]:
-    """Stage by stage; what a stage holds is decided only when the one before it stands (or is pending)."""
+    """Stage by stage, everything that a goal asks for.
+
+    What a stage holds is decided only when the one before it stands (or is pending): take them one at a time.
+
+    Parameters
+    ----------
+    outlook
+        What is there; gets the notes, and what is blocked.
+    goal
+        How much is asked for.
+
+    Yields
+    ------
+    Stage
+        Groups of cells, stale or not; some stages have none.
+    """
     planner, profile = outlook.planner, outlook.planner.archive.profile
     batches = planner.archive.batches
     yield Stage(DECODING, batch_groups(planner, DECODING, BATCH_ASSETS, batches))
@@ -237,10 +289,12 @@ def similarity_assets(tasks: Sequence[str]) -> list[str]:
 
 
 def summary_assets(task: str) -> list[str]:
+    """Of a task: its redundancy over all batches, and its test set."""
     return [*(f"{task}/redundancy/{name}" for name in EMBEDDINGS), f"{task}/test_set"]
 
 
 def batch_groups(planner: Planner, stage: str, assets: Sequence[str], batches: Sequence[str]) -> list[Group]:
+    """A run per batch, of these assets and their checks."""
     return [_group(planner, stage, assets, batch) for batch in batches]
 
 
@@ -254,7 +308,7 @@ def ranking_groups(planner: Planner, task: str, goal: Goal) -> list[Group]:
 def training_groups(outlook: Outlook, task: str, goal: Goal) -> list[Group]:
     """A run per cell of the grid, all arms that share the grid together; the cheapest budgets first.
 
-    Budgets beyond the pool are left out, and those that come to as many frames as an earlier one.
+    Budgets beyond the pool are left out, and those that come to as many frames as an earlier one; both are noted.
     """
     planner = outlook.planner
     settings = planner.archive.profile.tasks[task]

@@ -50,9 +50,11 @@ class CellContext:
 
     @property
     def partition(self) -> str:
+        """Of the cell; empty for an asset without partitions."""
         return self.cell.partition
 
     def progress(self, what: str, unit: str = "") -> AbstractContextManager[Advance]:
+        """Progress of a loop, reported under the name of the cell."""
         return progress(f"{self.cell}: {what}", unit)
 
     def checkpoint(self) -> bytes | None:
@@ -60,6 +62,7 @@ class CellContext:
         return self.draft.scratched(CHECKPOINT)
 
     def save_checkpoint(self, content: bytes | None) -> None:
+        """Keep where the work stands, for an attempt after an interruption; None removes it."""
         self.draft.scratch(CHECKPOINT, content)
 
 
@@ -67,9 +70,20 @@ class CellContext:
 class StepOutput:
     """What a cell holds, and what is worth saying of it.
 
-    tables, arrays, weights: the content. notes, note_tables: kept beside it, not part of its digest. metrics: numbers for the
-    receipt. metadata: for the UI, by title: numbers, texts, tables, and the small types below. digest: the content's own name, if it has one. unused: reads that were
-    declared, but not used after all, so they are no part of its lineage.
+    Parameters
+    ----------
+    tables, arrays, weights
+        The content, by name of file.
+    notes, note_tables
+        Kept beside the content, not part of its digest.
+    metrics
+        For the receipt: numbers, and what else JSON can hold.
+    metadata
+        For the UI, by title: numbers, texts, tables, and the small types below.
+    digest
+        The content's own name, where it has one; else it follows from the files.
+    unused
+        Reads that were declared but not used after all: no part of the lineage.
     """
 
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
@@ -93,22 +107,38 @@ class Picture:
 
 @dataclass(frozen=True)
 class Markdown:
+    """A text for the UI."""
+
     text: str
 
 
 @dataclass(frozen=True)
 class Link:
+    """An address for the UI."""
+
     url: str
 
 
 @dataclass(frozen=True)
 class FilePath:
+    """A file on this machine, for the UI."""
+
     path: str
 
 
 @dataclass
 class CheckOutcome:
-    """Whether what a check asks holds, in a sentence. `table`: examples, for the UI."""
+    """Whether what a check asks holds.
+
+    Parameters
+    ----------
+    passed
+        It does.
+    description
+        A sentence with the numbers.
+    table
+        Examples, for the UI.
+    """
 
     passed: bool
     description: str
@@ -130,9 +160,11 @@ class Declared:
 
     @cached_property
     def settings_digest(self) -> str:
+        """Of the settings and the version of the code: another one makes every cell stale."""
         return digest_of([self.version, plain(self.settings)])
 
     def cell(self, partition: str = "") -> Cell:
+        """The cell of a partition."""
         return Cell(self.key, partition)
 
     @property
@@ -212,14 +244,34 @@ def step(
     description: Callable[[Where], str] | None = None,
     **more: Any,
 ) -> Callable[[Callable[..., StepOutput]], Template]:
-    """Declare an asset. The first line of the function's docstring describes it, unless `description` does.
+    """Declare an asset: the function below makes one cell of it.
 
-    more: fields of `Step` (holds, group, kinds, pool, automation, product, again, outlives).
+    Parameters
+    ----------
+    template
+        Of the key, with {task}, {arm} and {embedding} to be filled in.
+    partitions
+        Which cells it has.
+    reads
+        What the function gets, by name of its argument; or a function of the place that gives it.
+    settings
+        What of the profile changes the content: the cell is stale when its digest changes.
+    version
+        Of the code; raise it when the same inputs come to give something else.
+    description
+        For the UI; else the first paragraph of the function's docstring.
+    **more
+        Fields of `Step`: holds, group, kinds, pool, automation, product, again, outlives.
+
+    Returns
+    -------
+    decorator
+        Turns `function(context, **values) -> StepOutput` into a Template.
     """
 
     def declare(function: Callable[..., StepOutput]) -> Template:
-        said = description or _first_line(function)
-        return Template(Step, template, partitions, reads or {}, settings, function, version, said, more)
+        summary = description or _first_line(function)
+        return Template(Step, template, partitions, reads or {}, settings, function, version, summary, more)
 
     return declare
 
@@ -233,7 +285,24 @@ def check(
     version: int = 1,
     blocking: bool = False,
 ) -> Callable[[Callable[..., CheckOutcome]], Template]:
-    """Declare a check of an asset, named like its function."""
+    """Declare a check of an asset: the function below, which gives it its name.
+
+    Parameters
+    ----------
+    asset
+        Template of the key of the asset.
+    partitions
+        As those of the asset.
+    reads, settings, version
+        As of `step`.
+    blocking
+        Nothing may be made of a cell that fails it.
+
+    Returns
+    -------
+    decorator
+        Turns `function(context, **values) -> CheckOutcome` into a Template.
+    """
 
     def declare(function: Callable[..., CheckOutcome]) -> Template:
         name = function.__name__

@@ -26,10 +26,12 @@ class Where:
 
     @property
     def task_settings(self) -> TaskSettings:
+        """Of its task. Raises KeyError where it is of none."""
         return self.profile.tasks[self.task]
 
     @property
     def arm_settings(self) -> ArmSettings:
+        """Of its arm. Raises KeyError where it is of none."""
         return arms_of(self.task_settings)[self.arm]
 
     def fill(self, template: str) -> str:
@@ -37,21 +39,23 @@ class Where:
         return template.format(task=self.task, arm=self.arm, embedding=self.embedding or EMBEDDINGS[0])
 
     def each_arm(self) -> Iterator[Where]:
+        """This place for each arm of its task, the whole pool last."""
         for arm in arms_of(self.task_settings):
             yield Where(self.profile, self.task, arm, self.embedding)
 
     def each_task(self) -> Iterator[Where]:
+        """This place for each task of the profile."""
         for task in self.profile.tasks:
             yield Where(self.profile, task, "", self.embedding or EMBEDDINGS[0])
 
 
 def places(template: str, profile: Profile) -> list[Where]:
     """Every place that a template names, in the order of the profile."""
-    found = [Where(profile)]
+    wheres = [Where(profile)]
     if "{task}" in template:
-        found = [Where(profile, task) for task in profile.tasks]
+        wheres = [Where(profile, task) for task in profile.tasks]
     if "{arm}" in template:
-        found = [arm for where in found for arm in where.each_arm()]
+        wheres = [arm for where in wheres for arm in where.each_arm()]
     if "{embedding}" in template:
-        found = [Where(profile, where.task, where.arm, name) for where in found for name in EMBEDDINGS]
-    return found
+        wheres = [Where(profile, where.task, where.arm, name) for where in wheres for name in EMBEDDINGS]
+    return wheres

@@ -27,15 +27,25 @@ class Attempts:
 
     @property
     def may_try(self) -> bool:
+        """Nobody is at it, and the limit is not reached."""
         return not self.going_on and self.ended < MOST_ATTEMPTS
 
     @property
     def given_up(self) -> bool:
+        """Nobody is at it, and nobody will be: the limit is reached."""
         return not self.going_on and self.ended >= MOST_ATTEMPTS
 
 
 def attempts(instance: dg.DagsterInstance, what: str) -> Attempts:
-    """Runs tagged as an attempt of `what` (a `Mount.tag`): whether one goes on, and how many have ended."""
+    """How often something was tried.
+
+    Parameters
+    ----------
+    instance
+        Knows the runs.
+    what
+        A `Mount.tag`: value of the run tag `ATTEMPT_OF`.
+    """
     runs = instance.get_runs(dg.RunsFilter(tags={ATTEMPT_OF: what}), limit=2 * MOST_ATTEMPTS)
     going_on = [run for run in runs if run.status in UNFINISHED]
     return Attempts(bool(going_on), len(runs) - len(going_on))

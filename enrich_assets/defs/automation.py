@@ -25,7 +25,10 @@ _busy = dg.AutomationCondition.in_progress()
 def by_batch(*, healthy: str | None = None) -> Automation:
     """A cell of a batch: when it is missing, or what it is made from changed, and all of that is there.
 
-    healthy: key of an asset upstream whose blocking checks must have passed.
+    Parameters
+    ----------
+    healthy
+        Key of an asset upstream whose blocking checks must have passed.
     """
     return lambda mount: _by_batch(mount, healthy)
 

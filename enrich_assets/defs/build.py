@@ -30,12 +30,22 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning)  # checks of parti
 
 
 def build_definitions(profile: Profile, archive: ArchiveResource | None = None, prefix: str = "") -> dg.Definitions:
-    """Everything Dagster sees of one archive. `archive` swaps the world for a test; `prefix` tells archives apart."""
+    """Everything Dagster sees of one archive.
+
+    Parameters
+    ----------
+    profile
+        Says which assets there are.
+    archive
+        Opens the archive; a test hands in its own. None: by the environment.
+    prefix
+        Of every name, where several archives are mounted in one project.
+    """
     mount, graph = Mount(prefix), graph_of(profile)
     all_jobs = jobs(graph, mount)
     return dg.Definitions(
         assets=[as_asset(graph, step, mount) for step in graph.steps.values()],
-        asset_checks=[as_check(graph, found, mount) for found in graph.checks.values()],
+        asset_checks=[as_check(graph, check, mount) for check in graph.checks.values()],
         jobs=all_jobs,
         schedules=schedules(graph, mount),
         sensors=sensors(graph, mount, all_jobs),
@@ -105,7 +115,7 @@ def check_result(receipt: Receipt, metadata: dict[str, Any]) -> dg.AssetCheckRes
 
 
 def _making(context: Any, graph: Graph, declared: Declared, mount: Mount) -> Made:
-    """Make the cell of a run. Errors of ours are said once, in their own words; only what may pass by itself is retried."""
+    """Make the cell of a run. Errors of ours are reported once, in their own words; only what may pass by itself is retried."""
     partition = context.partition_key if context.has_partition_key else ""
     only_stale = context.run.tags.get(ONLY_STALE) == "true"
     archive = _archive_as_dagster_knows_it(context, mount)
@@ -139,6 +149,7 @@ def in_words(error: BaseException) -> str:
 
 
 def partitions_of(declared: Declared, mount: Mount) -> dg.PartitionsDefinition | None:
+    """Dagster's partitions of a step or check; None for one cell."""
     if declared.partitions is Partitions.NONE:
         return None
     if declared.partitions is Partitions.BATCH:
@@ -168,7 +179,7 @@ def _edges(graph: Graph, declared: Declared, mount: Mount) -> list[dg.AssetDep]:
 def _mapping(read: Read, downstream: Partitions, upstream: Partitions) -> dg.PartitionMapping | None:
     """How the partitions of an edge go together, as far as Dagster can say it.
 
-    Some edges are shown, but are never a reason to call the downstream stale: what does not count, and the parts that cells of
+    Some edges are drawn, but are never a reason to call the downstream stale: what does not count, and the parts that cells of
     a partitioned asset read of every batch (a label corrected elsewhere is no reason to train again). The planner knows more.
     """
     if upstream is Partitions.NONE:

@@ -55,7 +55,13 @@ def cells_at_once(profile: Profile) -> int:
 
 
 def dagster_home(home: Path, profile: Profile) -> Path:
-    """The folder of Dagster's instance: DAGSTER_HOME where it is set, else `dagster/` in home, made with its `dagster.yaml`."""
+    """The folder of Dagster's instance, made with its `dagster.yaml` where it is missing.
+
+    Returns
+    -------
+    Path
+        DAGSTER_HOME where that is set, else `dagster/` in home.
+    """
     named = os.environ.get("DAGSTER_HOME")
     folder = Path(named) if named else home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)

@@ -24,6 +24,7 @@ Job = UnresolvedAssetJobDefinition | dg.JobDefinition
 
 
 def jobs(graph: Graph, mount: Mount) -> list[Job]:
+    """All jobs of an archive; three of them for each task."""
     tasks = list(graph.profile.tasks)
 
     def job(name: str, keys: Sequence[str], description: str) -> UnresolvedAssetJobDefinition:
@@ -32,7 +33,7 @@ def jobs(graph: Graph, mount: Mount) -> list[Job]:
             mount.name(name), selection=selection, description=description, executor_def=dg.in_process_executor
         )
 
-    found: list[Job] = [
+    all_jobs: list[Job] = [
         job(DECODE, BATCH_ASSETS, "Read, de-identify, crop and label one batch."),
         job(TRAIN_VAE, ["vae_weights"], "Train the beta-VAE again, on purpose; everything embedded with it follows."),
         job(MEASURE, similarity_assets(tasks), "Embed one batch and compare it with itself and all before."),
@@ -45,11 +46,11 @@ def jobs(graph: Graph, mount: Mount) -> list[Job]:
     ]
     for task in tasks:
         arms = list(arms_of(graph.profile.tasks[task]))
-        found.append(
+        all_jobs.append(
             job(f"rank_{task}", [f"{task}/{arm}/ranking" for arm in arms], f"Rank the pool of {task} by every arm.")
         )
         for title, members in (("train", [arm for arm in arms if arm != ALL]), ("train_all", [ALL])):
-            found.append(
+            all_jobs.append(
                 job(
                     f"{title}_{task}",
                     [f"{task}/{arm}/{asset}" for arm in members for asset in GRID_ASSETS],
@@ -57,11 +58,11 @@ def jobs(graph: Graph, mount: Mount) -> list[Job]:
                     + (": the whole pool." if title == "train_all" else "."),
                 )
             )
-    return found
+    return all_jobs
 
 
 def publication_keys(tasks: Sequence[str]) -> list[str]:
-    """Sums, comparisons, worklists, and what is published."""
+    """Keys of sums, comparisons, worklists, and what is published."""
     summaries = [key for task in tasks for key in summary_assets(task)]
     conclusions = [f"{task}/{asset}" for task in tasks for asset in ("comparison", "worklist")]
     return [*summaries, *conclusions, "results", "report"]

@@ -17,7 +17,15 @@ SQL_TYPES = {"VARCHAR": "string", "BIGINT": "int", "DOUBLE": "float", "BOOLEAN":
 
 
 def shown(receipt: Receipt, more: Mapping[str, Any]) -> dict[str, Any]:
-    """Metadata every asset has: how much it holds, what it weighs, what it is called by content; then its own."""
+    """Metadata that every asset has, then its own.
+
+    Parameters
+    ----------
+    receipt
+        How much the cell holds, what it is called by content.
+    more
+        Of the step, by title: what `as_metadata` knows.
+    """
     numbers = {name: value for name, value in receipt.metrics.items() if isinstance(value, (int, float, str, bool))}
     own = {name: as_metadata(value) for name, value in more.items()}
     return {**numbers, "digest": receipt.digest, "receipt": receipt.name, "files": len(receipt.files), **own}
@@ -39,6 +47,7 @@ def as_metadata(value: Any) -> Any:
 
 
 def markdown_table(table: pd.DataFrame) -> dg.MarkdownMetadataValue:
+    """A table as the UI shows it, all of its rows."""
     lines = ["| " + " | ".join(map(str, table.columns)) + " |", "|" + "---|" * len(table.columns)]
     lines += [
         "| " + " | ".join(str(v).replace("|", "\\|") for v in row) + " |" for row in table.itertuples(index=False)

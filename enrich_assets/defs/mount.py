@@ -15,15 +15,22 @@ PARTITION = (
 
 @dataclass(frozen=True)
 class Mount:
-    """Names of assets, checks, jobs, partitions and the resource, with a prefix; without one they are as in DESIGN."""
+    """Names of assets, checks, jobs, partitions and the resource.
+
+    Parameters
+    ----------
+    prefix
+        Comes first in each; without one the names are as in DESIGN.
+    """
 
     prefix: str = ""
 
     def asset_key(self, key: str) -> dg.AssetKey:
+        """Of an asset of the graph."""
         return dg.AssetKey([*([self.prefix] if self.prefix else []), *key.split("/")])
 
     def check_key(self, key: str) -> dg.AssetCheckKey:
-        """key: of a check in the graph, `asset@name`."""
+        """Of a check of the graph, `asset@name`."""
         asset, _, name = key.partition(CHECK_SIGN)
         return dg.AssetCheckKey(self.asset_key(asset), name)
 
@@ -33,7 +40,7 @@ class Mount:
         return "/".join(path)
 
     def name(self, name: str) -> str:
-        """Of a job, sensor, schedule or group."""
+        """Name of a job, sensor, schedule or group."""
         return f"{self.prefix}_{name}" if self.prefix else name
 
     def tag(self, value: str) -> str:
@@ -42,8 +49,10 @@ class Mount:
 
     @cached_property
     def batches(self) -> dg.DynamicPartitionsDefinition:
+        """The partitions definition of the batches."""
         return dg.DynamicPartitionsDefinition(name=self.name(BATCH))
 
     @property
     def resource(self) -> str:
+        """Name of the archive's resource."""
         return self.name(ARCHIVE)

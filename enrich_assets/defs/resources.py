@@ -27,5 +27,5 @@ class ArchiveResource(dg.ConfigurableResource[Archive]):
         return Given()
 
     def open(self) -> Archive:
-        """The archive as it is now. A given one keeps the batches it works on, and hears of what others made since."""
+        """The archive as it is now. A given one keeps the batches it works on, and sees what others made since."""
         return Archive.open(self.home, self.profile, self.store)

@@ -19,13 +19,14 @@ ONLY_STALE = {"enrich/only_stale": "true"}  # a cell that is fresh after all han
 
 
 def schedules(graph: Graph, mount: Mount) -> list[dg.ScheduleDefinition]:
+    """Those that the profile asks for."""
     settings = graph.profile.schedules
-    found = []
+    definitions = []
     if settings.recuration is not None:
-        found.append(_recuration(graph, mount, settings.recuration))
+        definitions.append(_recuration(graph, mount, settings.recuration))
     if settings.retraining is not None:
-        found += [_retraining(graph, mount, task, settings.retraining) for task in graph.profile.tasks]
-    return found
+        definitions += [_retraining(graph, mount, task, settings.retraining) for task in graph.profile.tasks]
+    return definitions
 
 
 def _recuration(graph: Graph, mount: Mount, cron: str) -> dg.ScheduleDefinition:
@@ -46,7 +47,7 @@ def _recuration(graph: Graph, mount: Mount, cron: str) -> dg.ScheduleDefinition:
 
 
 def publication_request(archive: Archive, graph: Graph, mount: Mount) -> dg.RunRequest | None:
-    """One run of what is stale among sums, comparisons, worklists, results and report, and can be made now."""
+    """One run of what is stale and can be made now of sums, comparisons, worklists, results and report, or None."""
     outlook = Outlook(Planner(archive, graph))
     keys = [key for key in publication_keys(list(graph.profile.tasks)) if _has_inputs(outlook, key)]
     work = outlook.work(Group("publication", tuple(graph.with_checks(keys))))
@@ -111,7 +112,17 @@ def _stale_cells(outlook: Outlook, task: str) -> list[tuple[Group, Work]]:
 
 
 def request_of(work: Work, partition: str, mount: Mount, run_key: str | None = None) -> dg.RunRequest:
-    """A run of these steps and checks, as the planner found them stale."""
+    """A run of the steps and checks that the planner says are stale.
+
+    Parameters
+    ----------
+    work
+        Of one group.
+    partition
+        "" for assets without partitions.
+    run_key
+        Dagster drops a request whose key it has seen; None: every request counts.
+    """
     keys = [declared.key for declared, _ in work]
     checks = [key for (declared, _), key in zip(work, keys, strict=True) if isinstance(declared, Check)]
     only_checks = bool(partition) and len(checks) == len(keys)

@@ -30,10 +30,18 @@ RETRAIN, TIDY = "retrain_cells", "tidy_incoming"
 def sensors(
     graph: Graph, mount: Mount, jobs: Sequence[Job], clock: Callable[[], float] = time.time
 ) -> list[dg.SensorDefinition]:
-    """jobs: those of the archive. clock: seconds; a test hands in its own."""
+    """All sensors of an archive.
+
+    Parameters
+    ----------
+    jobs
+        Those of the archive.
+    clock
+        Seconds since 1970; a test hands in its own.
+    """
     requested = [job for job in jobs if job.name in (mount.name(INGEST), mount.name(DECODE))]
     interval = graph.profile.incoming.interval_seconds
-    found: list[dg.SensorDefinition] = [
+    definitions: list[dg.SensorDefinition] = [
         _incoming(graph, mount, requested, clock),
         _first_vae(graph, mount),
         _unseen_changes(graph, mount),
@@ -48,10 +56,10 @@ def sensors(
         ),
     ]
     if graph.profile.schedules.retraining is not None:
-        found.append(_retrain_cells(graph, mount))
+        definitions.append(_retrain_cells(graph, mount))
     if graph.profile.incoming.after == "remove":
-        found.append(_tidy(graph, mount))
-    return found
+        definitions.append(_tidy(graph, mount))
+    return definitions
 
 
 # ------------------------------------------------------------------------------------------------------------- incoming
@@ -368,7 +376,13 @@ def _tidy(graph: Graph, mount: Mount) -> dg.SensorDefinition:
 
 
 def tidy(archive: Archive, graph: Graph) -> int:
-    """Remove the drops whose batches are decoded, and that still are what they were; how many."""
+    """Remove the drops whose batches are decoded, and that still are what they were.
+
+    Returns
+    -------
+    int
+        How many were removed.
+    """
     planner, drop_register = Planner(archive, graph), DropRegister(archive)
     decoded = [
         batch

@@ -31,7 +31,21 @@ Say = Callable[[str], None]
 
 @dataclass
 class Outcome:
-    """What a run did. `failed` and `blocked`: cell -> why, in words for the user."""
+    """What a run did.
+
+    Parameters
+    ----------
+    made
+        Cells of assets.
+    runs
+        Dagster runs, one per group.
+    seconds
+        From start to end.
+    waiting
+        Cells that could not be made because something before them failed.
+    failed, blocked
+        Cell -> why, in words for the user.
+    """
 
     made: int = 0
     runs: int = 0
@@ -44,7 +58,20 @@ class Outcome:
 class Driver:
     """Makes what is stale in one archive. Failures of one cell do not stop the others.
 
-    interrupts: asked after each group, for Dagster may have swallowed the signal.
+    Parameters
+    ----------
+    archive
+        With the batches it knows now.
+    instance
+        Dagster's, which the UI shows.
+    say
+        Gets a line for each group, and notes.
+    goal
+        How much is asked for.
+    engine
+        Executes groups; without it, this machine.
+    interrupts
+        Asked after each group, for Dagster may have swallowed the signal.
     """
 
     def __init__(
@@ -65,7 +92,13 @@ class Driver:
         self._noted = 0
 
     def run(self) -> Outcome:
-        """Everything that the goal asks for. Raises KeyboardInterrupt; what is finished is kept."""
+        """Make everything that the goal asks for and that is stale.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If a signal to end came; what is finished is kept.
+        """
         start = time.perf_counter()
         know_batches(self.archive, self.instance)
         for stage in stages(self.outlook, self.goal):

@@ -22,12 +22,20 @@ from enrich_assets.running.workers import workers
 
 
 class Team(Protocol):
-    """Executes groups, so many at a time."""
+    """Executes groups, `slots` of them at a time."""
 
     slots: int
 
     def submit(self, keys: Sequence[str], partition: str) -> Future[Executed]:
-        """Make the stale ones of these cells, soon."""
+        """Make the stale ones of some cells, soon.
+
+        Parameters
+        ----------
+        keys
+            Of steps and checks (`asset@check`).
+        partition
+            Of all of them.
+        """
         ...
 
 
@@ -35,7 +43,13 @@ class Engine(Protocol):
     """Gives teams for stages."""
 
     def team(self, side_by_side: int) -> AbstractContextManager[Team]:
-        """A team for a stage of which so many groups are worth a process each (0: they go one after the other)."""
+        """A team for one stage; it ends with the context.
+
+        Parameters
+        ----------
+        side_by_side
+            Groups of the stage that are worth a process each; 0: they go one after the other.
+        """
         ...
 
 

@@ -23,7 +23,17 @@ TAGS = {ONLY_STALE: "true", COMMAND: "run", "dagster/max_retries": "0"}
 
 @dataclass(frozen=True)
 class Executed:
-    """What a run made, and what it could not: cell -> why, in words for the user."""
+    """What a run made, and what it could not.
+
+    Parameters
+    ----------
+    made
+        Cells of assets; one that was fresh after all counts too.
+    seconds
+        Of the whole run.
+    failed
+        Cell -> why, in words for the user; also cells that did not pass a blocking check.
+    """
 
     made: int
     seconds: float
@@ -39,7 +49,20 @@ class Execution:
         self._job = definitions.resolve_implicit_global_asset_job_def()
 
     def execute(self, keys: Sequence[str], partition: str) -> Executed:
-        """Make the stale ones of these cells (keys of steps and checks, one partition). A failure is reported, not raised."""
+        """Make the stale ones of some cells, as one Dagster run in this process.
+
+        Parameters
+        ----------
+        keys
+            Of steps and checks (`asset@check`).
+        partition
+            Of all of them; "" for assets without partitions.
+
+        Returns
+        -------
+        Executed
+            A failure is reported, not raised.
+        """
         start = time.perf_counter()
         checks = {key for key in keys if CHECK_SIGN in key}
         job = self._job.get_subset(
@@ -77,9 +100,14 @@ class Execution:
 
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> int:
-    """Runs of an `enrich run` that was killed go on for ever in Dagster's books, and hold places in its queue; end them.
+    """End the runs of an `enrich run` that was killed: Dagster counts them as going on, and they hold places in its queue.
 
-    Only for who holds the home's run lock: then none of them can be alive. Returns how many there were.
+    Only for who holds the home's run lock: then none of them can be alive.
+
+    Returns
+    -------
+    int
+        How many there were.
     """
     dead = instance.get_runs(dg.RunsFilter(tags={COMMAND: "run"}, statuses=UNFINISHED))
     for run in dead:

@@ -35,5 +35,6 @@ class RunFacts(Outlook):
 
 
 def first_problem(outlook: Outlook, labels: Receipt, task: str) -> str:
+    """The first label that cannot be used for a task: `item: reason`."""
     first = outlook.planner.archive.store.table(labels, f"{task}_problems").iloc[0]
     return f"{first['item']}: {first['reason']}"

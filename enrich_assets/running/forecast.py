@@ -39,7 +39,21 @@ SECONDS_TO_PUBLISH = 8.0
 
 @dataclass
 class PlannedStage:
-    """A line of the plan. Seconds and bytes are estimates, good within a factor of two where `is_measured`."""
+    """A line of the plan.
+
+    Parameters
+    ----------
+    name
+        Of the stage, and of its task.
+    cells
+        Of assets; checks run along with them.
+    seconds, bytes
+        Estimates, good within a factor of two where `is_measured`; bytes are the largest need of memory.
+    note
+        What the cost comes from.
+    is_measured
+        It rests on a measurement on this machine, or on earlier cells.
+    """
 
     name: str
     cells: list[Cell] = field(default_factory=list)  # of assets; checks run along with them
@@ -51,12 +65,25 @@ class PlannedStage:
 
 @dataclass
 class Plan:
+    """What a run would do.
+
+    Parameters
+    ----------
+    stages
+        Those in which something is made.
+    notes
+        Sentences for the user.
+    blocked
+        What cannot be made at all -> why.
+    """
+
     stages: list[PlannedStage] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     blocked: dict[str, str] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
+        """Estimate over all stages."""
         return sum(stage.seconds for stage in self.stages)
 
     @property
@@ -155,6 +182,7 @@ class Expected(RunFacts):
         return float((sides[named] == "train").sum() + open_share * (~named).sum()) / len(rows)
 
     def rows(self, batch: Batch) -> pd.DataFrame:
+        """The manifest of a batch, read once."""
         if batch.name not in self._manifests:
             self._manifests[batch.name] = self.planner.archive.register.rows(batch)
         return self._manifests[batch.name]
@@ -165,7 +193,10 @@ class Expected(RunFacts):
 
 
 def make_plan(archive: Archive, goal: Goal = Goal()) -> Plan:  # noqa: B008  (frozen)
-    """What a run with this goal would make, stage by stage."""
+    """What a run with this goal would make, stage by stage, and what it would cost.
+
+    Some costs are measured here: a few training steps, a few blocks of pairs. Nothing is written.
+    """
     expected = Expected(Planner(archive, graph_of(archive.profile)))
     plan = Plan()
     for stage in stages(expected, goal):
@@ -271,21 +302,21 @@ def _training(expected: Expected, planned: PlannedStage, task: str, members: Mem
     kind, pool, n_test = kind_of(settings.kind), expected.pool_size(task), expected.n_test(task)
     per_frame = _seconds_per_frame(expected, task)
     counts = Counter(declared.name for declared, _ in members if not isinstance(declared, Check))
-    shown = sum(
+    presented = sum(
         kind.presentations(settings.model_settings, budget_frames(partition.partition("|")[0], pool))
         for declared, partition in members
         if declared.name == "model" and not isinstance(declared, Check)
     )
-    shown += counts["evaluation"] * PREDICTING * n_test
+    presented += counts["evaluation"] * PREDICTING * n_test
     n_runs = len({partition for _, partition in members})
     at_once = max(1, min(n_runs, cells_at_once(archive.profile)))
-    planned.seconds = (shown * per_frame + n_runs * SECONDS_PER_RUN) / at_once
+    planned.seconds = (presented * per_frame + n_runs * SECONDS_PER_RUN) / at_once
     planned.is_measured = True
     planned.note = f"{counts['model']:,} trainings, {counts['evaluation']:,} scores, {at_once} at a time"
 
 
 def _seconds_per_frame(expected: Expected, task: str) -> float:
-    """Seconds per frame shown: the median of the cells trained so far; before the first, of a few steps made now."""
+    """Seconds per frame presented: the median of the cells trained so far; before the first, of a few steps made now."""
     profile = expected.planner.archive.profile
     settings = profile.tasks[task]
     kind = kind_of(settings.kind)

@@ -17,18 +17,30 @@ ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """What was heard since it began to listen."""
+    """Which signals came since it began to listen.
+
+    Parameters
+    ----------
+    reading
+        File descriptor of the wake-up pipe; None: nothing is heard.
+    """
 
     def __init__(self, reading: int | None) -> None:
         self._reading = reading
         self._heard: set[int] = set()
 
     def check(self) -> None:
-        """Raises KeyboardInterrupt if a signal to end came, also one that somebody else has dealt with."""
+        """Raise if a signal to end came, also one that somebody else has dealt with.
+
+        Raises
+        ------
+        KeyboardInterrupt
+        """
         if self.heard():
             raise KeyboardInterrupt
 
     def heard(self) -> set[int]:
+        """Numbers of the signals to end that came so far."""
         if self._reading is not None:
             with suppress(BlockingIOError):
                 self._heard |= {number for number in os.read(self._reading, 4096) if number in ENDING}

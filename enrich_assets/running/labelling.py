@@ -15,7 +15,29 @@ from enrich_assets.defs.assets import graph_of
 
 
 def label_next(archive: Archive, task: str, n: int, side: str) -> tuple[pd.DataFrame, str]:
-    """The next n frames of a side (train, test), and advice in words. Raises MissingArtefact."""
+    """What to label next, and what that is expected to add.
+
+    Parameters
+    ----------
+    archive, task
+        Whose frames.
+    n
+        How many.
+    side
+        train or test.
+
+    Returns
+    -------
+    frames : pandas.DataFrame
+        Columns of `archive.labelling.worklist.COLUMNS`, the first to label first.
+    advice : str
+        A sentence or two.
+
+    Raises
+    ------
+    MissingArtefact
+        If frames, labels or vectors were not made yet.
+    """
     catalogue, settings = Catalogue(archive), archive.profile.tasks[task]
     frames, labels = catalogue.frame_table(), catalogue.labels()
     rows = next_frames(task, settings, n, frames, labels, catalogue.vectors(), side=side)

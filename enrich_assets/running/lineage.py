@@ -24,10 +24,29 @@ def evaluations(archive: Archive) -> Iterator[Receipt]:
 
 
 def report_lineage(archive: Archive, evaluation_id: str | None, say: Callable[[str], None]) -> bool:
-    """Report the chain of one evaluation, or of all; False if a link is broken. Raises LookupError for an unknown id.
+    """Report the chain of one evaluation, or of all.
 
     Source files that are gone are named but break nothing (archives move away after they were ingested); one that
     changed does.
+
+    Parameters
+    ----------
+    archive
+        Whose evaluations.
+    evaluation_id
+        None: all of them, a line each.
+    say
+        Gets the lines.
+
+    Returns
+    -------
+    bool
+        False if a link is broken.
+
+    Raises
+    ------
+    LookupError
+        For an unknown id, or where nothing has been evaluated.
     """
     lineage = Lineage(archive.store, source_files(archive).digest_of)
     chosen = [r for r in evaluations(archive) if evaluation_id in (None, r.metrics["evaluation_id"])]

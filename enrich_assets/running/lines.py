@@ -11,7 +11,23 @@ from enrich_assets.store.receipts import Cell, Receipt
 
 
 def group_line(planner: Planner, group: Group, work: Work, executed: Executed, count: str, left: float) -> str:
-    """`[3/29] view training 100 frames, seed 0: enrich AUC 0.873  4.3 s, about 2 min left in this stage`"""
+    """What a run says of a group it made.
+
+    `[3/29] view training 100 frames, seed 0: enrich AUC 0.873  4.3 s, about 2 min left in this stage`
+
+    Parameters
+    ----------
+    planner
+        Knows the receipts.
+    group, work
+        The group, and which of its members were made.
+    executed
+        What came of it.
+    count
+        `3/29`: which group of how many in the stage.
+    left
+        Seconds that the rest of the stage will take.
+    """
     partition = group.partition.replace("|", " frames, seed ")
     where = " ".join(part for part in (group.task, group.stage, partition) if part)
     headlines = [headline(planner, declared, group.partition) for declared, _ in work]
@@ -86,6 +102,7 @@ HEADLINES = {
 
 
 def duration(seconds: float) -> str:
+    """Seconds, minutes or hours in words."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

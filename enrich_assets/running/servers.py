@@ -15,7 +15,22 @@ SECONDS_TO_END = 15
 
 
 def serve(archive: Archive, port: int, mlflow_port: int, say: Callable[[str], None]) -> int:
-    """Run both until interrupted, or until one of them ends; returns an exit status."""
+    """Run both servers until interrupted, or until one of them ends.
+
+    Parameters
+    ----------
+    archive
+        Whose runs they show.
+    port, mlflow_port
+        Of Dagster and of MLflow, on localhost.
+    say
+        Gets their addresses.
+
+    Returns
+    -------
+    int
+        Exit status: of the server that ended, 0 after an interrupt.
+    """
     environment = {
         **os.environ,
         "ENRICH_HOME": str(archive.home),

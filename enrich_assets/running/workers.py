@@ -28,7 +28,7 @@ class WorkerDied(RuntimeError):
 
 
 class Workers:
-    """A pool of them. Made by `workers`."""
+    """A pool of processes. Made by `workers`."""
 
     def __init__(self, pool: ProcessPoolExecutor, slots: int) -> None:
         self._pool, self.slots = pool, slots
@@ -40,9 +40,21 @@ class Workers:
 
 @contextmanager
 def workers(archive: Archive, count: int) -> Iterator[Workers]:
-    """`count` processes for the archive; they start with the first work and end with the context.
+    """Processes for an archive; they start with the first work and end with the context.
 
     Left by an exception (an interrupt too), what runs is interrupted as by Ctrl-C and what waits is dropped.
+
+    Parameters
+    ----------
+    archive
+        Pinned to the batches of the run.
+    count
+        How many processes.
+
+    Raises
+    ------
+    WorkerDied
+        If a process was killed, most likely for want of memory.
     """
     where = (archive.home, archive.profile, archive.store.folder.url, archive.pinned)
     before = set(mp.active_children())

@@ -21,9 +21,21 @@ class Annotations:
         self.folder = folder
 
     def add(self, task: str, table: pd.DataFrame, masks: Sequence[np.ndarray] | None = None) -> str:
-        """Append labels: columns frame_id, label, source, author, recorded_at.
+        """Append labels as one entry.
 
-        masks: one (h, w) uint8 per row, of any sizes, or None for classes.
+        Parameters
+        ----------
+        task
+            What they are labels for.
+        table
+            Columns frame_id, label, source, author, recorded_at.
+        masks : sequence of (h, w) uint8, optional
+            One per row, of any sizes; None for classes.
+
+        Returns
+        -------
+        str
+            Name of the entry.
         """
         imported_at = now()
         entry = f"{imported_at.replace(':', '')}-{digest_of(table.to_json())[:8]}"
@@ -39,7 +51,7 @@ class Annotations:
         return entry
 
     def all(self) -> pd.DataFrame:
-        """Every label ever imported, oldest first."""
+        """Every label ever imported, oldest first; columns `COLUMNS`."""
         tables = [
             pd.read_parquet(io.BytesIO(self.folder.read(name)), use_threads=False)
             for name in self.folder.files("annotations", ".parquet")
@@ -48,6 +60,17 @@ class Annotations:
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))
 
     def mask(self, entry: str, row: int) -> np.ndarray:
-        """The mask of a row of an entry: (h, w) uint8 class indices."""
+        """The mask of a row of an entry.
+
+        Parameters
+        ----------
+        entry, row
+            As the columns `entry` and `mask_row` have it.
+
+        Returns
+        -------
+        (h, w) uint8
+            Class indices.
+        """
         with np.load(io.BytesIO(self.folder.read(f"annotations/{entry}.npz")), allow_pickle=False) as masks:
             return masks[f"arr_{row}"]

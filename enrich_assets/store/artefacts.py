@@ -23,6 +23,17 @@ class Draft:
     """An artefact in the making. Files in it survive an interruption: the same cell, settings and inputs find them again.
 
     One maker at a time works on a cell (`archive.Archive.making`), so nobody else writes here.
+
+    Parameters
+    ----------
+    store
+        Where it is committed to.
+    cell
+        What is made.
+    settings
+        Digest of the settings and the version of the code.
+    inputs
+        What counts for freshness: cell or part -> digest.
     """
 
     def __init__(self, store: Store, cell: Cell, settings: str, inputs: Mapping[str, str]) -> None:
@@ -33,22 +44,44 @@ class Draft:
         self._notes: dict[str, str] = {}
 
     def write(self, name: str, content: bytes, *, note: bool = False) -> None:
-        """Write a file. A `note` lies beside the content and does not count into the digest."""
+        """Write a file.
+
+        Parameters
+        ----------
+        name
+            With its suffix; may hold folders.
+        content
+            All of it.
+        note
+            It lies beside the content and does not count into the digest.
+        """
         self.store.folder.write(f"{self.folder}/{name}", content)
         (self._notes if note else self._files)[name] = hashlib.sha256(content).hexdigest()
 
     def array(self, name: str, array: np.ndarray, *, note: bool = False) -> None:
+        """Write an array as `<name>.npy`."""
         buffer = io.BytesIO()
         np.save(buffer, np.asarray(array, order="C"), allow_pickle=False)
         self.write(f"{name}.npy", buffer.getvalue(), note=note)
 
     def table(self, name: str, table: pd.DataFrame, *, note: bool = False) -> None:
+        """Write a table as `<name>.parquet`; its index is not kept."""
         buffer = io.BytesIO()
         table.to_parquet(buffer, index=False, compression="zstd")
         self.write(f"{name}.parquet", buffer.getvalue(), note=note)
 
     def weights(self, name: str, tensors: Mapping[str, Any], *, note: bool = False) -> None:
-        """`tensors`: name -> torch tensor or NumPy array."""
+        """Write weights as `<name>.safetensors`.
+
+        Parameters
+        ----------
+        name
+            Without suffix.
+        tensors
+            Name -> torch tensor or NumPy array.
+        note
+            As of `write`.
+        """
         from safetensors.numpy import save
 
         arrays = {
@@ -58,6 +91,7 @@ class Draft:
 
     @property
     def notes(self) -> tuple[str, ...]:
+        """Names of the notes written so far."""
         return tuple(self._notes)
 
     def has(self, name: str, *, note: bool = False) -> bool:
@@ -68,6 +102,7 @@ class Draft:
         return name in files
 
     def read(self, name: str) -> bytes:
+        """A file of this draft. Raises FileNotFoundError."""
         return self.store.folder.read(f"{self.folder}/{name}")
 
     def scratch(self, name: str, content: bytes | None) -> None:
@@ -76,11 +111,22 @@ class Draft:
         self.store.folder.remove(path) if content is None else self.store.folder.write(path, content)
 
     def scratched(self, name: str) -> bytes | None:
+        """What `scratch` has kept under the name; None if nothing."""
         path = f"{self.folder}.{name}"
         return self.store.folder.read(path) if self.store.folder.exists(path) else None
 
     def commit(self, *, run_id: str = "", digest: str | None = None, **metrics: Any) -> Receipt:
-        """Move the files to their place, then write the receipt. `digest`: when the content has a name of its own."""
+        """Move the files to their place, then write the receipt.
+
+        Parameters
+        ----------
+        run_id
+            Dagster run that made the content.
+        digest
+            Where the content has a name of its own; else it follows from the names and digests of the files.
+        **metrics
+            For the receipt: what JSON can hold.
+        """
         receipt = Receipt(
             asset=self.cell.asset,
             partition=self.cell.partition,
@@ -109,6 +155,7 @@ class Store:
         self.receipts = Receipts(self.folder)
 
     def draft(self, cell: Cell, *, settings: str, inputs: Mapping[str, str]) -> Draft:
+        """The draft of a cell; `settings` and `inputs` as of `Draft`."""
         return Draft(self, cell, settings, inputs)
 
     def clear_drafts(self, cell: Cell) -> None:
@@ -116,6 +163,7 @@ class Store:
         self.folder.remove(f"{DRAFTS}/{cell.folder}")
 
     def place(self, draft: str, receipt: Receipt) -> None:
+        """Move a folder of drafts to where the receipt's artefact lies."""
         target = f"artefacts/{receipt.folder}"
         if self.folder.exists(target):
             # The same content again. Its files may have been damaged since: what was just made replaces them.
@@ -126,10 +174,17 @@ class Store:
             self.folder.move(draft, target)
 
     def path(self, receipt: Receipt, name: str) -> str:
+        """Path of a file of an artefact, in the store."""
         return f"artefacts/{receipt.folder}/{name}"
 
     def read(self, receipt: Receipt, name: str) -> bytes:
-        """Raises DamagedStore, naming the file, when it is gone."""
+        """Bytes of a file, as they stand there.
+
+        Raises
+        ------
+        DamagedStore
+            If it is gone.
+        """
         try:
             return self.folder.read(self.path(receipt, name))
         except FileNotFoundError as error:
@@ -139,14 +194,28 @@ class Store:
             ) from error
 
     def verified(self, receipt: Receipt, name: str) -> bytes:
-        """Raises DamagedStore, naming the file, when it is gone or not what the receipt says."""
+        """Bytes of a file, compared with the digest in the receipt.
+
+        Raises
+        ------
+        DamagedStore
+            If it is gone or not what the receipt says.
+        """
         content = self.read(receipt, name)
         if hashlib.sha256(content).hexdigest() != (receipt.files.get(name) or receipt.notes.get(name)):
             raise self._not_what_was_written(receipt, name)
         return content
 
     def array(self, receipt: Receipt, name: str) -> np.ndarray:
-        """Memory-mapped where the store is a local folder (and then not verified: that would read all of it)."""
+        """A stored array.
+
+        Memory-mapped where the store is a local folder (and then not verified: that would read all of it).
+
+        Raises
+        ------
+        DamagedStore
+            If its file is gone or cannot be read; elsewhere than on a local disk, also if it has changed.
+        """
         local = self.folder.local_path(self.path(receipt, f"{name}.npy"))
         if local is None:
             return np.load(io.BytesIO(self.verified(receipt, f"{name}.npy")), allow_pickle=False)
@@ -159,11 +228,11 @@ class Store:
             raise self._not_what_was_written(receipt, f"{name}.npy") from error
 
     def table(self, receipt: Receipt, name: str) -> pd.DataFrame:
-        """Raises DamagedStore."""
+        """A stored table. Raises DamagedStore if its file is gone or changed."""
         return pd.read_parquet(io.BytesIO(self.verified(receipt, f"{name}.parquet")), use_threads=False)
 
     def weights(self, receipt: Receipt, name: str) -> dict[str, np.ndarray]:
-        """Tensors of a safetensors file. Raises DamagedStore."""
+        """Stored weights: name of a tensor -> array. Raises DamagedStore if their file is gone or changed."""
         from safetensors.numpy import load
 
         return load(self.verified(receipt, f"{name}.safetensors"))
@@ -174,15 +243,25 @@ class Store:
         )
 
     def damaged(self, receipt: Receipt, *, with_notes: bool = True) -> dict[str, str]:
-        """Files of the receipt that no longer hold what was written: name -> 'changed' or 'gone'.
+        """Files of a receipt that no longer hold what was written.
 
-        with_notes: of an earlier receipt with the same content only the newest notes are kept, so its own are not asked for.
+        Parameters
+        ----------
+        receipt
+            Current or earlier.
+        with_notes
+            False for an earlier receipt with the same content as the current one: only the newest notes are kept.
+
+        Returns
+        -------
+        dict of str to str
+            Name of a file -> `changed` or `gone`.
         """
-        found = {}
+        damage = {}
         for name, wanted in {**receipt.files, **(receipt.notes if with_notes else {})}.items():
             path = self.path(receipt, name)
             if not self.folder.exists(path):
-                found[name] = "gone"
+                damage[name] = "gone"
             elif self.folder.digest(path) != wanted:
-                found[name] = "changed"
-        return found
+                damage[name] = "changed"
+        return damage

@@ -34,6 +34,7 @@ class Batch(BaseModel):
 
     @property
     def folder(self) -> str:
+        """Where its files lie in the store."""
         return f"{ROOM}/{self.name}/{self.revision:04d}"
 
 
@@ -44,7 +45,13 @@ class Batches:
         self.folder = folder
 
     def all(self) -> tuple[Batch, ...]:
-        """The latest revision of each, in the order of ingestion."""
+        """The latest revision of each batch, in the order of ingestion.
+
+        Raises
+        ------
+        DamagedStore
+            If the entry of a batch cannot be read.
+        """
         latest: dict[str, Batch] = {}
         for entry in self.folder.files(ROOM, f"/{ENTRY}"):
             batch = self._read(entry)
@@ -53,6 +60,7 @@ class Batches:
         return tuple(sorted(latest.values(), key=lambda batch: (batch.order, batch.received_at)))
 
     def rows(self, batch: Batch) -> pd.DataFrame:
+        """Its manifest: a row per file or frame, as ingested."""
         return self._table(batch, "rows")
 
     def refused(self, batch: Batch) -> pd.DataFrame:
@@ -68,7 +76,23 @@ class Batches:
         refused: pd.DataFrame,
         received_at: str | None = None,
     ) -> Batch:
-        """Keep the rows, then the entry. Call it under the lock of ingestion: it looks for the next free number."""
+        """Keep the rows of a batch, then its entry. Call it under the lock of ingestion: it takes the next free number.
+
+        Parameters
+        ----------
+        name
+            Of `new_name`; a batch of that name gets another revision and keeps its place.
+        digest
+            Of the files, ids and labels.
+        source
+            Where they lay.
+        rows
+            Of the manifest.
+        refused
+            Files that could not be ingested: columns path, reason.
+        received_at
+            ISO 8601, UTC; now, where it is not given.
+        """
         known = self.all()
         before = next((batch for batch in known if batch.name == name), None)
         batch = Batch(
@@ -87,7 +111,18 @@ class Batches:
         return batch
 
     def new_name(self, wish: str | None) -> str:
-        """A batch name fit for a path and a partition key; numbered when nobody named it. Raises ValueError."""
+        """A batch name fit for a path and a partition key.
+
+        Parameters
+        ----------
+        wish
+            What the user calls it; None: the next free number.
+
+        Raises
+        ------
+        ValueError
+            If no character of the wish is fit for a name, or it is too long.
+        """
         if wish is None:
             taken = {batch.name for batch in self.all()}
             return next(name for i in range(1, 1_000_000) if (name := f"batch-{i:04d}") not in taken)

@@ -1,4 +1,4 @@
-"""What the MLflow recorder is told of a trained cell, and what it answers. Writing it down is `tracking.py`'s part."""
+"""What the MLflow recorder writes of a trained cell, and where that stands then. Writing it is `tracking.py`'s part."""
 
 from __future__ import annotations
 

@@ -31,6 +31,7 @@ class Folder:
         return Folder(f"{self.url}/{name}")
 
     def path(self, name: str) -> str:
+        """Path of a file or folder, as the file system knows it."""
         return f"{self.root}/{name}"
 
     def local_path(self, name: str) -> str | None:
@@ -50,10 +51,11 @@ class Folder:
             yield copy
 
     def exists(self, name: str) -> bool:
+        """Whether there is a file or folder of that name."""
         return bool(self.fs.exists(self.path(name)))
 
     def read(self, name: str) -> bytes:
-        """Raises FileNotFoundError when there is no such file."""
+        """All of a file. Raises FileNotFoundError."""
         return self.fs.cat_file(self.path(name))
 
     def write(self, name: str, content: bytes) -> None:
@@ -80,6 +82,7 @@ class Folder:
         return digest.hexdigest()
 
     def size(self, name: str) -> int:
+        """Bytes of a file."""
         return int(self.fs.size(self.path(name)) or 0)
 
     def changed_at(self, name: str) -> float:
@@ -87,7 +90,7 @@ class Folder:
         return float(self.fs.modified(self.path(name)).timestamp())
 
     def remove_empty_folders(self, *names: str) -> None:
-        """Folders below these that hold nothing, on a local disk; elsewhere there are none."""
+        """Remove the folders below these that hold nothing, on a local disk; elsewhere there are none."""
         for name in names:
             local = self.local_path(name)
             for folder, _, _ in os.walk(local, topdown=False) if local is not None else ():
@@ -95,26 +98,40 @@ class Folder:
                     os.rmdir(folder)
 
     def files(self, name: str = "", suffix: str = "") -> Iterator[str]:
-        """Names below, relative to this folder, in order; hidden ones (half-written) left out."""
+        """Names of the files below a folder, in order; hidden ones (half-written) left out.
+
+        Parameters
+        ----------
+        name
+            The folder; all, where it is not given.
+        suffix
+            How a name must end.
+
+        Yields
+        ------
+        str
+            Relative to this folder.
+        """
         start = self.path(name).rstrip("/") if name else self.root
         if not self.fs.exists(start):
             return
         self.fs.invalidate_cache()
-        for found in sorted(self.fs.find(start)):
-            relative = found[len(self.root) :].lstrip("/") if found.startswith(self.root) else found
+        for path in sorted(self.fs.find(start)):
+            relative = path[len(self.root) :].lstrip("/") if path.startswith(self.root) else path
             if relative.endswith(suffix) and not relative.rpartition("/")[2].startswith("."):
                 yield relative
 
     def folders(self, name: str = "") -> list[str]:
-        """Names of the folders directly below."""
+        """Names of the folders directly below one, in order."""
         start = self.path(name).rstrip("/") if name else self.root
         if not self.fs.exists(start):
             return []
         self.fs.invalidate_cache()
-        found = self.fs.ls(start, detail=True)
-        return sorted(entry["name"].rstrip("/").rpartition("/")[2] for entry in found if entry["type"] == "directory")
+        entries = self.fs.ls(start, detail=True)
+        return sorted(entry["name"].rstrip("/").rpartition("/")[2] for entry in entries if entry["type"] == "directory")
 
     def remove(self, name: str) -> None:
+        """Remove a file, or a folder with all in it, if it is there."""
         if self.exists(name):
             self.fs.rm(self.path(name), recursive=True)
 

@@ -34,7 +34,12 @@ class Link:
 class Lineage:
     """Walks and verifies chains. Links shared by many evaluations are verified once.
 
-    source_digest: sha256 of a source file as it lies there now, by what the rows call it (paths may be sealed).
+    Parameters
+    ----------
+    store
+        Where the receipts and files are.
+    source_digest
+        sha256 of a source file as it lies there now, by what the rows call it (paths may be sealed).
     """
 
     def __init__(self, store: Store, source_digest: Callable[[str], str]) -> None:
@@ -44,7 +49,13 @@ class Lineage:
         self._receipts: dict[tuple[Cell, str], Receipt | None] = {}
 
     def chain(self, receipt: Receipt) -> Iterator[tuple[Cell, Origin, Receipt | None]]:
-        """The receipt and everything it was made from, nearest first, each once: (cell, origin, receipt or None if gone)."""
+        """The receipt and everything it was made from, nearest first, each once.
+
+        Yields
+        ------
+        cell, origin, receipt
+            What was read, as it stood then; the receipt is None if it is gone.
+        """
         first = (receipt.cell, Origin(receipt.digest, receipt.name))
         waiting, seen = [first], {first}
         while waiting:
@@ -58,7 +69,15 @@ class Lineage:
                     waiting.append(link)
 
     def verify(self, receipt: Receipt, *, sources: bool = True) -> list[Link]:
-        """Every link of the chain of an evaluation as it stands now, and the source files (frames, masks) at its ends."""
+        """Every link of the chain of an evaluation as it stands now.
+
+        Parameters
+        ----------
+        receipt
+            Of the evaluation.
+        sources
+            Also the source files (frames, masks) at the ends of the chain; each is read.
+        """
         task = receipt.asset.partition("/")[0]
         links = []
         for cell, origin, read_from in self.chain(receipt):
@@ -134,7 +153,7 @@ class Lineage:
         return None
 
     def recomputed(self, receipt: Receipt) -> float:
-        """The value of an evaluation, from its predictions alone."""
+        """The value of an evaluation, computed from its predictions alone. Raises DamagedStore."""
         return kind_of(receipt.metrics["kind"]).value_of(self.store.table(receipt, "predictions"))
 
     def _verify_sources(self, receipt: Receipt, task: str) -> Iterator[Link]:

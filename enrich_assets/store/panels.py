@@ -62,7 +62,7 @@ def redundancy_table(panel: Panel) -> pd.DataFrame:
 
 
 def estimated_table(estimate: pd.DataFrame) -> pd.DataFrame:
-    """The same from sampled pairs (`method.pairs.cost.estimate_redundancy`): pairs rounded, intervals kept."""
+    """The same from sampled pairs (`method.pairs.sampled.estimate_redundancy`): pairs rounded, intervals kept."""
     return estimate.assign(pairs=estimate["pairs"].round().astype("int64"))[REDUNDANCY_COLUMNS]
 
 
@@ -94,7 +94,20 @@ def panel_redundancy(store: Store, receipt: Receipt) -> pd.DataFrame:
 def relation_of(
     one: NDArray[np.int64], other: NDArray[np.int64], clips: NDArray[np.int64], patients: NDArray[np.int64]
 ) -> NDArray[np.object_]:
-    """How each pair of frames is related, in words."""
+    """How each pair of frames is related.
+
+    Parameters
+    ----------
+    one, other : (m,) int64
+        Positions in the pool.
+    clips, patients : (n,) int64
+        Which clip and patient each frame of the pool is of.
+
+    Returns
+    -------
+    (m,) object
+        Names out of `RELATIONS`.
+    """
     names = np.array(RELATIONS, dtype=object)
     same_patient = np.where(patients[one] == patients[other], 1, 2)
     return names[np.where(clips[one] == clips[other], 0, same_patient)]
@@ -105,7 +118,19 @@ def neighbour_table(
 ) -> pd.DataFrame:
     """Each frame's nearest frames, over all and, where those are all of its own clip, outside it.
 
-    Columns frame_id, rank (from 1 within the relation), neighbour_id, similarity, relation.
+    Parameters
+    ----------
+    panel
+        The sum over all batches.
+    pool
+        Its n frames, with a column frame_id.
+    clips, patients : (n,) int64
+        Which clip and patient each frame is of.
+
+    Returns
+    -------
+    pandas.DataFrame
+        frame_id, rank (from 1 within the relation), neighbour_id, similarity (cosine), relation.
     """
     ids = pool["frame_id"].to_numpy()
     parts = []
@@ -135,7 +160,13 @@ def neighbour_table(
 def near_duplicate_table(
     panel: Panel, pool: pd.DataFrame, clips: NDArray[np.int64], patients: NDArray[np.int64]
 ) -> pd.DataFrame:
-    """Listed near-duplicate pairs: frame_id, other_id, similarity, relation."""
+    """Listed near-duplicate pairs; parameters as of `neighbour_table`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        frame_id, other_id, similarity (cosine), relation.
+    """
     ids = pool["frame_id"].to_numpy()
     one, other = (panel.near_duplicates[:, k].astype(np.int64) for k in (0, 1))
     return pd.DataFrame(
@@ -149,11 +180,20 @@ def near_duplicate_table(
 
 
 def write_matrix(draft: Draft, embeddings: NDArray[np.int16], n_earlier: int, dtype: str) -> None:
-    """The panel's matrix as a chunked Zarr array (rows: the batch; columns: it and all before), written chunk by chunk.
+    """The panel's matrix as a chunked Zarr array, written chunk by chunk.
 
     It lies beside the content: whether it is kept, and how, changes no digest.
 
-    dtype: 'int32' for exact products, 'float16' for cosines.
+    Parameters
+    ----------
+    draft
+        Of the panel's cell.
+    embeddings : (n, d) int16
+        Fixed point: earlier batches, then this one.
+    n_earlier
+        Frames of earlier batches. The matrix has n - n_earlier rows (the batch) and n columns.
+    dtype
+        'int32' for exact products, 'float16' for cosines.
     """
     import zarr
     from zarr.storage import MemoryStore
@@ -178,7 +218,13 @@ def write_matrix(draft: Draft, embeddings: NDArray[np.int16], n_earlier: int, dt
 
 
 def open_matrix(store: Store, receipt: Receipt) -> object:
-    """The panel's matrix, opened lazily: a Zarr array. Raises FileNotFoundError where it was not kept (`store_matrix`)."""
+    """The panel's matrix, opened lazily: a Zarr array (frames of the batch, these and all earlier ones).
+
+    Raises
+    ------
+    FileNotFoundError
+        If it was not kept (`store_matrix`).
+    """
     import zarr
 
     path = store.path(receipt, MATRIX)

@@ -27,26 +27,39 @@ class Prunable:
 
 
 def prunable(store: Store, clock: Callable[[], float] = time.time) -> Prunable:
-    """What nothing of today stands on. Raises DamagedStore for a current receipt that cannot be read: then nothing is known."""
+    """What nothing of today stands on.
+
+    Parameters
+    ----------
+    store
+        Is only read.
+    clock
+        Seconds since 1970: files younger than `LEAVE_SECONDS` are left alone.
+
+    Raises
+    ------
+    DamagedStore
+        For a current receipt that cannot be read: then nothing is known.
+    """
     receipts = _reachable(store)
     kept_history = {history_file(receipt.cell, receipt.name) for receipt in receipts}
     kept_artefacts = {f"artefacts/{receipt.folder}/" for receipt in receipts}
-    found = Prunable()
+    unused = Prunable()
     for room in ("history", "artefacts", DRAFTS):
         for name in store.folder.files(room):
             if name in kept_history or any(name.startswith(folder) for folder in _parents(name) & kept_artefacts):
                 continue
             if clock() - store.folder.changed_at(name) < LEAVE_SECONDS:
                 continue
-            found.files.append(name)
-            found.n_receipts += room == "history"
-            found.n_bytes += store.folder.size(name)
-    return found
+            unused.files.append(name)
+            unused.n_receipts += room == "history"
+            unused.n_bytes += store.folder.size(name)
+    return unused
 
 
-def prune(store: Store, found: Prunable) -> None:
+def prune(store: Store, unused: Prunable) -> None:
     """Remove it: receipts before what they name, so that an interruption leaves none that names what is gone."""
-    for name in sorted(found.files, key=lambda name: not name.startswith("history/")):
+    for name in sorted(unused.files, key=lambda name: not name.startswith("history/")):
         store.folder.remove(name)
     store.folder.remove_empty_folders("artefacts", "history", DRAFTS)
 

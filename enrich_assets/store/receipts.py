@@ -69,6 +69,7 @@ class Receipt(BaseModel):
 
     @property
     def cell(self) -> Cell:
+        """What it is the receipt of."""
         return Cell(self.asset, self.partition)
 
     @property
@@ -84,6 +85,7 @@ class Receipt(BaseModel):
 
 
 def history_file(cell: Cell, name: str) -> str:
+    """Where a receipt stays for good, by its name."""
     return f"history/{cell.folder}/{name[:NAME_LENGTH]}.json"
 
 
@@ -93,6 +95,7 @@ def digest_of(value: Any) -> str:
 
 
 def now() -> str:
+    """The time in UTC, ISO 8601 to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
@@ -120,13 +123,20 @@ class Receipts:
         return self._current[cell]
 
     def require(self, cell: Cell) -> Receipt:
-        """The current receipt. Raises MissingArtefact, with what to do, when the cell was never made."""
+        """The current receipt of a cell.
+
+        Raises
+        ------
+        MissingArtefact
+            If the cell was never made, with what to do.
+        """
         receipt = self.current(cell)
         if receipt is None:
             raise MissingArtefact(f"{cell} {NOT_MADE_YET}", cell)
         return receipt
 
     def write(self, receipt: Receipt) -> None:
+        """Make a receipt the current one; it stays in history for good."""
         content = receipt.model_dump_json(indent=1).encode()
         self.folder.write(history_file(receipt.cell, receipt.name), content)
         self.folder.write(f"receipts/{receipt.cell.folder}.json", content)
@@ -134,12 +144,18 @@ class Receipts:
         self.unreadable.pop(receipt.cell, None)
 
     def earlier(self, cell: Cell, name: str) -> Receipt | None:
-        """The receipt of that name, current or not; None if there is none. Raises DamagedStore."""
+        """The receipt of that name, current or not; None if there is none.
+
+        Raises
+        ------
+        DamagedStore
+            If it cannot be read.
+        """
         file = history_file(cell, name)
         return self._parse(file) if self.folder.exists(file) else None
 
     def forget(self, cell: Cell) -> None:
-        """Take the cell out of the current state (history stays)."""
+        """Remove a cell from the current state; its history stays."""
         self.folder.remove(f"receipts/{cell.folder}.json")
         self._current[cell] = None
 

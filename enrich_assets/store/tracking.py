@@ -45,10 +45,18 @@ Item = TypeVar("Item")
 
 
 class Tracking:
-    """Records cells in the MLflow at `uri` (sqlite, or a server), in one experiment.
+    """Records cells in an MLflow, in one experiment.
 
-    artifacts: where files go; without it a folder `mlflow` beside a sqlite file, or what the server decides.
-    dagster_url, mlflow_url: bases of the links in notes and metadata, where configured.
+    Parameters
+    ----------
+    uri
+        `sqlite:///...`, or a server.
+    experiment_name
+        Made where it is missing.
+    artifacts
+        Where files go; without it a folder `mlflow` beside a sqlite file, or what the server decides.
+    dagster_url, mlflow_url
+        Bases of the links in notes and metadata, where configured.
     """
 
     def __init__(
@@ -69,10 +77,15 @@ class Tracking:
         self._experiment_id = ""
 
     def prepare(self) -> str:
-        """Create the database and the experiment where they are missing; returns the experiment's id.
+        """Create the database and the experiment where they are missing.
 
         One process at a time: the first start builds the tables step by step, and two at once break each
         other.
+
+        Returns
+        -------
+        str
+            Id of the experiment.
         """
         self._connect()
         return self._experiment_id
@@ -82,6 +95,11 @@ class Tracking:
 
         The run counts as KILLED until its last line is written, so that a process that dies half-way leaves
         no run that seems to go on for ever; an error leaves it FAILED. Into a sqlite file one process writes at a time.
+
+        Returns
+        -------
+        Recorded
+            Ids of the run and of the logged model.
         """
         client = self._connect()
         with self._one_at_a_time():
@@ -124,7 +142,7 @@ class Tracking:
         return None
 
     def run_url(self, run_id: str) -> str | None:
-        """The run's page, where the address of an MLflow UI is configured."""
+        """The run's page; None where no address of an MLflow UI is configured."""
         if not self.mlflow_url:
             return None
         self._connect()
@@ -157,10 +175,10 @@ class Tracking:
             f"The whole chain: `enrich lineage {cell.evaluation_id}`",
         ]
         if cell.dagster_run_id:
-            shown = f"`{cell.dagster_run_id}`"
+            run = f"`{cell.dagster_run_id}`"
             if self.dagster_url:
-                shown = f"[{cell.dagster_run_id}]({self.dagster_url.rstrip('/')}/runs/{cell.dagster_run_id})"
-            lines.append(f"Dagster run: {shown}, asset `{cell.asset_key}`, partition `{cell.partition}`")
+                run = f"[{cell.dagster_run_id}]({self.dagster_url.rstrip('/')}/runs/{cell.dagster_run_id})"
+            lines.append(f"Dagster run: {run}, asset `{cell.asset_key}`, partition `{cell.partition}`")
         return "\n\n".join(lines)
 
     def _log_model(self, client: MlflowClient, cell: CellRecord, run_id: str, name: str) -> str:

@@ -28,7 +28,29 @@ class Imported:
 
 
 def import_labels(archive: Archive, file: str, task: str) -> Imported:
-    """Append the labels of a file to the log of annotations. Raises ValueError when the file is none of the formats."""
+    """Append the labels of a file to the log of annotations.
+
+    Parameters
+    ----------
+    archive
+        Whose frames are labelled.
+    file
+        CSV, or what an annotation tool exports (`studies.labels`).
+    task
+        Its name.
+
+    Returns
+    -------
+    Imported
+        How many labels are new or unchanged, and which could not be used, with the reason.
+
+    Raises
+    ------
+    ValueError
+        If the file is of none of the formats.
+    MissingArtefact
+        If the frames were not read yet.
+    """
     settings, catalogue = archive.profile.tasks[task], Catalogue(archive)
     answers = kind_of(settings.kind).answers
     frames = catalogue.frame_table()
@@ -85,7 +107,17 @@ def _unchanged(catalogue: Catalogue, task: str, labels: pd.DataFrame) -> np.ndar
 
 
 class Pictures:
-    """Frames as a labeller should see them: whole, from the de-identified source; where that is gone, as stored."""
+    """Frames as a labeller should see them: whole, from the de-identified source; where that is gone, as stored.
+
+    Called with a frame id, it gives (height, width) uint8.
+
+    Parameters
+    ----------
+    archive, task
+        Whose stored picture stands in for a source that is gone.
+    rows
+        The frames, by a column `frame_id`.
+    """
 
     def __init__(self, archive: Archive, task: str, rows: pd.DataFrame) -> None:
         self.task, self._frames = task, Catalogue(archive).frames()

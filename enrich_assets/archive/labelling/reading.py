@@ -44,12 +44,13 @@ class LabelSources:
     files: SourceFiles
 
     def read(self, name: str, task: TaskSettings) -> BatchLabels:
-        """Labels of the task `name`."""
+        """Current labels of the task `name`, in the order of the frames, and those that cannot be used."""
         reader = _masks if kind_of(task.kind).answers == "mask" else _classes
         return reader(self, name, task)
 
     @property
     def batch(self) -> str:
+        """Name of the batch."""
         return self.manifest.batch.name
 
 
@@ -72,7 +73,22 @@ def _rows_by_frame(frames_of_batch: Frames, manifest: Manifest, column: str) -> 
 
 
 def manifest_labels(frames: Frames, manifest: Manifest, column: str) -> pd.DataFrame:
-    """Class labels as the manifest gave them: frame_id, label, source, author, recorded_at."""
+    """Class labels as the manifest gave them.
+
+    Parameters
+    ----------
+    frames
+        Of the batch.
+    manifest
+        Of the batch.
+    column
+        The manifest's column of the task.
+
+    Returns
+    -------
+    pandas.DataFrame
+        frame_id, label, source, author, recorded_at; a label of a whole file is repeated for each of its frames.
+    """
     labels = _rows_by_frame(frames, manifest, column).rename(columns={"value": "label"}).drop(columns="named")
     return labels.assign(source="manifest", author="", recorded_at=manifest.received_at)
 

@@ -35,10 +35,27 @@ def next_frames(
     *,
     side: str = "train",
 ) -> pd.DataFrame:
-    """The unlabelled frames of one side that the max rule takes next, all labels so far counting as chosen.
+    """The unlabelled frames of one side that the k-center-greedy rule takes next, all labels so far counting as chosen.
 
-    frames: the frame table with column `split`. A frame that a labeller answered with one of the task's `ignore` values
-    ("unsure") is not asked for again.
+    Parameters
+    ----------
+    name, task
+        The task and its settings (quotas, whether classes are balanced).
+    n
+        How many, at most.
+    frames
+        The frame table with a column `split`.
+    labels
+        Current labels. A frame answered with one of the task's `ignore` values ("unsure") is not asked for again.
+    vectors
+        Of all these frames.
+    side
+        train or test.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns `COLUMNS`, the first to label first; similarities are cosines.
     """
     from enrich_assets.method.ranking.worklist import greatest_similarity, rank_with_quotas
 
@@ -73,9 +90,20 @@ def next_frames(
 def advice(
     name: str, task: TaskSettings, next_n: int, frames: pd.DataFrame, labels: Labels, evaluations: pd.DataFrame
 ) -> str:
-    """What the next labels are expected to add, by the curve so far; in words.
+    """What the next labels are expected to add, by the curve so far; a sentence or two.
 
-    Counted from the labels there are; where nothing is left to label, from the greatest budget tried.
+    Parameters
+    ----------
+    name, task
+        The task and its settings.
+    next_n
+        Labels to be added to those there are; where nothing is left to label, to the greatest budget tried.
+    frames
+        The frame table with a column `split`.
+    labels
+        Current labels.
+    evaluations
+        As of `Evaluations.table`; those of the first arm are used.
     """
     from enrich_assets.method.statistics.learning_curve import advise
 

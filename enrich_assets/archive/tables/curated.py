@@ -13,7 +13,7 @@ from enrich_assets.store.receipts import DamagedStore, Receipt
 
 
 def similarity_tables(everything: Everything) -> Tables:
-    """redundancy, panel_redundancy, neighbours, near_duplicates."""
+    """The tables redundancy, panel_redundancy, neighbours and near_duplicates."""
     whole, by_batch, neighbours, near = [], [], [], []
     for name, value in everything.redundancy.items():
         if not value.is_there:
@@ -45,7 +45,7 @@ def _near_duplicates(everything: Everything, task: str, pairs: pd.DataFrame) -> 
 
 
 def chosen_tables(everything: Everything) -> Tables:
-    """rankings (current ones), subsets (all there ever were), subset_frames."""
+    """The tables rankings (current ones), subsets (all there ever were) and subset_frames."""
     rankings = [
         _ranking_rows(value.store, task, arm, receipt)
         for (task, arm), value in everything.rankings.items()
@@ -79,13 +79,13 @@ def _ranking_rows(store: Store, task: str, arm: str, receipt: Receipt) -> pd.Dat
 
 def _coverage(everything: Everything, task: str, arm: str) -> dict[str, pd.DataFrame]:
     """Name of a ranking's receipt -> its coverage by budget; those that are no longer there are left out."""
-    found = {}
+    tables = {}
     for receipt in everything.history.of(f"{task}/{arm}/ranking"):
         try:
-            found[receipt.name] = everything.history.store.table(receipt, "coverage").set_index("budget")
+            tables[receipt.name] = everything.history.store.table(receipt, "coverage").set_index("budget")
         except DamagedStore:
             continue
-    return found
+    return tables
 
 
 def _subset_row(

@@ -25,9 +25,14 @@ COPIED = (
 
 
 def evaluation_tables(everything: Everything) -> Tables:
-    """evaluations, predictions, training_curves, provenance.
+    """The tables evaluations, predictions, training_curves and provenance.
 
     An evaluation of before whose predictions were pruned or damaged keeps its row; it has no predictions any more.
+
+    Raises
+    ------
+    DamagedStore
+        If the predictions of a current evaluation are gone or changed.
     """
     lineage = Lineage(everything.history.store, everything.history.files.digest_of)
     rows: dict[str, dict[str, object]] = {}

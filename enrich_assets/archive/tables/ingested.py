@@ -15,7 +15,7 @@ LABEL_COLUMNS = ["frame_id", "task", "label", "mask_path", "mask_digest", "sourc
 
 
 def ingested_tables(everything: Everything) -> Tables:
-    """studies, files, clips, frames."""
+    """The tables studies, files, clips and frames, of the batches that are read and split."""
     read, split = everything.frames, everything.split
     there = everything.studies.receipts.keys() & read.receipts.keys() & split.receipts.keys()
     batches = [batch for batch in everything.history.batches if batch.name in there]
@@ -90,7 +90,7 @@ def _study_table(clips: pd.DataFrame, frames: pd.DataFrame, batches: dict[str, B
 
 
 def label_tables(everything: Everything) -> Tables:
-    """labels, label_problems. Labels that were replaced stay, marked not current."""
+    """The tables labels and label_problems. Labels that were replaced stay, marked not current."""
     labels, tasks = everything.labels, everything.profile.tasks
     imported = everything.history.annotations.all()
     parts: list[pd.DataFrame] = []

@@ -22,7 +22,7 @@ ByArm = Mapping[tuple[str, str], Value]  # (task, arm)
 
 @dataclass(frozen=True)
 class Everything:
-    """Of an archive; what was not made yet is empty."""
+    """Everything of an archive that is published; what was not made yet is empty."""
 
     profile: Profile
     history: History
@@ -41,10 +41,11 @@ class Everything:
 
 
 def concat(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """One after the other; of nothing, a table without columns."""
+    """Tables one after the other; of nothing, a table without columns."""
     kept = [table for table in tables if len(table)]
     return pd.concat(kept, ignore_index=True) if kept else pd.DataFrame()
 
 
 def time(text: pd.Series | str) -> pd.Series | pd.Timestamp:
+    """ISO 8601 text as UTC times."""
     return pd.to_datetime(text, utc=True, format="ISO8601")

@@ -124,7 +124,10 @@ def report(cell: CellContext, **values: Any) -> StepOutput:
 
 
 def frame_pictures(profile: Profile, frames: Frames) -> Callable[[str], np.ndarray]:
-    """frame_id -> the largest picture of it the store holds: (side, side) uint8. Raises KeyError for an unknown frame."""
+    """A function of a frame id: the largest picture of it the store holds, (side, side) uint8.
+
+    It raises KeyError for an unknown frame.
+    """
     task = max(profile.tasks, key=lambda name: profile.tasks[name].size)
     rows = frames.frame_table
     position = pd.Series(np.arange(len(rows)), index=rows["frame_id"])
@@ -156,13 +159,13 @@ def _vae_facts(profile: Profile, values: Mapping[str, Any]) -> dict[str, object]
     if not vae.is_there:
         return {}
     health, measures = judged(vae, Where(profile)), vae.metrics["measures"]
-    shown = ("reconstruction_error", "mean_image_error", "retrieval_rank1", "retrieval_chance")
+    published = ("reconstruction_error", "mean_image_error", "retrieval_rank1", "retrieval_chance")
     return {
         "vae_health": {
             "healthy": health.passed,
             "active_units": health.active_units,
             "latent": len(measures["unit_variances"]),
-            **{name: measures[name] for name in shown},
+            **{name: measures[name] for name in published},
             **{name: vae.metrics[name] for name in ("train_frames", "train_patients", "seconds")},
         },
         "vae_history": vae.table("history"),
@@ -193,7 +196,10 @@ def _receipts(values: Mapping[str, Any]) -> list[Receipt]:
 def nearest_chosen(profile: Profile, values: Mapping[str, Any]) -> pd.DataFrame:
     """For the gallery: each left-out frame's nearest chosen one, for the first arm's smallest subset.
 
-    Columns task, frame_id, chosen_id, similarity.
+    Returns
+    -------
+    pandas.DataFrame
+        task, frame_id, chosen_id, similarity (cosine).
     """
     from enrich_assets.method.ranking import coverage_of
 

@@ -114,9 +114,22 @@ def _initial_frames(pool: Pool, asked: int, affordable: list[int], seed: int) ->
 
 
 def labels_bought(before: Value, pool: Pool, way: str) -> np.ndarray | None:
-    """Positions in the pool of the labels bought so far: the greatest budget of the ranking before this one.
+    """The labels bought so far: the greatest budget of the ranking before this one.
 
-    None when there was none, when the arm chose in another way then, or when a frame of it has left the pool or changed.
+    Parameters
+    ----------
+    before
+        That ranking, if there was one.
+    pool
+        As it is now.
+    way
+        How the arm chooses now (`way_of`).
+
+    Returns
+    -------
+    (n,) int64 or None
+        Positions in the pool, in the order of the ranking. None when there was no ranking, when the arm chose in
+        another way then, or when a frame of it has left the pool or changed.
     """
     if not before.is_there or before.metrics.get("way") != way:
         return None

@@ -31,14 +31,17 @@ def task_view(where: Where, frames: Frames) -> ViewOfFrames:
 
 
 def labelled_frames(where: Where, presence: LabelPresence) -> Plain:
+    """Which frames carry a label of the task."""
     return presence.frames_of(where.task)
 
 
 def any_label(where: Where, presence: LabelPresence) -> Plain:
+    """Whether any frame carries a label of the task."""
     return presence.is_anywhere(where.task)
 
 
 def any_label_stays(outlook: Outlook, where: Where, batches: set[str]) -> bool:
+    """Whether `any_label` stays as it is when these batches are read."""
     return outlook.has_labels(where.task) == outlook.will_have_labels(where.task)
 
 
@@ -329,6 +332,18 @@ def labels_agree(cell: CellContext, redundancy: Value, labels: Plain) -> CheckOu
 
 
 def labels_conflict(pairs: pd.DataFrame, labels: dict[str, str]) -> np.ndarray:
-    """(n,) bool: whether both frames of a pair carry a label, and these differ."""
+    """Whether both frames of a pair carry a label, and these differ.
+
+    Parameters
+    ----------
+    pairs
+        n rows; columns frame_id, other_id.
+    labels
+        Frame id -> class name.
+
+    Returns
+    -------
+    (n,) bool
+    """
     one, other = pairs["frame_id"].map(labels), pairs["other_id"].map(labels)
     return (one.notna() & other.notna() & (one.astype(object) != other.astype(object))).to_numpy()
