@@ -133,7 +133,7 @@ def _making(context: Any, graph: Graph, declared: Declared, mount: Mount) -> Mad
 def _archive_as_dagster_knows_it(context: Any, mount: Mount) -> Archive:
     """The archive with the batches that are partitions: of one ingested a moment ago nothing was made or asked for yet.
 
-    An instance that was told of none (`dagster asset materialize` without a DAGSTER_HOME) is no reason to leave them out.
+    An instance that knows none (`dagster asset materialize` without a DAGSTER_HOME) is no reason to leave them out.
     """
     archive: Archive = getattr(context.resources, mount.resource).open()
     known = set(context.instance.get_dynamic_partitions(str(mount.batches.name)))
