@@ -126,3 +126,14 @@ def test_the_planner_makes_nothing(small: Path) -> None:
         for cell in planner.cells(step):
             planner.verdict(step, cell.partition)
     assert sorted((path, path.stat().st_mtime_ns) for path in (small / "store").rglob("*")) == before
+
+
+def test_another_order_of_the_classes_makes_every_model_of_the_task_stale(small: Path) -> None:
+    """A model's outputs are numbered by the classes; labels read again under the new order hold what they held."""
+    archive = with_settings(small, "tasks: {view: {classes: [A4C, NT], positive: A4C}}\n")
+    before = archive.store.receipts.require(Cell("labels", "first"))
+    bring_up_to_date(archive, "first", "label_presence", "labels")
+    assert archive.store.receipts.require(Cell("labels", "first")).digest == before.digest
+    found = stale(archive)
+    assert {f"view/{arm}/model" for arm in ("enrich", "random", "all")} <= found.keys()
+    assert not any(key.startswith("chambers/") for key in found)

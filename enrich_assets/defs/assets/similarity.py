@@ -52,7 +52,9 @@ def any_label_stays(outlook: Outlook, where: Where, batches: set[str]) -> bool:
         "frames": part(same("frames"), task_view),
         "split": same("split"),
         "labelled": part(same("label_presence"), labelled_frames),
-        "any_labelled": part(every("label_presence", optional=True), any_label, stays=any_label_stays),
+        "any_labelled": part(
+            every("label_presence", optional=True), any_label, stays=any_label_stays, of_receipts=True
+        ),
     },
     settings=lambda where: {"needs_labels": kind_of(where.task_settings.kind).needs_labels_to_pool},
     holds=Pool,

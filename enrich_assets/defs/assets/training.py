@@ -80,7 +80,7 @@ def test_set_is_elsewhere(outlook: Outlook, where: Where, batches: set[str], tes
         "frames": every("frames"),
         "split": every("split"),
         "labels": every("labels"),
-        "classes": part(every("labels"), class_names, stays=no_new_class),
+        "classes": part(every("labels"), class_names, stays=no_new_class, of_receipts=True),
     },
     kinds=("parquet",),
     automation=summary(),
@@ -110,8 +110,8 @@ def test_set(cell: CellContext, frames: Frames, split: Split, labels: Labels, cl
     "{task}/test_set",
     reads={
         "test_set": same("{task}/test_set"),
-        "classes": part(every("labels"), class_names, stays=no_new_class),
-        "any_labelled": part(every("label_presence"), any_label, stays=any_label_stays),
+        "classes": part(every("labels"), class_names, stays=no_new_class, of_receipts=True),
+        "any_labelled": part(every("label_presence"), any_label, stays=any_label_stays, of_receipts=True),
     },
     blocking=True,
 )
@@ -134,7 +134,7 @@ def scorable(cell: CellContext, test_set: Value, classes: Plain, any_labelled: P
         "subset": same("{task}/{arm}/subset"),
         "labels": part(every("labels"), labels_of_subset, of=("subset",), stays=subset_is_elsewhere),
         "frames": part(every("frames"), frames_of_subset, of=("subset",), stays=subset_is_elsewhere),
-        "classes": part(every("labels"), class_names, stays=no_new_class),
+        "classes": part(every("labels"), class_names, stays=no_new_class, of_receipts=True),
     },
     settings=lambda where: {"kind": where.task_settings.kind, "training": where.task_settings.model_settings},
     description=lambda where: (
