@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
-from dataclasses import asdict
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -325,10 +324,3 @@ class Profile(_Settings):
         """Crop and crop fraction of a task's pictures: its own, else those of `frames`."""
         crop = task.crop if task.crop is not None else self.frames.crop
         return crop, task.crop_fraction or self.frames.crop_fraction
-
-
-def settings_dict(value: Any) -> Any:
-    """A JSON-able form of settings, for digests."""
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    return asdict(value)

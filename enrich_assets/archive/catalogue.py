@@ -12,7 +12,7 @@ import pandas as pd
 from enrich_assets.archive.curation import Pool, Vectors
 from enrich_assets.archive.frames import Frames, Split
 from enrich_assets.archive.home import Archive
-from enrich_assets.archive.labels import LabelPresence, Labels
+from enrich_assets.archive.labels import Labels
 from enrich_assets.archive.values import V
 from enrich_assets.store.receipts import Cell
 
@@ -41,10 +41,6 @@ class Catalogue:
         """Current labels of all tasks."""
         return self._batches(Labels, "labels", batches)
 
-    def label_presence(self) -> LabelPresence:
-        """Which frames carry a label, without the labels."""
-        return self._batches(LabelPresence, "label_presence")
-
     def pool(self, task: str) -> Pool:
         """Train frames that a task may choose from."""
         return self._batches(Pool, f"{task}/pool")
@@ -62,14 +58,6 @@ class Catalogue:
             Columns `archive.frames.FRAME_COLUMNS`, a pixel digest per view, and `split`.
         """
         return self.frames(batches).with_sides(self.split(batches))
-
-    def frame_row(self, frame_id: str) -> pd.DataFrame:
-        """The one row of the frame table. Raises KeyError."""
-        table = self.frames().frame_table
-        row = table[table["frame_id"] == frame_id]
-        if row.empty:
-            raise KeyError(f"no frame {frame_id!r} in this archive")
-        return row
 
     def classes(self, task: str) -> tuple[str, ...]:
         """The class names of a task: the profile's, else those of its labels."""

@@ -110,9 +110,10 @@ class LabelsOfFrames:
         (n,) int64 or (n, side, side) uint8
             Class codes (-1: none of the classes), or masks of class indices.
         """
-        if kind_of(settings.kind).answers == "mask":
+        kind = kind_of(settings.kind)
+        if kind.answers == "mask":
             return self.labels.masks(self.task, self.table)
-        return pd.Categorical(self.table["label"], categories=list(classes)).codes.astype(np.int64)
+        return kind.class_codes(self.table["label"], classes)
 
 
 def labels_digest(table: pd.DataFrame) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from enrich_assets.core.reads import Over
 from enrich_assets.core.step import Check, Declared, Step, Template
@@ -51,13 +51,3 @@ class Graph:
     def with_checks(self, keys: Sequence[str]) -> list[Declared]:
         """The steps in this order, each followed by its checks."""
         return [declared for key in keys for declared in (self.steps[key], *self.checks_of(key))]
-
-    def ancestors(self, key: str) -> Iterator[str]:
-        """Keys of every asset that this one is made from, directly or not, each once."""
-        waiting, seen = [key], {key}
-        while waiting:
-            for above in self.upstream(self.steps[waiting.pop()]):
-                if above not in seen:
-                    seen.add(above)
-                    waiting.append(above)
-                    yield above

@@ -14,7 +14,7 @@ from enrich_assets.core.reads import Over, Read
 from enrich_assets.core.step import Check, Declared, Step
 from enrich_assets.defs.assets import graph_of
 from enrich_assets.defs.jobs import jobs
-from enrich_assets.defs.metadata import as_metadata, code_reference, published_schemas, shown
+from enrich_assets.defs.metadata import WAS_FRESH, as_metadata, code_reference, metadata_of, published_schemas
 from enrich_assets.defs.mount import Mount
 from enrich_assets.defs.resources import ArchiveResource
 from enrich_assets.defs.schedules import schedules
@@ -74,7 +74,8 @@ def as_asset(graph: Graph, step: Step, mount: Mount) -> dg.AssetsDefinition:
     def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         made = _making(context, graph, step, mount)
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(made.receipt.digest), metadata=shown(made.receipt, made.metadata)
+            data_version=dg.DataVersion(made.receipt.digest),
+            metadata={**metadata_of(made.receipt, made.metadata), **({WAS_FRESH: True} if made.was_fresh else {})},
         )
 
     return asset

@@ -12,11 +12,11 @@ from enrich_assets.core.step import FilePath, Link, Markdown, Picture
 from enrich_assets.store.published.schema import TABLES, column_schema
 from enrich_assets.store.receipts import Receipt
 
-MOST_FRAMES_SHOWN = 20
+WAS_FRESH = "was_fresh"  # of a cell that held what it should: nothing was made
 SQL_TYPES = {"VARCHAR": "string", "BIGINT": "int", "DOUBLE": "float", "BOOLEAN": "bool", "TIMESTAMP": "timestamp"}
 
 
-def shown(receipt: Receipt, more: Mapping[str, Any]) -> dict[str, Any]:
+def metadata_of(receipt: Receipt, more: Mapping[str, Any]) -> dict[str, Any]:
     """Metadata that every asset has, then its own.
 
     Parameters

@@ -12,6 +12,7 @@ from enrich_assets.archive.home import Archive
 from enrich_assets.core.step import CHECK_SIGN
 from enrich_assets.defs.attempts import UNFINISHED
 from enrich_assets.defs.build import ONLY_STALE, build_definitions
+from enrich_assets.defs.metadata import WAS_FRESH
 from enrich_assets.defs.mount import PARTITION, Mount
 from enrich_assets.defs.resources import ArchiveResource
 from enrich_assets.store.receipts import Cell
@@ -89,7 +90,8 @@ class Execution:
             for event in result.all_events
             if event.is_step_failure
         }
-        made = len(result.get_asset_materialization_events())
+        events = result.get_asset_materialization_events()
+        made = sum(WAS_FRESH not in event.materialization.metadata for event in events)
         return Executed(made, time.perf_counter() - start, {**failed, **unsound})
 
     def _step_key(self, key: str) -> str:

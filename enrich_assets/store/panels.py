@@ -21,14 +21,8 @@ MATRIX_CHUNK = 1024
 MATRIX = "matrix.zarr"
 
 
-def write_panel(draft: Draft, panel: Panel) -> None:
-    """Put the panel's arrays into the draft of a cell, as `panel/<name>.npy`."""
-    for name, array in panel.arrays().items():
-        draft.array(f"panel/{name}", array)
-
-
 def read_panel(store: Store, receipt: Receipt) -> Panel:
-    """The panel of a batch, as `write_panel` wrote it.
+    """The panel of a batch, as the step `similarity` wrote it.
 
     Raises
     ------

@@ -43,7 +43,7 @@ def look(
     """Complete drops that are new, or have changed since they were ingested; and the state for the next look.
 
     A drop is complete when it holds `_READY`, or when its fingerprint (names, sizes and times of all its files) has
-    stayed the same for `settle_seconds`. It is handed out at every look until `mark_ingested` says that it was dealt with.
+    stayed the same for `settle_seconds`. It is handed out at every look until the state names it as ingested.
 
     Parameters
     ----------
@@ -100,12 +100,6 @@ def _unchanged_since(last: list[Any] | None, fingerprint: str, now: float) -> fl
         return now
     since: float = last[1]
     return since
-
-
-def mark_ingested(state: State, drop: Drop) -> State:
-    """The state after the drop was dealt with: it is left alone until it changes."""
-    seen = {key: last for key, last in state.get("seen", {}).items() if key != drop.key}
-    return {**state, "ingested": {**state.get("ingested", {}), drop.key: drop.fingerprint}, "seen": seen}
 
 
 def examine(url: str) -> tuple[str, bool, int]:

@@ -10,7 +10,12 @@ import fsspec
 import pytest
 
 from enrich_assets.studies import drops
-from enrich_assets.studies.drops import State, look, mark_ingested
+from enrich_assets.studies.drops import Drop, State, look
+
+
+def mark_ingested(state: State, drop: Drop) -> State:
+    """What the register adds to the state once a drop was dealt with."""
+    return {**state, "ingested": {**state.get("ingested", {}), drop.key: drop.fingerprint}}
 
 
 def drop(incoming: Path, name: str, content: str = "a", *, ready: bool = False, age: int = 0) -> Path:
