@@ -12,7 +12,7 @@ demo: $(VENV)/ready  ## set up, then the main job on the built-in phantom archiv
 	$(BIN)/enrich demo
 
 test: $(VENV)/ready-dev  ## set up, then the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile  # two files at a time; `pytest PATH` runs one after the other
 
 setup: $(VENV)/ready
 

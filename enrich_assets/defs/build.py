@@ -26,7 +26,9 @@ ONLY_STALE = "enrich/only_stale"  # run tag: a cell that is fresh hands out what
 # Of an unreachable disk or server, not of an error of ours: those are not retried (`_making`).
 RETRIES = dg.RetryPolicy(max_retries=2, delay=1, backoff=dg.Backoff.EXPONENTIAL)
 
-warnings.filterwarnings("ignore", category=dg.PreviewWarning)  # checks of partitioned assets
+# Checks of partitioned assets and code references are marked so; a user can do nothing about it.
+for _category in (dg.PreviewWarning, dg.BetaWarning):
+    warnings.filterwarnings("ignore", category=_category)
 
 
 def build_definitions(profile: Profile, archive: ArchiveResource | None = None, prefix: str = "") -> dg.Definitions:

@@ -102,7 +102,8 @@ def _unchanged(catalogue: Catalogue, task: str, labels: pd.DataFrame) -> np.ndar
     current = catalogue.labels().of_task(task).set_index("frame_id")["label"]
     log = Annotations(archive.store.folder).all()
     later = log[log["task"] == task].drop_duplicates("frame_id", keep="last").set_index("frame_id")["label"]
-    known = labels["frame_id"].map(later).fillna(labels["frame_id"].map(current))
+    imported, held = (labels["frame_id"].map(known).astype(object) for known in (later, current))
+    known = imported.fillna(held)
     return (known.astype(object) == labels["label"].astype(object)).to_numpy()
 
 
