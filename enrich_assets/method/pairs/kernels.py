@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enrich_assets.method.pairs.bins import OFFSET
-from enrich_assets.method.pairs.tiles import COLUMNS, ROWS, compiled, products_tile
+from enrich_assets.method.pairs.tiles import COLUMNS, ROWS, compiled, inlined, products_tile
 
 ROW_BLOCK = 336  # frames that stay in the second-level cache while the columns pass by
 COPIES = 4  # of each bin, used in turn: adding twice to one place in a row would stall
@@ -180,7 +180,7 @@ def _offer(a, b, value, frames, lists):
 # ------------------------------------------------------------------------------------------------------------ a tile
 
 
-@compiled
+@inlined
 def _relation_of_tile(row, first, frames, n_earlier, n):
     """The relation of all 96 pairs of frames row..row+5 with first..first+15; MIXED unless it is one and the same.
 
@@ -202,7 +202,7 @@ def _relation_of_tile(row, first, frames, n_earlier, n):
     return MIXED
 
 
-@compiled
+@inlined
 def _bin(value, bins):
     """How many thresholds a product reaches (`bins.BinTable`)."""
     w, shift = np.uint64(value + OFFSET), np.uint64(bins.shift)
@@ -210,7 +210,7 @@ def _bin(value, bins):
     return ((w & rest) + bins.table[w >> shift]) >> shift
 
 
-@compiled
+@inlined
 def _count_tile(products, counts, bins):
     """Count the 96 products of a tile of one relation; counts: (thresholds + 1, COPIES) of that relation."""
     for at in range(0, ROWS * COLUMNS, COPIES):
@@ -218,7 +218,7 @@ def _count_tile(products, counts, bins):
             counts[_bin(products[at + copy], bins), np.uint64(copy)] += np.uint32(1)
 
 
-@compiled
+@inlined
 def _offer_tile(products, row, first, gates, frames, lists):
     """Offer the remarkable pairs of a tile of one relation, whose products are counted already.
 

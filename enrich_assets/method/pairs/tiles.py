@@ -53,7 +53,7 @@ def _digest_of_this_file() -> str:
 TILES = _digest_of_this_file()
 
 
-def compiled(function: Callable[..., Any]) -> Any:
+def compiled(function: Callable[..., Any], *, forceinline: bool = False) -> Any:
     """`numba.njit` without the GIL, cached on disk where it can be (beside the module, else in the user's cache).
 
     Notes
@@ -67,9 +67,14 @@ def compiled(function: Callable[..., Any]) -> Any:
     """
     function.__qualname__ = f"{function.__qualname__}_tiles_{TILES}"
     try:
-        return _njit(nogil=True, cache=True, _nrt=False)(function)
+        return _njit(nogil=True, cache=True, _nrt=False, forceinline=forceinline)(function)
     except RuntimeError:  # numba found nowhere to write: a read-only installation without a home
-        return _njit(nogil=True, _nrt=False)(function)
+        return _njit(nogil=True, _nrt=False, forceinline=forceinline)(function)
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """`compiled`, and always merged into its caller: a step of an inner loop, for which a call would cost more than the step."""
+    return compiled(function, forceinline=True)
 
 
 def as_rows(q: NDArray[np.int16]) -> NDArray[np.int32]:
