@@ -22,6 +22,7 @@ from enrich_assets.defs.sensors import sensors
 from enrich_assets.settings import Profile
 from enrich_assets.store.receipts import Receipt
 
+PINNED = "enrich/pinned"  # run tag: the archive at hand keeps to the batches of the run already
 ONLY_STALE = "enrich/only_stale"  # run tag: a cell that is fresh hands out what it has
 # Of an unreachable disk or server, not of an error of ours: those are not retried (`_making`).
 RETRIES = dg.RetryPolicy(max_retries=2, delay=1, backoff=dg.Backoff.EXPONENTIAL)
@@ -139,6 +140,8 @@ def _archive_as_dagster_knows_it(context: Any, mount: Mount) -> Archive:
     An instance that knows none (`dagster asset materialize` without a DAGSTER_HOME) is no reason to leave them out.
     """
     archive: Archive = getattr(context.resources, mount.resource).open()
+    if PINNED in context.run.tags:  # `enrich run` made its batches partitions, and keeps to them
+        return archive
     known = set(context.instance.get_dynamic_partitions(str(mount.batches.name)))
     if known & set(archive.batches):
         archive.keep_to(known)

@@ -11,7 +11,7 @@ import dagster as dg
 from enrich_assets.archive.home import Archive
 from enrich_assets.core.step import CHECK_SIGN
 from enrich_assets.defs.attempts import UNFINISHED
-from enrich_assets.defs.build import ONLY_STALE, build_definitions
+from enrich_assets.defs.build import ONLY_STALE, PINNED, build_definitions
 from enrich_assets.defs.metadata import WAS_FRESH
 from enrich_assets.defs.mount import PARTITION, Mount
 from enrich_assets.defs.resources import ArchiveResource
@@ -19,7 +19,7 @@ from enrich_assets.store.receipts import Cell
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 COMMAND = "enrich/command"
-TAGS = {ONLY_STALE: "true", COMMAND: "run", "dagster/max_retries": "0"}
+TAGS = {ONLY_STALE: "true", COMMAND: "run", PINNED: "true", "dagster/max_retries": "0"}
 
 
 @dataclass(frozen=True)
