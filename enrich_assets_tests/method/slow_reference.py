@@ -43,6 +43,17 @@ def by_relation(q: NDArray[np.int16], clips: NDArray, patients: NDArray, n_earli
     return found
 
 
+def by_sides(q: NDArray[np.int16], clips: NDArray, patients: NDArray, sides: NDArray, n_earlier: int) -> NDArray[np.int64]:
+    """By how many of the two frames are test frames, relation, and bin."""
+    found = np.zeros((3, 3, len(BIN_EDGES) - 1), np.int64)
+    s = np.clip(products(q) / 4000**2, -1, 1)
+    for j in range(n_earlier, len(q)):
+        for i in range(j):
+            relation = 0 if clips[i] == clips[j] else 1 if patients[i] == patients[j] else 2
+            found[[sides[i], sides[j]].count(1), relation] += np.histogram(s[i, j], bins=BIN_EDGES)[0]
+    return found
+
+
 def neighbours(
     q: NDArray[np.int16], k: int, n_earlier: int, clips: NDArray | None = None
 ) -> list[list[tuple[int, int]]]:

@@ -33,6 +33,8 @@ def test_a_devices_panel_is_the_panel(kind: str, n: int, seed: int, data: st.Dat
         n_neighbours=data.draw(st.integers(0, 5)),
         near_duplicate=data.draw(st.integers(-(2**25), 2**25)),
         max_near_duplicates=data.draw(st.integers(0, 60)),
+        sides=data.draw(st.sampled_from([None, (clips // 3 % 2).astype(np.int32)])),
+        between_patients=data.draw(st.booleans()),
     )
     plain = plain_pairs.panel(q, clips, clips // 3, request)
     there = device_pairs.panel(q, clips, clips // 3, request, CPU, block=data.draw(st.sampled_from([7, 32, 8192])))

@@ -22,10 +22,13 @@ from numpy.typing import NDArray
 from enrich_assets.method.embeddings.fixed_point import EXACT
 from enrich_assets.method.pairs import kernels
 from enrich_assets.method.pairs.bins import BinTable, bin_tables
+from enrich_assets.method.pairs.kernels import N_RELATIONS, NEVER
 from enrich_assets.method.pairs.panel import (
     BIN_WIDTH,
     N_BINS,
+    N_SIDE_PAIRS,
     NO_SIMILARITY,
+    Counted,
     Panel,
     PanelRequest,
     first_near_duplicates,
@@ -35,7 +38,6 @@ from enrich_assets.method.threads import n_threads, work_off
 
 Progress = Callable[[int, int, dict[str, float]], None]
 BLOCK = 2016  # frames to a side of a task: 0.5 MB a side at 128 dimensions, 20 ms of work
-NEVER = 2 * EXACT  # no product is as great
 
 
 def panel(
@@ -60,11 +62,15 @@ def panel(
         Frames to a side of a task; a multiple of GRAIN. The result does not depend on it.
     """
     n, workers = len(q), threads or n_threads()
-    order = _order(clips, patients, request.n_earlier)
+    sides = np.zeros(n, np.int32) if request.sides is None else request.sides
+    order = _order(clips, patients, sides, request.n_earlier)
     in_order = order is None
     names = np.arange(n, dtype=np.int32) if order is None else order
-    pool = _Pool.of(q if in_order else q[names], clips[names], patients[names], names, request.n_earlier)
+    codes = kernels.Frames(clips[names], patients[names], names, sides[names])
+    n_kinds = N_RELATIONS if request.sides is None else N_RELATIONS * N_SIDE_PAIRS
+    pool = _Pool.of(q if in_order else q[names], codes, request.n_earlier, n_kinds)
     lists = _Lists(n, request.n_neighbours, request.near_duplicate, request.max_near_duplicates, workers)
+    lists.between_patients = request.between_patients
     if request.so_far and request.n_neighbours:
         lists.raise_gates(request.so_far, names[: request.n_earlier])
     inner_edges = (np.arange(1, N_BINS) - N_BINS // 2) * BIN_WIDTH
@@ -75,17 +81,20 @@ def panel(
     pairs, similarity, _ = first_near_duplicates(pairs, similarity, request.max_near_duplicates)
     back = slice(0, n) if in_order else np.argsort(names)
     nearest, outside = _neighbours(lists.nearest[back]), _neighbours(lists.outside[back])
+    counted = Counted.of(request, -np.diff(reached[:, :-1], axis=1), reached[:, -1])
     return Panel(
         **request.settings(),
         n=n,
-        histograms=-np.diff(reached[:, :-1], axis=1),
+        histograms=counted.histograms,
         neighbours=nearest[0],
         neighbour_similarity=nearest[1],
         outside_neighbours=outside[0],
         outside_similarity=outside[1],
         near_duplicates=pairs,
         near_duplicate_similarity=similarity,
-        near_duplicates_left_out=int(reached[:, -1].sum()) - len(pairs),
+        near_duplicates_left_out=counted.n_near - len(pairs),
+        by_sides=counted.by_sides,
+        near_by_sides=counted.near_by_sides,
     )
 
 
@@ -115,7 +124,7 @@ def histogram(
     """
     n, workers = len(q), threads or n_threads()
     alike = np.zeros(n, np.int32)
-    pool = _Pool.of(q, alike, alike, np.arange(n, dtype=np.int32), 0)
+    pool = _Pool.of(q, kernels.Frames(alike, alike, np.arange(n, dtype=np.int32), alike), 0, N_RELATIONS)
     reached = _reached(pool, thresholds, _Lists.none(n, workers), progress, workers, block)
     return -np.diff(reached.sum(axis=0))
 
@@ -123,16 +132,19 @@ def histogram(
 # --------------------------------------------------------------------------------------------- before and after a sweep
 
 
-def _order(clips: NDArray[np.int32], patients: NDArray[np.int32], n_earlier: int) -> NDArray[np.int32] | None:
-    """Earlier frames first, each part by patient and clip, so that a tile's relation is mostly known by its corners.
+def _order(
+    clips: NDArray[np.int32], patients: NDArray[np.int32], sides: NDArray[np.int32], n_earlier: int
+) -> NDArray[np.int32] | None:
+    """Earlier frames first, each part by side, patient and clip, so that a tile's relation is mostly known by its corners.
 
     None where the frames lie so already.
     """
-    ascends = (np.diff(patients) > 0) | ((np.diff(patients) == 0) & (np.diff(clips) >= 0))
+    place = sides.astype(np.int64) * (patients.max(initial=0) + 1) + patients
+    ascends = (np.diff(place) > 0) | ((np.diff(place) == 0) & (np.diff(clips) >= 0))
     ascends[max(n_earlier - 1, 0) : n_earlier] = True
     if ascends.all():
         return None
-    return np.lexsort((clips, patients, np.arange(len(clips)) >= n_earlier)).astype(np.int32)
+    return np.lexsort((clips, patients, sides, np.arange(len(clips)) >= n_earlier)).astype(np.int32)
 
 
 @dataclass(frozen=True)
@@ -145,20 +157,14 @@ class _Pool:
     n_earlier: int
     n: int
     begin: int  # n_earlier, rounded down to where a panel begins
+    n_kinds: int  # of pairs that are counted apart: relations, or relations by sides
 
     @classmethod
-    def of(
-        cls,
-        q: NDArray[np.int16],
-        clips: NDArray[np.int32],
-        patients: NDArray[np.int32],
-        names: NDArray[np.int32],
-        n_earlier: int,
-    ) -> _Pool:
+    def of(cls, q: NDArray[np.int16], codes: kernels.Frames, n_earlier: int, n_kinds: int) -> _Pool:
         rows, begin = as_rows(q), n_earlier // GRAIN * GRAIN
         absent = np.full(len(rows) - len(q), -1, np.int32)
-        frames = kernels.Frames(*(np.concatenate([codes, absent]) for codes in (clips, patients, names)))
-        return cls(rows, as_panels(rows[begin:]), frames, n_earlier, len(q), begin)
+        frames = kernels.Frames(*(np.concatenate([of_frames, absent]) for of_frames in codes))
+        return cls(rows, as_panels(rows[begin:]), frames, n_earlier, len(q), begin, n_kinds)
 
 
 class _Lists:
@@ -170,6 +176,7 @@ class _Lists:
         self.gates = np.full((2, padded), NO_SIMILARITY if k else NEVER, np.int32)
         self.heaps = [np.empty((most, 3), np.int32) for _ in range(workers)]
         self.states = [np.array([0, near if most else NEVER], np.int64) for _ in range(workers)]
+        self.between_patients = False
 
     @classmethod
     def none(cls, n: int, workers: int) -> _Lists:
@@ -186,7 +193,13 @@ class _Lists:
 
     def of_worker(self, worker: int) -> kernels.Lists:
         return kernels.Lists(
-            self.nearest, self.gates[0], self.outside, self.gates[1], self.heaps[worker], self.states[worker]
+            self.nearest,
+            self.gates[0],
+            self.outside,
+            self.gates[1],
+            self.heaps[worker],
+            self.states[worker],
+            self.between_patients,
         )
 
     def near_duplicates(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -221,8 +234,8 @@ def _reached(
 
     Returns
     -------
-    (3, t) int64
-        Pairs of a product of at least each threshold, by relation.
+    (n_kinds, t) int64
+        Pairs of a product of at least each threshold, by relation (and sides).
 
     Notes
     -----
@@ -231,7 +244,7 @@ def _reached(
     3. Counts by bin become counts of "at least", and those are looked up for each threshold.
     """
     apart = np.unique(thresholds[(thresholds > -EXACT) & (thresholds < EXACT)])
-    at_least = np.zeros((3, 1 + len(apart) + 1), np.int64)  # every pair, those of each threshold, none
+    at_least = np.zeros((pool.n_kinds, 1 + len(apart) + 1), np.int64)  # every pair, those of each threshold, none
     for part, table in enumerate(bin_tables(apart)):
         filled = lists if part == 0 else _Lists.none(pool.n, workers)
         counts = _sweep_all(pool, table, filled, progress, workers, block)
@@ -246,11 +259,11 @@ def _reached(
 def _sweep_all(
     pool: _Pool, table: BinTable, lists: _Lists, progress: Progress | None, workers: int, block: int
 ) -> NDArray[np.int64]:
-    """One sweep over all blocks by all workers: (3, thresholds + 1) pairs by relation and bin."""
+    """One sweep over all blocks by all workers: (n_kinds, thresholds + 1) pairs by relation (and sides) and bin."""
     blocks, tasks = _tasks(pool, workers, block)
     n_bins = len(table.places) + 1
-    counts = np.zeros((workers, 3, n_bins, kernels.COPIES), np.uint32)  # of one task: no overflow
-    total = np.zeros((workers, 3, n_bins), np.int64)
+    counts = np.zeros((workers, pool.n_kinds, n_bins, kernels.COPIES), np.uint32)  # of one task: no overflow
+    total = np.zeros((workers, pool.n_kinds, n_bins), np.int64)
     products = np.zeros((workers, ROWS * COLUMNS), np.int32)
     bins = kernels.Bins(table.table, table.shift)
 

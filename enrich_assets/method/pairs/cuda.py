@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from enrich_assets.method.pairs.panel import (
     BIN_WIDTH,
     N_BINS,
+    N_SIDE_PAIRS,
     NO_SIMILARITY,
+    Counted,
     Panel,
     PanelRequest,
     first_near_duplicates,
@@ -91,7 +93,11 @@ def panel(
     n, n_earlier, k = len(q), request.n_earlier, request.n_neighbours
     x = torch.from_numpy(q).to(device).float()
     clip, patient = (torch.from_numpy(codes.astype(np.int64)).to(device) for codes in (clips, patients))
-    counts = torch.zeros(3 * N_BINS, dtype=torch.int64, device=device)
+    sides = np.zeros(n, np.int64) if request.sides is None else request.sides.astype(np.int64)
+    side = torch.from_numpy(sides).to(device)
+    n_kinds = 3 if request.sides is None else 3 * N_SIDE_PAIRS
+    counts = torch.zeros(n_kinds * N_BINS, dtype=torch.int64, device=device)
+    n_near = torch.zeros(n_kinds, dtype=torch.int64, device=device)
     everywhere, outside = _Neighbours(n, k, device), _Neighbours(n, k, device)
     if request.so_far and k:
         everywhere.ask_for_nearer(request.so_far.neighbour_similarity)
@@ -106,20 +112,26 @@ def panel(
                 products = (x[i] @ x[j].T).int()
                 is_pair = i[:, None] < j[None, :]
                 same_clip = clip[i][:, None] == clip[j][None, :]
-                relation = torch.where(same_clip, 0, torch.where(patient[i][:, None] == patient[j][None, :], 1, 2))
+                same_patient = patient[i][:, None] == patient[j][None, :]
+                relation = torch.where(same_clip, 0, torch.where(same_patient, 1, 2))
+                kind = relation + 3 * (side[i][:, None] + side[j][None, :])
                 bins = (torch.div(products, BIN_WIDTH, rounding_mode="floor") + N_BINS // 2).clamp(0, N_BINS - 1)
-                counts += torch.bincount((relation * N_BINS + bins)[is_pair], minlength=3 * N_BINS)
+                counts += torch.bincount((kind * N_BINS + bins)[is_pair], minlength=n_kinds * N_BINS)
+                n_near += torch.bincount(
+                    kind[is_pair & (products >= request.near_duplicate)], minlength=n_kinds
+                )
                 for lists, allowed in ((everywhere, is_pair), (outside, is_pair & ~same_clip)):
                     lists.offer(i, j, products, allowed)
                     lists.offer(j, i, products.T, allowed.T)
-                near.offer(i, j, products, is_pair)
+                near.offer(i, j, products, is_pair & ~same_patient if request.between_patients else is_pair)
             if progress:
                 progress(done, len(lefts), {})
     nearest, nearest_outside = everywhere.arrays(), outside.arrays()
+    counted = Counted.of(request, counts.reshape(n_kinds, N_BINS).cpu().numpy(), n_near.cpu().numpy())
     return Panel(
         **request.settings(),
         n=n,
-        histograms=counts.reshape(3, N_BINS).cpu().numpy(),
+        histograms=counted.histograms,
         neighbours=nearest[0],
         neighbour_similarity=nearest[1],
         outside_neighbours=nearest_outside[0],
@@ -127,6 +139,8 @@ def panel(
         near_duplicates=near.pairs,
         near_duplicate_similarity=near.similarity,
         near_duplicates_left_out=near.n - len(near.pairs),
+        by_sides=counted.by_sides,
+        near_by_sides=counted.near_by_sides,
     )
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from enrich_assets.method.embeddings.fixed_point import EXACT
 from enrich_assets.method.pairs.bins import OFFSET
 from enrich_assets.method.pairs.tiles import COLUMNS, ROWS, compiled, inlined, products_tile
 
@@ -18,7 +19,9 @@ ROW_BLOCK = 336  # frames that stay in the second-level cache while the columns 
 COPIES = 4  # of each bin, used in turn: adding twice to one place in a row would stall
 INDICES = (1 << 32) - 1  # the lower half of a key
 WITHIN_CLIP, WITHIN_PATIENT, BETWEEN_PATIENTS = 0, 1, 2  # as in `panel.RELATIONS`
-MIXED = -1  # of a tile whose pairs are not all of one relation, or not all pairs of the panel
+MIXED = -1  # of a tile whose pairs are not all of one relation and two sides, or not all pairs of the panel
+N_RELATIONS = 3
+NEVER = 2 * EXACT  # no product is as great
 
 
 class Frames(NamedTuple):
@@ -27,6 +30,7 @@ class Frames(NamedTuple):
     clip: NDArray[np.int32]
     patient: NDArray[np.int32]
     name: NDArray[np.int32]  # the frame's place in the pool, by which ties are decided
+    side: NDArray[np.int32]  # 0 or 1; all 0 where sides are not told apart
 
 
 class Block(NamedTuple):
@@ -57,6 +61,7 @@ class Lists(NamedTuple):
     outside_gate: NDArray[np.int32]
     heap: NDArray[np.int32]  # (most, 3) near-duplicates (i, j, product), the furthest on top
     heap_state: NDArray[np.int64]  # how many lie in the heap, and the product that a pair must reach to get in
+    between_patients: bool  # whether the heap takes only pairs of two patients
 
 
 # ---------------------------------------------------------------------------------------------------- near-duplicates
@@ -168,7 +173,7 @@ def _take_neighbours(keys, gate, a, b, name, value):
 @compiled
 def _offer(a, b, value, frames, lists):
     """Offer a pair of frames to all lists; each takes it if it belongs there."""
-    if value >= lists.heap_state[1]:
+    if value >= lists.heap_state[1] and not (lists.between_patients and frames.patient[a] == frames.patient[b]):
         i, j = min(frames.name[a], frames.name[b]), max(frames.name[a], frames.name[b])
         take_near_duplicate(lists.heap, lists.heap_state, i, j, value)
     if value >= lists.gate[a] or value >= lists.gate[b]:
@@ -182,15 +187,15 @@ def _offer(a, b, value, frames, lists):
 
 @inlined
 def _relation_of_tile(row, first, frames, n_earlier, n):
-    """The relation of all 96 pairs of frames row..row+5 with first..first+15; MIXED unless it is one and the same.
+    """The relation of all 96 pairs of frames row..row+5 with first..first+15; MIXED unless it is one, on one pair of sides.
 
-    Frames are sorted by patient and clip, those before n_earlier and those from there on each for themselves, so what
+    Frames are sorted by side, patient and clip, those before n_earlier and those from there on each for themselves, so what
     holds for the ends of a run of frames on one side of n_earlier holds for all between.
     """
     clip, patient = frames.clip, frames.patient
     end, last = row + ROWS - 1, first + COLUMNS - 1
     whole = first >= n_earlier and last < n and end < first and (end < n_earlier or row >= n_earlier)
-    if not whole:
+    if not whole or frames.side[row] != frames.side[end] or frames.side[first] != frames.side[last]:
         return MIXED
     if patient[end] < patient[first] or patient[last] < patient[row]:
         return BETWEEN_PATIENTS
@@ -247,7 +252,8 @@ def _count_and_offer_pairs(products, row, first, block, frames, bins, counts, li
             relation = (
                 WITHIN_CLIP if clip[a] == clip[b] else WITHIN_PATIENT if patient[a] == patient[b] else BETWEEN_PATIENTS
             )
-            counts[relation, _bin(value, bins), 0] += np.uint32(1)
+            kind = N_RELATIONS * (frames.side[a] + frames.side[b]) + relation
+            counts[kind, _bin(value, bins), 0] += np.uint32(1)
             _offer(a, b, value, frames, lists)
 
 
@@ -264,8 +270,8 @@ def sweep(rows, panels, block, frames, bins, counts, lists, products):
     block : Block
     frames : Frames
     bins : Bins
-    counts : (3, thresholds + 1, COPIES) uint32
-        By relation; raised.
+    counts : (3 or 9, thresholds + 1, COPIES) uint32
+        By relation, 3 times the sum of the two frames' sides further; raised.
     lists : Lists
         Changed in place.
     products : (96,) int32
@@ -298,12 +304,14 @@ def sweep(rows, panels, block, frames, bins, counts, lists, products):
             for row in range(row_block, min(last_row, first + COLUMNS - 1), ROWS):
                 relation = _relation_of_tile(row, first, frames, block.n_earlier, block.n)
                 gates = lists.gate if relation == WITHIN_CLIP else lists.outside_gate
+                takes_none = lists.between_patients and relation != BETWEEN_PATIENTS
+                near = NEVER if takes_none else lists.heap_state[1]
                 remarkable = products_tile(
-                    rows, row, panels, panel - block.first_panel, n_pairs, products, gates, first, lists.heap_state[1]
+                    rows, row, panels, panel - block.first_panel, n_pairs, products, gates, first, near
                 )
                 if relation == MIXED:
                     _count_and_offer_pairs(products, row, first, block, frames, bins, counts, lists)
                 else:
-                    _count_tile(products, counts[relation], bins)
+                    _count_tile(products, counts[N_RELATIONS * (frames.side[row] + frames.side[first]) + relation], bins)
                     if remarkable:
                         _offer_tile(products, row, first, gates, frames, lists)

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from enrich_assets.method.embeddings.fixed_point import EXACT, SCALE, to_cosine
 
 RELATIONS = ("within clip", "within patient", "between patients")  # rows of `Panel.histograms`
+SIDES = ("train", "test")  # of the split, as codes 0 and 1
+SIDE_PAIRS = ("train-train", "train-test", "test-test")  # by the sum of two codes: first axis of `Panel.by_sides`
+N_SIDE_PAIRS = len(SIDE_PAIRS)
 N_BINS = 200
 BIN_EDGES: NDArray[np.float64] = np.arange(-N_BINS // 2, N_BINS // 2 + 1) / (N_BINS // 2)  # -1, -0.99 ... 1, as cosines
 BIN_WIDTH = SCALE**2 // (N_BINS // 2)  # of a bin, as an integer product
@@ -46,6 +49,8 @@ class Panel:
     near_duplicates: NDArray[np.int32]  # (p, 2) i < j; most similar first, then lower i, then lower j
     near_duplicate_similarity: NDArray[np.int32]  # (p,) product
     near_duplicates_left_out: int  # pairs as near that found no room among `max_near_duplicates`
+    by_sides: NDArray[np.int64] | None = None  # (3, 3, N_BINS) `histograms` by SIDE_PAIRS, where sides were given
+    near_by_sides: NDArray[np.int64] | None = None  # (3, 3) all pairs as near, by SIDE_PAIRS and RELATIONS, listed or not
 
     @property
     def n_pairs(self) -> int:
@@ -86,15 +91,16 @@ class Panel:
         return np.where(products == NO_SIMILARITY, np.nan, to_cosine(products))
 
     def arrays(self) -> dict[str, NDArray[np.int64] | NDArray[np.int32]]:
-        """Every field as an array, for keeping; `from_arrays` is its inverse."""
-        return {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
+        """Every field that there is as an array, for keeping; `from_arrays` is its inverse."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: np.asarray(value) for name, value in given.items() if value is not None}
 
     @staticmethod
     def from_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> Panel:
         """The panel whose `arrays` these are."""
         return Panel(**{
             field.name: arrays[field.name] if arrays[field.name].ndim else int(arrays[field.name])  # type: ignore[arg-type]
-            for field in fields(Panel)
+            for field in fields(Panel) if field.name in arrays
         })  # fmt: skip
 
 
@@ -105,6 +111,7 @@ class PairLists:
     neighbours: int = 10  # of each frame, over all and outside its own clip
     near_duplicate: float = 0.98  # cosine from which a pair is listed
     max_near_duplicates: int = 100_000  # so many are listed, the nearest; the others are counted
+    between_patients: bool = False  # list only near-duplicates of two patients; those of one are only counted
 
     def __post_init__(self) -> None:
         if self.neighbours < 0 or self.max_near_duplicates < 0:
@@ -122,10 +129,31 @@ class PanelRequest:
     so_far: Panel | None = (
         None  # the sum of all earlier panels: list of earlier frames only neighbours nearer than these
     )
+    sides: NDArray[np.int32] | None = None  # (n,) codes of SIDES: count by them, too
+    between_patients: bool = False  # whether only near-duplicates of two patients are listed
 
     def settings(self) -> dict[str, int]:
         """The fields that the panel repeats."""
         return {name: getattr(self, name) for name in ("n_earlier", *SETTINGS)}
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What a pass has counted, as a panel holds it."""
+
+    histograms: NDArray[np.int64]
+    by_sides: NDArray[np.int64] | None
+    near_by_sides: NDArray[np.int64] | None
+    n_near: int  # near-duplicates of the kind that is listed
+
+    @classmethod
+    def of(cls, request: PanelRequest, counts: NDArray[np.int64], near: NDArray[np.int64]) -> Counted:
+        """From (k, N_BINS) pairs and (k,) near-duplicates, k = 3 by RELATIONS, or 9 by SIDE_PAIRS and RELATIONS."""
+        by_sides, of_near = counts.reshape(-1, len(RELATIONS), N_BINS), near.reshape(-1, len(RELATIONS))
+        n_near = int(of_near[:, -1].sum() if request.between_patients else of_near.sum())
+        if request.sides is None:
+            return cls(by_sides[0], None, None, n_near)
+        return cls(by_sides.sum(axis=0), by_sides, of_near, n_near)
 
 
 def sum_panels(panels: Iterable[Panel]) -> Panel:
@@ -170,7 +198,14 @@ def sum_panels(panels: Iterable[Panel]) -> Panel:
         near_duplicates=pairs,
         near_duplicate_similarity=similarity,
         near_duplicates_left_out=left_out + sum(p.near_duplicates_left_out for p in parts),
+        by_sides=_added([p.by_sides for p in parts]),
+        near_by_sides=_added([p.near_by_sides for p in parts]),
     )
+
+
+def _added(counts: list[NDArray[np.int64] | None]) -> NDArray[np.int64] | None:
+    there = [one for one in counts if one is not None]
+    return np.sum(there, axis=0) if there else None
 
 
 def _check_adjacent(parts: list[Panel]) -> None:
@@ -184,6 +219,8 @@ def _check_adjacent(parts: list[Panel]) -> None:
                 raise ValueError(
                     f"panels were made with different {name}: {getattr(before, name)}, {getattr(after, name)}"
                 )
+        if (before.by_sides is None) != (after.by_sides is None):
+            raise ValueError("of these panels some count pairs by the sides of the split, and some do not")
 
 
 Neighbours = tuple[NDArray[np.int32], NDArray[np.int32]]  # (n, k) indices and products

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from enrich_assets.method.pairs.panel import (
     BIN_WIDTH,
     N_BINS,
+    N_SIDE_PAIRS,
     NO_NEIGHBOUR,
     NO_SIMILARITY,
+    Counted,
     Neighbours,
     Panel,
     PanelRequest,
@@ -62,40 +64,46 @@ def panel(
 ) -> Panel:
     """The panel; arguments as `similarity.all_pairs` has checked them."""
     n, n_earlier, k = len(q), request.n_earlier, request.n_neighbours
-    histograms = np.zeros((3, N_BINS), np.int64)
+    sides = np.zeros(n, np.int32) if request.sides is None else request.sides
+    n_kinds = 3 if request.sides is None else 3 * N_SIDE_PAIRS
+    counts, n_near = np.zeros((n_kinds, N_BINS), np.int64), np.zeros(n_kinds, np.int64)
     everywhere, outside = no_neighbours(n, k), no_neighbours(n, k)
-    pairs, near_similarity, left_out = np.empty((0, 2), np.int32), np.empty(0, np.int32), 0
+    pairs, near_similarity = np.empty((0, 2), np.int32), np.empty(0, np.int32)
     for top, left, products, is_pair in _blocks(q, n_earlier, progress):
         i, j = np.arange(top, top + products.shape[0]), np.arange(left, left + products.shape[1])
         same_clip = clips[i][:, None] == clips[j][None, :]
         same_patient = patients[i][:, None] == patients[j][None, :]
-        relation = np.where(same_clip, 0, np.where(same_patient, 1, 2))[is_pair]
+        kind = np.where(same_clip, 0, np.where(same_patient, 1, 2)) + 3 * (sides[i][:, None] + sides[j][None, :])
         bins = np.clip(products[is_pair] // BIN_WIDTH + N_BINS // 2, 0, N_BINS - 1)
-        histograms += np.bincount(relation * N_BINS + bins, minlength=3 * N_BINS).reshape(3, N_BINS)
+        counts += np.bincount(kind[is_pair] * N_BINS + bins, minlength=n_kinds * N_BINS).reshape(n_kinds, N_BINS)
         for lists, allowed in ((everywhere, is_pair), (outside, is_pair & ~same_clip)):
             _offer(lists, i, j, products, allowed)
             _offer(lists, j, i, products.T, allowed.T)
-        close = np.nonzero(is_pair & (products >= request.near_duplicate))
-        pairs, near_similarity, more = first_near_duplicates(
+        is_close = is_pair & (products >= request.near_duplicate)
+        n_near += np.bincount(kind[is_close], minlength=n_kinds)
+        close = np.nonzero(is_close & ~same_patient if request.between_patients else is_close)
+        pairs, near_similarity, _ = first_near_duplicates(
             np.concatenate([pairs, np.stack([i[close[0]], j[close[1]]], axis=1).astype(np.int32)]),
             np.concatenate([near_similarity, products[close]]),
             request.max_near_duplicates,
         )
-        left_out += more
     if request.so_far and k:
         _leave_out_known(everywhere, request.so_far.neighbour_similarity)
         _leave_out_known(outside, request.so_far.outside_similarity)
+    counted = Counted.of(request, counts, n_near)
     return Panel(
         **request.settings(),
         n=n,
-        histograms=histograms,
+        histograms=counted.histograms,
         neighbours=everywhere[0],
         neighbour_similarity=everywhere[1],
         outside_neighbours=outside[0],
         outside_similarity=outside[1],
         near_duplicates=pairs,
         near_duplicate_similarity=near_similarity,
-        near_duplicates_left_out=left_out,
+        near_duplicates_left_out=counted.n_near - len(pairs),
+        by_sides=counted.by_sides,
+        near_by_sides=counted.near_by_sides,
     )
 
 

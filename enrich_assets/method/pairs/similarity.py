@@ -84,11 +84,12 @@ def similarity_histogram(
     return compiled.histogram(q, thresholds, progress)
 
 
-def all_pairs(
+def all_pairs(  # nine arguments: the door of every pass
     embeddings: NDArray[np.int16],
     *,
     clips: ArrayLike,
     patients: ArrayLike,
+    sides: ArrayLike | None = None,
     n_earlier: int = 0,
     lists: PairLists = DEFAULT_LISTS,
     so_far: Panel | None = None,
@@ -103,6 +104,8 @@ def all_pairs(
         Fixed-point unit vectors (`fixed_point.to_fixed_point`).
     clips, patients : (n,) int
         Codes; a clip belongs to one patient.
+    sides : (n,) int, optional
+        0 for train, 1 for test; with it pairs are counted by the sides of their frames, too (`Panel.by_sides`).
     n_earlier : int
         How many frames came before this batch.
     lists : PairLists
@@ -118,7 +121,7 @@ def all_pairs(
     Raises
     ------
     ValueError
-        For codes that are not one per frame, a clip of two patients, n_earlier outside 0..n, or a `so_far` of other
+        For codes that are not one per frame, a clip of two patients, sides other than 0 and 1, n_earlier outside 0..n, or a `so_far` of other
         frames or another number of neighbours.
 
     Notes
@@ -140,7 +143,10 @@ def all_pairs(
             f"{so_far.n_earlier}..{so_far.n} with {so_far.n_neighbours}"
         )
     near = least_product(lists.near_duplicate)
-    request = PanelRequest(n_earlier, lists.neighbours, near, lists.max_near_duplicates, so_far)
+    side = None if sides is None else _sides(sides, len(q))
+    request = PanelRequest(
+        n_earlier, lists.neighbours, near, lists.max_near_duplicates, so_far, side, lists.between_patients
+    )
     if accelerator := accelerator_for(len(q), device):
         from enrich_assets.method.pairs import cuda
 
@@ -215,3 +221,12 @@ def _codes(codes: ArrayLike, n: int, name: str) -> NDArray[np.int32]:
     if given.shape != (n,):
         raise ValueError(f"{name} must hold one code per frame: ({n},), not {given.shape}")
     return np.unique(given, return_inverse=True)[1].astype(np.int32)
+
+
+def _sides(sides: ArrayLike, n: int) -> NDArray[np.int32]:
+    given = np.asarray(sides)
+    if given.shape != (n,):
+        raise ValueError(f"sides must hold one code per frame: ({n},), not {given.shape}")
+    if not np.isin(given, (0, 1)).all():
+        raise ValueError("sides must be 0 (train) or 1 (test)")
+    return given.astype(np.int32)

@@ -78,11 +78,70 @@ def test_the_compiled_pass_equals_the_plain_one(pool: tuple[np.ndarray, ...], da
         n_neighbours=data.draw(st.integers(0, 6)),
         near_duplicate=data.draw(st.integers(-(2**25), 2**25)),
         max_near_duplicates=data.draw(st.integers(0, 200)),
+        sides=data.draw(st.sampled_from([None, (patients % 3 == 1).astype(np.int32)])),
+        between_patients=data.draw(st.booleans()),
     )
     frames = q, clips.astype(np.int32), patients.astype(np.int32), request
     threads, block = data.draw(st.integers(2, 4)), data.draw(st.sampled_from([48, 96, 336]))
     same(plain.panel(*frames), compiled.panel(*frames, threads=1))
     same(plain.panel(*frames), compiled.panel(*frames, threads=threads, block=block))
+
+
+@pytest.mark.parametrize("pass_", [plain, compiled])
+@pytest.mark.parametrize("n_earlier", [0, 31])
+def test_pairs_are_counted_by_the_sides_of_the_split_and_near_ones_listed_between_patients(
+    pass_: Any, n_earlier: int
+) -> None:
+    q = slow.pool("duplicates", 75, 9, seed=3)
+    clips = (np.arange(75) // 6 % 11).astype(np.int32)
+    patients, near = clips // 3, least_product(0.6)
+    sides = (patients % 2).astype(np.int32)
+    request = PanelRequest(n_earlier, 0, near, 50, sides=sides, between_patients=True)
+    panel: Panel = pass_.panel(q, clips, patients, request)
+    assert panel.by_sides is not None and panel.near_by_sides is not None
+    np.testing.assert_array_equal(panel.by_sides, slow.by_sides(q, clips, patients, sides, n_earlier))
+    np.testing.assert_array_equal(panel.by_sides.sum(axis=0), panel.histograms)
+    close = [p for p in slow.near_duplicates(q, near, n_earlier) if patients[p[0]] != patients[p[1]]]
+    similarity = panel.near_duplicate_similarity.tolist()
+    assert [(i, j, s) for (i, j), s in zip(panel.near_duplicates.tolist(), similarity, strict=True)] == close[:50]
+    assert panel.near_duplicates_left_out == len(close) - 50 > 0
+    across = [p for p in close if sides[p[0]] != sides[p[1]]]
+    assert panel.near_by_sides[1].tolist() == [0, 0, len(across)]
+    assert panel.near_by_sides.sum() == len(slow.near_duplicates(q, near, n_earlier))
+
+
+@few
+@given(pools(), st.lists(st.integers(0, 150), max_size=3), st.sampled_from([plain, compiled]))
+def test_panels_by_sides_add_up(pool: tuple[np.ndarray, ...], cuts: list[int], pass_: Any) -> None:
+    q, clips, patients = pool[0], pool[1].astype(np.int32), pool[2].astype(np.int32)
+    sides, near = (patients % 2).astype(np.int32), least_product(0.8)
+
+    def panel(begin: int, end: int) -> Panel:
+        request = PanelRequest(begin, 0, near, 20, sides=sides[:end], between_patients=True)
+        found: Panel = pass_.panel(q[:end], clips[:end], patients[:end], request)
+        return found
+
+    ends = [*sorted(min(c, len(q)) for c in cuts), len(q)]
+    same(panel(0, len(q)), sum_panels(panel(*span) for span in zip([0, *ends[:-1]], ends, strict=True)))
+    train = sides == 0
+    counts = panel(0, len(q)).by_sides
+    assert counts is not None
+    of_train: Panel = pass_.panel(q[train], clips[train], patients[train], PanelRequest(0, 0, near, 20))
+    np.testing.assert_array_equal(counts[0], of_train.histograms)  # one pass over all holds that over a side
+
+
+def test_panels_with_and_without_sides_do_not_add_up() -> None:
+    q, codes = slow.pool("gauss", 20, 8, 0), np.arange(20) // 5
+    first = all_pairs(q[:10], clips=codes[:10], patients=codes[:10], sides=codes[:10] % 2)
+    second = all_pairs(q, clips=codes, patients=codes, n_earlier=10)
+    with pytest.raises(ValueError, match="some count pairs by the sides of the split, and some do not"):
+        sum_panels([first, second])
+
+
+@pytest.mark.parametrize("sides", [[0, 1], [0, 2, 0, 0], [0.5, 0, 0, 0]])
+def test_sides_are_one_code_per_frame(sides: list[float]) -> None:
+    with pytest.raises(ValueError, match="sides must"):
+        all_pairs(slow.pool("gauss", 4, 8, 0), clips=range(4), patients=range(4), sides=sides)
 
 
 @few
