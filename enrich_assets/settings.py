@@ -147,6 +147,7 @@ class SplitSettings(_Settings):
 
     test_share: Fraction = 0.25  # of the patients, unless the manifest decides
     salt: str = "enrich"
+    keep_together: Literal["near_duplicates"] | None = None  # patients linked by nearly identical pictures: on one side
 
 
 class SimilaritySettings(_Settings):
@@ -318,6 +319,8 @@ class Profile(_Settings):
     def _tasks(cls, tasks: dict[str, TaskSettings]) -> dict[str, TaskSettings]:
         for name in tasks:
             _check_name("task", name)
+            if name in ("archive", "embeddings"):
+                raise ValueError(f"task {name!r}: keys of assets begin with this name already; take another one")
         return tasks
 
     def crop_of(self, task: TaskSettings) -> tuple[Crop, float]:

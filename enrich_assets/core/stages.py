@@ -274,7 +274,9 @@ def stages(outlook: Outlook, goal: Goal) -> Iterator[Stage]:
     yield Stage(VAE, [_group(planner, VAE, ["vae_weights"])])
     yield Stage(SIMILARITY, batch_groups(planner, SIMILARITY, similarity_assets(list(profile.tasks)), batches))
     tasks = [task for task in profile.tasks if _has_pool(outlook, task)]
-    yield Stage(REDUNDANCY, [_group(planner, REDUNDANCY, summary_assets(task), task=task) for task in tasks])
+    of_tasks = [_group(planner, REDUNDANCY, summary_assets(task), task=task) for task in tasks]
+    of_archive = [_group(planner, REDUNDANCY, archive_assets())] if batches else []
+    yield Stage(REDUNDANCY, [*of_archive, *of_tasks])
     trained = [task for task in tasks if goal.train and goal.task in (None, task) and _is_trainable(outlook, task)]
     yield Stage(RANKING, [group for task in trained for group in ranking_groups(planner, task, goal)])
     cells = [group for task in trained for group in training_groups(outlook, task, goal)]
@@ -283,9 +285,14 @@ def stages(outlook: Outlook, goal: Goal) -> Iterator[Stage]:
 
 
 def similarity_assets(tasks: Sequence[str]) -> list[str]:
-    """Of a batch: its embeddings, then each task's pool and panel."""
+    """Of a batch: its embeddings, the archive's panel, then each task's pool and panel."""
     per_task = [key for task in tasks for key in (f"{task}/pool", *(f"{task}/similarity/{e}" for e in EMBEDDINGS))]
-    return [*(f"embeddings/{name}" for name in EMBEDDINGS), *per_task]
+    return [*(f"embeddings/{name}" for name in EMBEDDINGS), f"archive/similarity/{EMBEDDINGS[0]}", *per_task]
+
+
+def archive_assets() -> list[str]:
+    """Of the whole archive, by its first embedding: redundancy over all frames, and leaks."""
+    return [f"archive/redundancy/{EMBEDDINGS[0]}", "leaks"]
 
 
 def summary_assets(task: str) -> list[str]:

@@ -7,7 +7,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from enrich_assets.archive.drops import find_drops, ingest_drops
 from enrich_assets.core.graph import Graph
-from enrich_assets.core.stages import BATCH_ASSETS, GRID_ASSETS, similarity_assets, summary_assets
+from enrich_assets.core.stages import BATCH_ASSETS, GRID_ASSETS, archive_assets, similarity_assets, summary_assets
 from enrich_assets.core.where import arms_of
 from enrich_assets.defs.instance import know_batches
 from enrich_assets.defs.mount import Mount
@@ -63,7 +63,7 @@ def jobs(graph: Graph, mount: Mount) -> list[Job]:
 
 def publication_keys(tasks: Sequence[str]) -> list[str]:
     """Keys of sums, comparisons, worklists, and what is published."""
-    summaries = [key for task in tasks for key in summary_assets(task)]
+    summaries = archive_assets() + [key for task in tasks for key in summary_assets(task)]
     conclusions = [f"{task}/{asset}" for task in tasks for asset in ("comparison", "worklist")]
     return [*summaries, *conclusions, "results", "report"]
 

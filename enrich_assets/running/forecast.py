@@ -263,7 +263,8 @@ def _similarity(expected: Expected, planned: PlannedStage, task: str, members: M
         if declared.name != "similarity" or isinstance(declared, Check):
             continue
         before, new = _panel_size(expected, declared.where.task, partition)
-        cost = forecast_pairs(new, before + new, rates, neighbours=settings.neighbours)
+        of_archive = not declared.where.task  # it lists no neighbours
+        cost = forecast_pairs(new, before + new, rates, neighbours=0 if of_archive else settings.neighbours)
         n_pairs = new * before + new * (new - 1) // 2
         planned.seconds, planned.bytes = planned.seconds + cost.seconds, max(planned.bytes, int(cost.bytes))
         pairs, largest = pairs + n_pairs, max(largest, n_pairs)
@@ -274,9 +275,9 @@ def _similarity(expected: Expected, planned: PlannedStage, task: str, members: M
 
 
 def _panel_size(expected: Expected, task: str, batch: str) -> tuple[int, int]:
-    """Frames of the pool in earlier batches, and in this one."""
-    names = expected.planner.archive.batches
-    sizes = [expected.pool(task, one)[0] for one in expected.planner.archive.pinned]
+    """Frames in earlier batches, and in this one: of the task's pool, or without a task all."""
+    names, batches = expected.planner.archive.batches, expected.planner.archive.pinned
+    sizes = [expected.pool(task, one)[0] if task else expected.n_frames(one) for one in batches]
     here = names.index(batch)
     return sum(sizes[:here]), sizes[here]
 

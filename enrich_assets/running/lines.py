@@ -78,12 +78,17 @@ def _vae(planner: Planner, declared: Declared, receipt: Receipt) -> str:
 
 
 def _similarity(planner: Planner, declared: Declared, receipt: Receipt) -> str:
-    return f"{declared.where.task} {receipt.metrics['pairs']:,} pairs"
+    return f"{declared.where.task or 'archive'} {receipt.metrics['pairs']:,} pairs"
 
 
 def _redundancy(planner: Planner, declared: Declared, receipt: Receipt) -> str:
     estimated = " (estimated)" if receipt.metrics["is_estimate"] else ""
     return f"{receipt.metrics['share_over_0.9']:.1%} of pairs over 0.9{estimated}"
+
+
+def _leaks(planner: Planner, declared: Declared, receipt: Receipt) -> str:
+    metrics = receipt.metrics
+    return f"{metrics['across_split']:,} pairs across the split, {metrics['labels_conflict']:,} with contradicting labels"
 
 
 def _ranking(planner: Planner, declared: Declared, receipt: Receipt) -> str:
@@ -97,6 +102,7 @@ HEADLINES = {
     "vae_weights": _vae,
     "similarity": _similarity,
     "redundancy": _redundancy,
+    "leaks": _leaks,
     "ranking": _ranking,
 }
 

@@ -1,6 +1,7 @@
 """Panels as they are kept, and the tables that follow from them: redundancy, neighbours, near-duplicates.
 
-What a panel is: `method/pairs/panel.py`. Positions in a panel are rows of the task's pool, batch after batch.
+What a panel is: `method/pairs/panel.py`. Positions in a panel are rows of the task's pool, batch after batch;
+of the archive's panel those of all frames.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from enrich_assets.method.embeddings.fixed_point import SCALE
-from enrich_assets.method.pairs.panel import BIN_EDGES, NO_NEIGHBOUR, RELATIONS, Panel
+from enrich_assets.method.pairs.panel import BIN_EDGES, NO_NEIGHBOUR, RELATIONS, SIDE_PAIRS, Panel
 from enrich_assets.store.artefacts import Draft, Store
 from enrich_assets.store.receipts import Receipt
 
 ALL_PAIRS = "all"
+ARCHIVE, TRAIN, POOL = "archive", "train", "pool"  # wholes: all frames, all train frames, the frames a task may choose from
+WHOLES = (ARCHIVE, TRAIN)  # those that the archive's panels count
 ESTIMATE = "estimate"  # the table that stands in place of a panel where its pairs were sampled
 REDUNDANCY_COLUMNS = ["relation", "lower", "upper", "pairs", "share", "is_estimate", "ci_low", "ci_high"]
 MATRIX_CHUNK = 1024
@@ -47,8 +50,27 @@ def redundancy_table(panel: Panel) -> pd.DataFrame:
         A row per relation and bin, columns `REDUNDANCY_COLUMNS`. `share` is of the pairs of the relation and sums to
         1 over its bins (to 0 where it has no pair).
     """
+    return _table_of(panel.histograms)
+
+
+def redundancy_tables(panel: Panel) -> dict[str, pd.DataFrame]:
+    """Each whole that a panel of the archive counts -> its table, as `redundancy_table`: all frames, and all train frames.
+
+    Raises
+    ------
+    ValueError
+        For a panel that does not count by the sides of the split.
+    """
+    if panel.by_sides is None:
+        raise ValueError("a panel of a task's pool holds no other whole than the pool")
+    train = panel.by_sides[SIDE_PAIRS.index("train-train")]
+    return {ARCHIVE: _table_of(panel.histograms), TRAIN: _table_of(train)}
+
+
+def _table_of(histograms: NDArray[np.int64]) -> pd.DataFrame:
+    """A row per relation and bin, of (3, N_BINS) pairs."""
     rows = []
-    for name, counts in ((ALL_PAIRS, panel.histograms.sum(axis=0)), *zip(RELATIONS, panel.histograms, strict=True)):
+    for name, counts in ((ALL_PAIRS, histograms.sum(axis=0)), *zip(RELATIONS, histograms, strict=True)):
         share = counts / max(int(counts.sum()), 1)
         bins = {"relation": name, "lower": BIN_EDGES[:-1], "upper": BIN_EDGES[1:], "pairs": counts, "share": share}
         rows.append(pd.DataFrame({**bins, "is_estimate": False, "ci_low": np.nan, "ci_high": np.nan}))
@@ -61,28 +83,31 @@ def estimated_table(estimate: pd.DataFrame) -> pd.DataFrame:
 
 
 def panel_redundancy(store: Store, receipt: Receipt) -> pd.DataFrame:
-    """The table of one batch: its pairs with itself and every earlier batch, counted or estimated.
+    """The tables of one batch: its pairs with itself and every earlier batch, counted or estimated.
 
     Parameters
     ----------
     store : Store
         Where the panel is kept.
     receipt : Receipt
-        Of a cell `<task>/similarity/<embedding>`.
+        Of a cell `<task>/similarity/<embedding>` or `archive/similarity/<embedding>`.
 
     Returns
     -------
     pandas.DataFrame
-        As `redundancy_table`.
+        As `redundancy_table`, with a column `whole`: `pool`, or `archive` and, where pairs were counted, `train`.
 
     Raises
     ------
     DamagedStore
         If a file of the panel is gone or changed.
     """
+    of_archive = receipt.asset.startswith(f"{ARCHIVE}/")
     if f"{ESTIMATE}.parquet" in receipt.files:
-        return estimated_table(store.table(receipt, ESTIMATE))
-    return redundancy_table(read_panel(store, receipt))
+        return estimated_table(store.table(receipt, ESTIMATE)).assign(whole=ARCHIVE if of_archive else POOL)
+    panel = read_panel(store, receipt)
+    tables = redundancy_tables(panel) if of_archive else {POOL: redundancy_table(panel)}
+    return pd.concat([table.assign(whole=whole) for whole, table in tables.items()], ignore_index=True)
 
 
 def relation_of(

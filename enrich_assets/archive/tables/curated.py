@@ -8,18 +8,26 @@ import pandas as pd
 from enrich_assets.archive.tables.source import Everything, Tables, concat
 from enrich_assets.method.kinds import kind_of
 from enrich_assets.store.artefacts import Store
-from enrich_assets.store.panels import panel_redundancy
+from enrich_assets.store.panels import POOL, panel_redundancy
 from enrich_assets.store.receipts import DamagedStore, Receipt
 
 
 def similarity_tables(everything: Everything) -> Tables:
-    """The tables redundancy, panel_redundancy, neighbours and near_duplicates."""
-    whole, by_batch, neighbours, near = [], [], [], []
+    """The tables redundancy, panel_redundancy, neighbours, near_duplicates and leaks."""
+    whole, by_batch, neighbours, near, leaks = [], [], [], [], []
+    if everything.archive_redundancy.is_there:
+        whole.append(everything.archive_redundancy.table("redundancy"))
+        by_batch += [
+            panel_redundancy(everything.archive_panels.store, receipt).assign(batch=batch)
+            for batch, receipt in everything.archive_panels.receipts.items()
+        ]
+    if everything.leaks.is_there:
+        leaks.append(everything.leaks.table("leaks"))
     for name, value in everything.redundancy.items():
         if not value.is_there:
             continue
         store = value.store
-        whole.append(value.table("redundancy").assign(task=name))
+        whole.append(value.table("redundancy").assign(whole=POOL, task=name))
         by_batch += [
             panel_redundancy(store, receipt).assign(task=name, batch=batch)
             for batch, receipt in everything.panels[name].receipts.items()
@@ -31,6 +39,7 @@ def similarity_tables(everything: Everything) -> Tables:
         "panel_redundancy": concat(by_batch),
         "neighbours": concat(neighbours),
         "near_duplicates": concat(near),
+        "leaks": concat(leaks),
     }
 
 

@@ -30,6 +30,9 @@ class Everything:
     frames: Frames
     split: Split
     labels: Labels
+    archive_redundancy: Value
+    archive_panels: Panels
+    leaks: Value
     redundancy: ByTask
     panels: Mapping[str, Panels]
     comparisons: ByTask

@@ -39,6 +39,9 @@ READS: dict[str, Read] = {
     "labels": every("labels", optional=True),
     "vae": same("vae_weights", optional=True),
     "vectors": every("embeddings/{embedding}", optional=True),
+    "archive_panels": every("archive/similarity/{embedding}", optional=True),
+    "archive_redundancy": same("archive/redundancy/{embedding}", optional=True),
+    "leaks": same("leaks", optional=True),
     "pools": every("{task}/pool", each=TASK, optional=True),
     "panels": every("{task}/similarity/{embedding}", each=TASK, optional=True),
     "redundancy": same("{task}/redundancy/{embedding}", each=TASK, optional=True),
@@ -88,9 +91,10 @@ def results(cell: CellContext, **values: Any) -> StepOutput:
 
 
 def _everything(profile: Profile, values: Mapping[str, Any]) -> Everything:
-    wanted = ("history", "studies", "frames", "split", "labels", "redundancy", "panels", "comparisons", "worklists")
+    wanted = ("history", "studies", "frames", "split", "labels", "comparisons", "worklists")
+    alike = ("archive_panels", "archive_redundancy", "leaks", "panels", "redundancy")
     by_arm = ("rankings", "subsets", "evaluations", "checks")
-    return Everything(profile, **{name: values[name] for name in (*wanted, *by_arm)})
+    return Everything(profile, **{name: values[name] for name in (*wanted, *alike, *by_arm)})
 
 
 REPORT_READS = {"results": same("results"), **{name: replace(read, counts=False) for name, read in READS.items()}}

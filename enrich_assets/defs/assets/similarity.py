@@ -1,4 +1,4 @@
-"""How alike the frames of a task's pool are: pool, panels, and their sum. No label is looked at here, but in checks."""
+"""How alike the frames of a task's pool are: pool, panels, and their sum. No label is looked at here."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ import pandas as pd
 
 from enrich_assets.archive.curation import Panels, Pool, Vectors
 from enrich_assets.archive.frames import Frames, Split, ViewOfFrames
-from enrich_assets.archive.labels import LabelPresence, Labels
-from enrich_assets.archive.values import Plain, Value
+from enrich_assets.archive.labels import LabelPresence
+from enrich_assets.archive.values import Plain
 from enrich_assets.core.partitions import Partitions
-from enrich_assets.core.reads import Read, earlier, every, part, same, up_to
+from enrich_assets.core.reads import earlier, every, part, same, up_to
 from enrich_assets.core.stages import Outlook
 from enrich_assets.core.step import CellContext, CheckOutcome, Picture, StepOutput, check, step
 from enrich_assets.core.where import Where
@@ -212,9 +212,8 @@ def redundancy(cell: CellContext, panels: Panels, pool: Pool, vectors: Vectors) 
         neighbours = neighbour_table(total, pool.frames, pool.clips, pool.patients)
         near = near_duplicate_table(total, pool.frames, pool.clips, pool.patients)
         left_out = int(total.near_duplicates_left_out)
-    shares = {f"share_over_{k}": _share_over(table, "all", k) for k in THRESHOLDS}
     metrics = {
-        **shares,
+        **shares_over(table),
         "frames": len(pool),
         "pairs": int(table.loc[table["relation"] == "all", "pairs"].sum()),
         "near_duplicates": len(near) + left_out,
@@ -222,130 +221,30 @@ def redundancy(cell: CellContext, panels: Panels, pool: Pool, vectors: Vectors) 
         "is_estimate": bool(table["is_estimate"].any()),
     }
     png = redundancy_png(table.assign(task=cell.where.task))
-    by_relation = pd.DataFrame(
-        [
-            {"relation": relation, **{f"> {k}": f"{_share_over(table, relation, k):.2%}" for k in THRESHOLDS}}
-            for relation in table["relation"].unique()
-        ]
-    )
     return StepOutput(
         tables={"redundancy": table, "neighbours": neighbours, "near_duplicates": near},
         notes={"redundancy.png": png},
         metrics=metrics,
-        metadata={"figure_1": Picture(png, "figure 1"), "share_of_pairs": by_relation},
+        metadata={"figure_1": Picture(png, "figure 1"), "share_of_pairs": shares_by_relation(table)},
     )
 
 
-def _share_over(table: pd.DataFrame, relation: str, threshold: float) -> float:
+def shares_over(table: pd.DataFrame) -> dict[str, float]:
+    """Shares of all pairs over each threshold, by name of the metric."""
+    return {f"share_over_{k}": share_over(table, "all", k) for k in THRESHOLDS}
+
+
+def shares_by_relation(table: pd.DataFrame) -> pd.DataFrame:
+    """The same for each relation, for the UI."""
+    return pd.DataFrame(
+        [
+            {"relation": relation, **{f"> {k}": f"{share_over(table, relation, k):.2%}" for k in THRESHOLDS}}
+            for relation in table["relation"].unique()
+        ]
+    )
+
+
+def share_over(table: pd.DataFrame, relation: str, threshold: float) -> float:
+    """Share of a relation's pairs at or above a threshold."""
     rows = table[table["relation"] == relation]
     return float(rows.loc[rows["lower"] >= threshold - 1e-9, "pairs"].sum() / max(rows["pairs"].sum(), 1))
-
-
-WHOLE_ARCHIVE: dict[str, Read] = {
-    "redundancy": same("{task}/redundancy/{embedding}"),
-    "pool": every("{task}/pool"),
-    "vectors": every("embeddings/{embedding}"),
-    "frames": every("frames"),
-    "split": every("split"),
-    "presence": every("label_presence"),
-}
-
-
-@check(
-    "{task}/redundancy/{embedding}",
-    reads=WHOLE_ARCHIVE,
-    settings=lambda where: {
-        "near_duplicate": where.profile.similarity.near_duplicate,
-        "max_pairs": where.profile.similarity.max_pairs,
-    },
-)
-def near_duplicates_across_split(
-    cell: CellContext,
-    redundancy: Value,
-    pool: Pool,
-    vectors: Vectors,
-    frames: Frames,
-    split: Split,
-    presence: LabelPresence,
-) -> CheckOutcome:
-    """No frame of a test patient is nearly the same picture as a frame of the pool."""
-    from enrich_assets.method.embeddings.fixed_point import SCALE
-    from enrich_assets.method.ranking.worklist import greatest_similarity
-
-    threshold = cell.settings["near_duplicate"]
-    test = _test_frames(frames.with_sides(split), presence.frames(cell.where.task))
-    most = max(1, cell.settings["max_pairs"] // max(len(pool), 1))
-    compared = test.iloc[np.linspace(0, len(test) - 1, min(len(test), most)).astype(int)].reset_index(drop=True)
-    nearest, products = greatest_similarity(vectors.of(compared), vectors.of(pool.frames))
-    near = np.flatnonzero(products >= threshold * SCALE**2)
-    pairs = pd.DataFrame(
-        {
-            "test_frame": compared["frame_id"].to_numpy()[near],
-            "pool_frame": pool.ids[nearest[near]] if len(near) else [],
-            "similarity": np.round(products[near] / SCALE**2, 4),
-        }
-    )
-    of = f"{len(compared):,} test frames" + (f" (of {len(test):,}, evenly spaced)" if len(compared) < len(test) else "")
-    first = "; ".join(f"{p.test_frame} ~ {p.pool_frame} ({p.similarity})" for p in pairs.head(5).itertuples())
-    return CheckOutcome(
-        pairs.empty,
-        f"{len(pairs):,} of {of} at or above {threshold} to a pool frame"
-        + (f": {first}; scores on them flatter the model" if len(pairs) else ""),
-        pairs.head(100),
-    )
-
-
-def _test_frames(frames: pd.DataFrame, labelled: set[str]) -> pd.DataFrame:
-    """Frames of test patients that the task has labels for; all of them, where none has."""
-    test = frames[frames["split"] == "test"]
-    has_label = test["frame_id"].isin(labelled)
-    return test[has_label] if has_label.any() else test
-
-
-def task_labels(where: Where, labels: Labels, redundancy: Value) -> Plain:
-    """The labels of the frames that stand among near-duplicates: only these can make the check stale."""
-    pairs = redundancy.table("near_duplicates")
-    frames = {*pairs["frame_id"], *pairs["other_id"]} if len(pairs) else set()
-    table = labels.of_task(where.task)
-    table = table[table["frame_id"].isin(frames)].drop_duplicates("frame_id").dropna(subset="label")
-    return Plain(dict(sorted(zip(table["frame_id"], table["label"], strict=True))))
-
-
-@check(
-    "{task}/redundancy/{embedding}",
-    reads={
-        "redundancy": same("{task}/redundancy/{embedding}"),
-        "labels": part(every("labels"), task_labels, of=("redundancy",)),
-    },
-)
-def labels_agree(cell: CellContext, redundancy: Value, labels: Plain) -> CheckOutcome:
-    """Near-duplicates have the same label."""
-    pairs = redundancy.table("near_duplicates")
-    wrong = pairs[labels_conflict(pairs, labels.value)] if len(pairs) else pairs
-    first = "; ".join(
-        f"{r.frame_id} ~ {r.other_id} ({r.similarity:.4f})" for r in wrong.head(5).itertuples(index=False)
-    )
-    return CheckOutcome(
-        wrong.empty,
-        f"{len(wrong):,} of {len(pairs):,} near-duplicate pairs carry different labels"
-        + (f": {first}; look at them, one of each pair is likely wrong" if len(wrong) else ""),
-        wrong.head(100),
-    )
-
-
-def labels_conflict(pairs: pd.DataFrame, labels: dict[str, str]) -> np.ndarray:
-    """Whether both frames of a pair carry a label, and these differ.
-
-    Parameters
-    ----------
-    pairs
-        n rows; columns frame_id, other_id.
-    labels
-        Frame id -> class name.
-
-    Returns
-    -------
-    (n,) bool
-    """
-    one, other = pairs["frame_id"].map(labels), pairs["other_id"].map(labels)
-    return (one.notna() & other.notna() & (one.astype(object) != other.astype(object))).to_numpy()

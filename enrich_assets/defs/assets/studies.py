@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from enrich_assets.archive.decoding import PART_FRAMES, Decoding, View
@@ -12,11 +13,12 @@ from enrich_assets.archive.labels import LabelPresence, Labels
 from enrich_assets.archive.sources import GONE, ImportedLabels, Manifest, SourceFiles, source_files
 from enrich_assets.archive.values import Plain, Value
 from enrich_assets.core.partitions import Partitions
-from enrich_assets.core.reads import earlier, part, same, source
+from enrich_assets.core.reads import Read, earlier, part, same, source, up_to
 from enrich_assets.core.step import CellContext, CheckOutcome, StepOutput, check, step
 from enrich_assets.core.where import Where
 from enrich_assets.method.kinds import kind_of
 from enrich_assets.method.split import side_of
+from enrich_assets.method.together import groups_together, linked_patients
 from enrich_assets.settings import Profile
 from enrich_assets.studies.manifest import SPLITS
 
@@ -103,24 +105,46 @@ def sides_decided_before(where: Where, split: Split, studies: Value) -> Plain:
     return Plain(split.decided(set(studies.table("rows")["patient_id"])))
 
 
+def all_sides_decided_before(where: Where, split: Split, studies: Value) -> Plain:
+    """The same of every earlier patient, for this batch's may go together with any; in the order of ingestion."""
+    return Plain(split.sides.to_dict())
+
+
+def _split_reads(where: Where) -> dict[str, Read]:
+    """Without `keep_together` no picture is looked at. With it pictures link patients, but never decide a side once more."""
+    together = where.profile.split.keep_together is not None
+    sides = all_sides_decided_before if together else sides_decided_before
+    reads = {"studies": same("studies"), "before": part(earlier("split"), sides, of=("studies",))}
+    return {**reads, "frames": up_to("frames", counts=False)} if together else reads
+
+
+def _split_settings(where: Where) -> Any:
+    settings = where.profile.split.model_dump(mode="json", exclude_none=True)
+    if where.profile.split.keep_together is not None:
+        settings["near_duplicate"] = where.profile.similarity.near_duplicate
+    return settings
+
+
 @step(
     "split",
     Partitions.BATCH,
-    reads={
-        "studies": same("studies"),
-        "before": part(earlier("split"), sides_decided_before, of=("studies",)),
-    },
-    settings=lambda where: where.profile.split,
+    reads=_split_reads,
+    settings=_split_settings,
     holds=Split,
     group=GROUP,
     kinds=("parquet",),
 )
-def split(cell: CellContext, studies: Value, before: Plain) -> StepOutput:
+def split(cell: CellContext, studies: Value, before: Plain, frames: Frames | None = None) -> StepOutput:
     """Patient -> train or test: as before, by the manifest, else by a hash of the patient's id. Nobody ever moves."""
-    rows, decided = [], before.value
-    for patient, wish in _wishes(studies.table("rows")).items():
-        side = decided.get(patient) or wish or side_of(patient, cell.settings.test_share, cell.settings.salt)
-        by = "earlier batch" if patient in decided else "manifest" if wish else "hash"
+    rows, decided, wishes = [], before.value, _wishes(studies.table("rows"))
+    group_of = _groups(cell, frames, {*wishes, *decided}) if frames is not None else {}
+    side_of_group = _sides_of_groups(group_of, {**{p: w for p, w in wishes.items() if w}, **decided}, decided)
+    for patient, wish in wishes.items():
+        group = group_of.get(patient, patient)
+        given = decided.get(patient) or wish or side_of_group.get(group)
+        side = given or side_of(group, cell.settings["test_share"], cell.settings["salt"])
+        linked = "near-duplicates" if group in side_of_group else "hash"
+        by = "earlier batch" if patient in decided else "manifest" if wish else linked
         rows.append((patient, side, by, wish))
     table = pd.DataFrame(rows, columns=["patient_id", "split", "decided_by", "wish"])
     sides = table["split"].value_counts()
@@ -128,6 +152,28 @@ def split(cell: CellContext, studies: Value, before: Plain) -> StepOutput:
         tables={"split": table.astype({"wish": "string"})},
         metrics={"patients_train": int(sides.get("train", 0)), "patients_test": int(sides.get("test", 0))},
     )
+
+
+def _groups(cell: CellContext, frames: Frames, patients: set[str]) -> dict[str, str]:
+    """Patient -> group, of those linked by nearly identical pictures of this batch and any so far."""
+    table = frames.frame_table
+    names, codes = np.unique(table["patient_id"].astype(object), return_inverse=True)
+    links = linked_patients(
+        frames.pixels(SIMILARITY, table),
+        codes,
+        n_earlier=int((table["batch"] != cell.partition).sum()),
+        near_duplicate=cell.settings["near_duplicate"],
+    )
+    return groups_together(sorted({*patients, *names}), [(names[a], names[b]) for a, b in links])
+
+
+def _sides_of_groups(group_of: dict[str, str], sides: dict[str, str], decided: dict[str, str]) -> dict[str, str]:
+    """Group -> side, where a member has one: of the member ingested first, else of the first that the manifest names."""
+    found: dict[str, str] = {}
+    for patient in (*decided, *sides):
+        if patient in group_of:
+            found.setdefault(group_of[patient], sides[patient])
+    return found
 
 
 def _wishes(rows: pd.DataFrame) -> dict[str, str | None]:
