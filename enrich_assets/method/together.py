@@ -93,7 +93,9 @@ def linked_patients(
     contrasts = shows_something(pixels)
     patient, n_earlier = np.asarray(patients)[contrasts], int(contrasts[:n_earlier].sum())
     lists = PairLists(0, near_duplicate, MOST_PAIRS, between_patients=True)
-    panel = all_pairs(pixel_vectors(pixels[contrasts]), clips=patient, patients=patient, n_earlier=n_earlier, lists=lists)
+    panel = all_pairs(
+        pixel_vectors(pixels[contrasts]), clips=patient, patients=patient, n_earlier=n_earlier, lists=lists
+    )
     if panel.near_duplicates_left_out:
         n_pairs = len(panel.near_duplicates) + panel.near_duplicates_left_out
         raise TooManyPairs(

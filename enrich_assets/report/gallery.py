@@ -1,7 +1,7 @@
-"""Frames to look at: chosen ones, left-out ones beside the nearest chosen frame, suspect labels.
+"""Frames to look at: chosen ones, left-out ones beside the nearest chosen frame.
 
-Here: which frames are shown, the captions under them, and pictures small enough to live in the page. Not
-here: where pixels come from (the caller's `images`), layout.
+Here: which frames are shown, the captions under them, and pictures small enough to live in the page. Leaks stand in
+`leaks.py`. Not here: where pixels come from (the caller's `images`), layout.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import base64
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -196,46 +195,3 @@ def _spread(nearest: pd.DataFrame, most: int) -> pd.DataFrame:
     if len(ordered) <= most:
         return ordered
     return ordered.iloc[np.linspace(0, len(ordered) - 1, most).round().astype(int)]
-
-
-def conflicts(
-    near_duplicates: pd.DataFrame, labels: pd.DataFrame, pictures: Pictures, *, most: int = 12
-) -> tuple[list[Pair], int]:
-    """Near-duplicates that carry different labels.
-
-    Parameters
-    ----------
-    near_duplicates, labels : pandas.DataFrame
-        Rows of the published tables, of one task.
-    pictures : Pictures
-        Where the frames' pictures come from.
-    most : int
-        Greatest number of pairs.
-
-    Returns
-    -------
-    pairs : list of Pair
-        The most similar first, with both labels.
-    n : int
-        How many there are in all.
-    """
-    if near_duplicates.empty:
-        return [], 0
-    rows = near_duplicates[near_duplicates["labels_conflict"].fillna(False).astype(bool)]
-    current = numbers.current(labels)
-    given: dict[str, Any] = dict(zip(current["frame_id"], current["label"], strict=True)) if len(current) else {}
-
-    def picture(frame_id: str) -> FramePicture:
-        label = given.get(frame_id)
-        return FramePicture(frame_id, pictures.uri(frame_id), "?" if numbers.is_missing(label) else str(label))
-
-    ordered = rows.sort_values(["similarity", "frame_id"], ascending=[False, True]).head(most)
-    pairs = [
-        Pair(
-            picture(r.frame_id),
-            picture(r.other_id),
-            f"similarity {numbers.similarity(r.similarity)}, {r.relation}",
-        )
-        for r in ordered.itertuples()
-    ]
-    return pairs, len(rows)

@@ -33,7 +33,8 @@ from enrich_assets.report.figures.grids import (
     sufficient_grid,
 )
 from enrich_assets.report.findings import Finding, finding
-from enrich_assets.report.gallery import Gallery, Images, Pair, Pictures, conflicts, gallery, png_uri
+from enrich_assets.report.gallery import Gallery, Images, Pictures, gallery, png_uri
+from enrich_assets.report.leaks import leak_part
 
 # Columns the page reads of each table: a table that is absent or empty is taken as one of these without rows.
 NEEDED: dict[str, str] = {
@@ -41,11 +42,13 @@ NEEDED: dict[str, str] = {
     "files": "path batch status reason",
     "frames": "frame_id clip_id study_id patient_id batch split",
     "labels": "frame_id task label mask_path current",
-    "redundancy": "task relation lower upper pairs share is_estimate",
-    "panel_redundancy": "task batch relation lower upper pairs share is_estimate",
+    "redundancy": "whole task relation lower upper pairs share is_estimate",
+    "panel_redundancy": "whole task batch relation lower upper pairs share is_estimate",
     "neighbours": "task frame_id neighbour_id similarity",
     "nearest_chosen": "task frame_id chosen_id similarity",
     "near_duplicates": "task frame_id other_id similarity relation labels_conflict",
+    "leaks": "frame_id other_id patient_id other_patient_id split other_split similarity identical_pixels relation "
+    "across_split labels_conflict task label other_label",
     "rankings": "task arm seed position frame_id similarity_to_chosen",
     "subsets": "subset_id task arm budget seed n_frames n_patients n_clips coverage_p50 coverage_p05 coverage_min",
     "subset_frames": "subset_id position frame_id",
@@ -78,13 +81,21 @@ class TaskPart:
     represented: Grid
     coverage: Markup | None
     gallery: Gallery | None
-    conflicts: list[Pair]
-    n_conflicts: int
     n_near_duplicates: int
     near_left_out: int
     advice: str
     margin: str
     alpha: str
+
+
+@dataclass(frozen=True)
+class ArchiveRedundancy:
+    """Figure 1, of all frames, and the numbers of all frames and of all train frames."""
+
+    figure: Markup
+    shares: Grid
+    shares_of_train: Grid
+    is_estimate: bool
 
 
 @dataclass(frozen=True)
@@ -127,7 +138,7 @@ def render(
     meta : mapping, optional
         What no table holds; each key may be absent: `tasks` (names in the order wanted); `seconds_by_stage` {stage:
         seconds}; `seconds_per_label` {task: seconds}; `advice` {task: sentence}; `near_duplicates_left_out` {task:
-        count}; `vae_health` {active_units, latent, reconstruction_error, mean_image_error, retrieval_rank1,
+        count}; `leaks` {metric of that asset: count}; `vae_health` {active_units, latent, reconstruction_error, mean_image_error, retrieval_rank1,
         retrieval_chance}; `vae_history` (table by step); `vae_reconstructions` (PNG bytes); `versions` {name:
         version}; `links` {name: address}.
 
@@ -156,6 +167,8 @@ def render(
         tasks=parts,
         time=_labelling_time(known, seconds_per_label, tasks),
         sufficient=sufficient_grid(known),
+        redundancy=_archive_redundancy(known["redundancy"]),
+        leaks=leak_part(known["leaks"], about.get("leaks"), pictures),
         archive=archive_grid(known),
         patients_across_split=_patients_across_split(known["frames"]),
         refused=refused_grid(known["files"]),
@@ -169,7 +182,9 @@ def render(
         links=dict(about.get("links") or {}),
         nav=[
             Part("findings", "Findings"),
+            Part("redundancy", "Redundancy"),
             *(Part(p.anchor, p.name) for p in parts),
+            Part("leaks", "Leaks"),
             Part("archive", "Archive"),
             Part("vae", "Embedding"),
             Part("cost", "Cost"),
@@ -211,14 +226,13 @@ def _task_part(
     redundancy, source = of_task["redundancy"], "redundancy"
     if redundancy.empty:  # the batches were compared, but not summed yet
         redundancy, source = figures.sum_of_panels(of_task["panel_redundancy"]), "panel_redundancy"
-    pairs, n_conflicts = conflicts(of_task["near_duplicates"], of_task["labels"], pictures)
     margins = comparisons["margin"].dropna()
     return TaskPart(
         name=task,
         anchor=f"task-{task}",
         finding=finding(task, evaluations, comparisons, of_task["sufficient"], seconds_per_label.get(task)),
         redundancy=_svg(figures.redundancy_svg(redundancy, f"f1-{task}")) if len(redundancy) else None,
-        redundancy_shares=redundancy_grid(task, redundancy, source),
+        redundancy_shares=redundancy_grid({"task": task}, redundancy, source),
         is_estimate=bool(redundancy["is_estimate"].fillna(False).astype(bool).any()),
         curves=_svg(figures.curves_svg(evaluations, comparisons, f"f2-{task}")) if len(evaluations) else None,
         scores=score_grid(task, evaluations),
@@ -226,13 +240,24 @@ def _task_part(
         represented=representation_grid(task, subsets),
         coverage=_coverage(task, subsets),
         gallery=gallery(task, of_task, pictures, budget=_budget_to_show(of_task["sufficient"])),
-        conflicts=pairs,
-        n_conflicts=n_conflicts,
         n_near_duplicates=len(of_task["near_duplicates"]),
         near_left_out=int((about.get("near_duplicates_left_out") or {}).get(task, 0)),
         advice=str((about.get("advice") or {}).get(task, "")),
         margin=f"{margins.iloc[0]:g}" if len(margins) else "",
         alpha=f"{comparisons['alpha'].iloc[0]:g}" if len(comparisons) else "0.05",
+    )
+
+
+def _archive_redundancy(redundancy: pd.DataFrame) -> ArchiveRedundancy | None:
+    """None where the archive was not compared as a whole yet."""
+    whole, train = (redundancy[redundancy["whole"] == name] for name in ("archive", "train"))
+    if whole.empty:
+        return None
+    return ArchiveRedundancy(
+        _svg(figures.redundancy_svg(whole, "f1-archive")),
+        redundancy_grid({"whole": "archive"}, whole),
+        redundancy_grid({"whole": "train"}, train),
+        bool(whole["is_estimate"].fillna(False).astype(bool).any()),
     )
 
 

@@ -88,7 +88,9 @@ def _redundancy(planner: Planner, declared: Declared, receipt: Receipt) -> str:
 
 def _leaks(planner: Planner, declared: Declared, receipt: Receipt) -> str:
     metrics = receipt.metrics
-    return f"{metrics['across_split']:,} pairs across the split, {metrics['labels_conflict']:,} with contradicting labels"
+    return (
+        f"{metrics['across_split']:,} pairs across the split, {metrics['labels_conflict']:,} with contradicting labels"
+    )
 
 
 def _ranking(planner: Planner, declared: Declared, receipt: Receipt) -> str:

@@ -16,7 +16,11 @@ from enrich_assets.store.artefacts import Draft, Store
 from enrich_assets.store.receipts import Receipt
 
 ALL_PAIRS = "all"
-ARCHIVE, TRAIN, POOL = "archive", "train", "pool"  # wholes: all frames, all train frames, the frames a task may choose from
+ARCHIVE, TRAIN, POOL = (
+    "archive",
+    "train",
+    "pool",
+)  # wholes: all frames, all train frames, the frames a task may choose from
 WHOLES = (ARCHIVE, TRAIN)  # those that the archive's panels count
 ESTIMATE = "estimate"  # the table that stands in place of a panel where its pairs were sampled
 REDUNDANCY_COLUMNS = ["relation", "lower", "upper", "pairs", "share", "is_estimate", "ci_low", "ci_high"]

@@ -14,7 +14,7 @@ from enrich_assets.archive import Archive
 from enrich_assets.archive.ingest import ingest
 from enrich_assets.archive.sources import source_files
 from enrich_assets.core.partitions import Partitions
-from enrich_assets.core.stages import BATCH_ASSETS, similarity_assets
+from enrich_assets.core.stages import BATCH_ASSETS, archive_assets, similarity_assets, summary_assets
 from enrich_assets.defs.assets import graph_of
 from enrich_assets.profiles import load_profile
 from enrich_assets.store.lineage import Lineage, Link
@@ -59,7 +59,7 @@ def grown_home(small_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         bring_up_to_date(archive, batch, *BATCH_ASSETS)
     for batch in archive.batches:
         bring_up_to_date(archive, batch, *similarity_assets(tasks))
-    bring_up_to_date(archive, "", "view/redundancy/vae", "view/test_set")
+    bring_up_to_date(archive, "", *archive_assets(), *summary_assets("view"), *summary_assets("chambers"))
     for seed in ("0", "1"):
         bring_up_to_date(archive, seed, "view/enrich/ranking")
     bring_up_to_date(archive, "10|0", SUBSET.asset)
@@ -143,24 +143,28 @@ def test_the_published_lineage_names_the_subset_of_then(grown: Archive, before: 
 def test_the_shares_of_a_relation_sum_to_one_in_the_whole_and_in_each_batch(grown: Archive) -> None:
     sums = query(
         str(grown.published),
-        "SELECT task, relation, sum(share) AS total FROM redundancy GROUP BY ALL HAVING sum(pairs) > 0",
+        "SELECT whole, task, relation, sum(share) AS total FROM redundancy GROUP BY ALL HAVING sum(pairs) > 0",
     )
-    assert set(sums["task"]) == {"view", "chambers"}
+    assert set(zip(sums["whole"], sums["task"].fillna(""), strict=True)) == {
+        ("archive", ""),
+        ("train", ""),
+        ("pool", "view"),
+        ("pool", "chambers"),
+    }
     assert {"all", "within clip", "between patients"} <= set(sums["relation"])
     assert sums["total"].to_numpy() == pytest.approx(1)
     by_batch = query(
         str(grown.published),
-        "SELECT task, batch, relation, sum(share) AS total FROM panel_redundancy GROUP BY ALL HAVING sum(pairs) > 0",
+        "SELECT whole, task, batch, relation, sum(share) AS total FROM panel_redundancy GROUP BY ALL HAVING sum(pairs) > 0",
     )
     assert set(by_batch["batch"]) == {"first", "second"}
     assert by_batch["total"].to_numpy() == pytest.approx(1)
-    whole = query(
-        str(grown.published), "SELECT sum(pairs) AS n FROM redundancy WHERE task = 'view' AND relation = 'all'"
-    )
-    parts = query(
-        str(grown.published), "SELECT sum(pairs) AS n FROM panel_redundancy WHERE task = 'view' AND relation = 'all'"
-    )
-    assert whole["n"].item() == parts["n"].item()
+    every = "SELECT whole, task, sum(pairs) AS n FROM {} WHERE relation = 'all' GROUP BY ALL ORDER BY ALL"
+    whole, parts = (query(str(grown.published), every.format(name)) for name in ("redundancy", "panel_redundancy"))
+    assert len(whole) == 4
+    pd.testing.assert_frame_equal(whole, parts)
+    n_frames = query(str(grown.published), "SELECT count(*) AS n FROM frames")["n"].item()
+    assert whole.set_index("whole")["n"]["archive"] == n_frames * (n_frames - 1) // 2
 
 
 # --------------------------------------------------------------------------------------------------------- forged edges

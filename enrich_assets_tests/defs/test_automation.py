@@ -22,7 +22,11 @@ PROFILE = WHOLE.model_copy(update={"tasks": {"view": WHOLE.tasks["view"]}})
 GRAPH, MOUNT = graph_of(PROFILE), Mount()
 TASKS = sorted(PROFILE.tasks)
 DEFINITIONS = build_definitions(PROFILE)
-BY_BATCH = ["embeddings/vae", *(f"{task}/{what}" for task in TASKS for what in ("pool", "similarity/vae"))]
+BY_BATCH = [
+    "embeddings/vae",
+    "archive/similarity/vae",
+    *(f"{task}/{what}" for task in TASKS for what in ("pool", "similarity/vae")),
+]
 
 
 class Daemon:
@@ -96,7 +100,7 @@ def cells(*assets: str, batch: str = "") -> set[tuple[str, str]]:
     return {(asset, batch) for asset in assets}
 
 
-SUMS = ("view/redundancy/vae", "view/test_set", "view/worklist", "results", "report")
+SUMS = ("archive/redundancy/vae", "leaks", "view/redundancy/vae", "view/test_set", "view/worklist", "results", "report")
 
 
 def once(asked: list[set[tuple[str, str]]]) -> set[tuple[str, str]]:
@@ -118,7 +122,7 @@ def test_event_by_event_exactly_the_affected_cells_are_asked_for() -> None:
     # The VAE is trained: the batch is embedded and compared in one run, then summed up and published in another.
     daemon.made("vae_weights")
     asked = daemon.settle()
-    assert asked[0] == cells("embeddings/vae", "view/similarity/vae", batch="first")
+    assert asked[0] == cells("embeddings/vae", "archive/similarity/vae", "view/similarity/vae", batch="first")
     assert once(asked) == asked[0] | cells(*set(SUMS) - {"view/test_set"}), (
         "the test set has nothing to do with vectors"
     )
@@ -147,7 +151,9 @@ def test_event_by_event_exactly_the_affected_cells_are_asked_for() -> None:
     # The VAE was trained again, on purpose: every batch is embedded and compared again.
     daemon.made("vae_weights", version="retrained")
     both = {
-        cell for batch in ("first", "second") for cell in cells("embeddings/vae", "view/similarity/vae", batch=batch)
+        cell
+        for batch in ("first", "second")
+        for cell in cells("embeddings/vae", "archive/similarity/vae", "view/similarity/vae", batch=batch)
     }
     assert once(daemon.settle()) == both | cells(*set(SUMS) - {"view/test_set"})
 

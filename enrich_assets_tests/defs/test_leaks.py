@@ -13,6 +13,7 @@ from enrich_assets.archive import Archive
 from enrich_assets.archive.catalogue import Catalogue
 from enrich_assets.archive.ingest import ingest
 from enrich_assets.archive.labelling.importing import import_labels
+from enrich_assets.core.making import make
 from enrich_assets.method.embeddings.fixed_point import to_fixed_point
 from enrich_assets.store.receipts import Cell, Receipt
 from enrich_assets_tests.defs.made_archive import bring_up_to_date, make_cells, opened, planner_of, verdict
@@ -21,7 +22,7 @@ PROFILE = """
 frames: {crop: none}
 tasks: {view: {classes: [benign, malignant], positive: malignant}, chambers: null}
 """
-ARCHIVE_PANEL = "archive/similarity/vae"
+ARCHIVE_PANEL, REDUNDANCY = "archive/similarity/vae", "archive/redundancy/vae"
 
 
 def picture(number: int, noise: int = 0) -> np.ndarray:
@@ -34,13 +35,15 @@ def still(patient: str, pixels: np.ndarray, label: str = "", split: str = "", cl
     return {"patient_id": patient, "pixels": pixels, "label": label, "split": split, "clip_id": clip}
 
 
-def write(folder: Path, stills: list[dict[str, object]]) -> str:
+def write(folder: Path, stills: list[dict[str, object]], first: int = 0) -> str:
     folder.mkdir(parents=True)
     rows = []
     for number, one in enumerate(stills):
         Image.fromarray(np.asarray(one["pixels"])).save(folder / f"i{number}.png")
         row = {name: value for name, value in one.items() if name != "pixels"}
-        rows.append({**row, "path": f"i{number}.png", "study_id": f"s{one['patient_id']}", "frame_index": number})
+        rows.append(
+            {**row, "path": f"i{number}.png", "study_id": f"s{one['patient_id']}", "frame_index": first + number}
+        )
     pd.DataFrame(rows).to_csv(folder / "manifest.csv", index=False)
     return str(folder)
 
@@ -55,13 +58,11 @@ def embed(archive: Archive, batch: str) -> None:
     draft.table("frames", table[["frame_id"]])
     draft.commit()
     planner = planner_of(archive)
-    from enrich_assets.core.making import make
-
     make(planner, planner.graph["embeddings/vae@unit_length"], batch)
 
 
-def read(archive: Archive, folder: Path, batch: str, stills: list[dict[str, object]]) -> None:
-    ingest(archive, write(folder / batch, stills), batch)
+def read(archive: Archive, folder: Path, batch: str, stills: list[dict[str, object]], first: int = 0) -> None:
+    ingest(archive, write(folder / batch, stills, first), batch)
     make_cells(archive, batch)
     embed(archive, batch)
     make_cells(archive, batch, ARCHIVE_PANEL)
@@ -105,7 +106,10 @@ def test_a_test_frame_with_a_twin_in_train_is_found_without_any_label(tmp_path: 
     ]
     read(archive, tmp_path, "one", [*train, *test])
     table, receipt = leaks_of(archive)
-    assert set(zip(table["frame_id"], table["other_id"], strict=True)) == {("sp0/c/0", "st0/c/6"), ("sp1/c/1", "st1/c/7")}
+    assert set(zip(table["frame_id"], table["other_id"], strict=True)) == {
+        ("sp0/c/0", "st0/c/6"),
+        ("sp1/c/1", "st1/c/7"),
+    }
     assert table["labels_conflict"].isna().all(), "nothing is known of labels"
     assert not table["identical_pixels"].any()
     assert receipt.metrics["across_split"] == receipt.metrics["test_frames"] == 2
@@ -157,24 +161,13 @@ def test_what_leaks_between_batches_is_what_leaks_within_one(tmp_path: Path) -> 
         one["split"] = "test" if n % 7 in (1, 4) else "train"
     at_once, grown = opened(tmp_path / "a", PROFILE), opened(tmp_path / "b", PROFILE)
     read(at_once, tmp_path / "one", "all", stills)
-    ingest(grown, write(tmp_path / "two" / "x", stills[:13]), "x")
-    make_cells(grown, "x")
-    embed(grown, "x")
-    make_cells(grown, "x", ARCHIVE_PANEL)
-    second = [{**one, "frame_index_offset": 0} for one in stills[13:]]
-    folder = Path(write(tmp_path / "two" / "y", second))
-    rows = pd.read_csv(folder / "manifest.csv").drop(columns="frame_index_offset")
-    rows.assign(frame_index=rows["frame_index"] + 13).to_csv(folder / "manifest.csv", index=False)
-    ingest(grown, str(folder), "y")
-    make_cells(grown, "y")
-    embed(grown, "y")
-    make_cells(grown, "y", ARCHIVE_PANEL)
+    read(grown, tmp_path / "two", "x", stills[:13])
+    read(grown, tmp_path / "two", "y", stills[13:], first=13)
     one, other = leaks_of(at_once)[0], leaks_of(grown)[0]
     assert len(one) > 20
     pd.testing.assert_frame_equal(one, other)
-    for asset in ("archive/redundancy/vae",):
-        tables = [a.store.table(make_cells(a, "", asset), "redundancy") for a in (at_once, grown)]
-        pd.testing.assert_frame_equal(*tables)
+    whole, summed = (a.store.table(make_cells(a, "", REDUNDANCY), "redundancy") for a in (at_once, grown))
+    pd.testing.assert_frame_equal(whole, summed)
 
 
 def test_labels_that_come_later_renew_the_contradictions_and_no_panel(tmp_path: Path) -> None:
@@ -206,7 +199,7 @@ def test_where_pairs_are_too_many_to_look_at_identical_pictures_are_found_and_th
     assert list(zip(table["frame_id"], table["other_id"], strict=True)) == [("sp2/c/2", "st/c/4")]
     assert not receipt.metrics["all_pairs_known"]
     assert "not all pairs were looked at" in str(outcome(archive, "near_duplicates_across_split")["description"])
-    redundancy = archive.store.table(make_cells(archive, "", "archive/redundancy/vae"), "redundancy")
+    redundancy = archive.store.table(make_cells(archive, "", REDUNDANCY), "redundancy")
     assert redundancy["is_estimate"].all()
     assert set(redundancy["whole"]) == {"archive", "train"}
 
@@ -255,3 +248,63 @@ def test_redundancy_is_of_the_archive_whatever_is_labelled(tmp_path: Path) -> No
     later, pool = figures()
     assert pairs(pool) == 3
     pd.testing.assert_frame_equal(later, whole)
+
+
+# ----------------------------------------------------------------------------------------- patients kept together
+
+TOGETHER = PROFILE + "split: {keep_together: near_duplicates, test_share: 0.5}\n"
+
+
+def sides(archive: Archive, batch: str) -> dict[str, str]:
+    table = archive.store.table(archive.store.receipts.require(Cell("split", batch)), "split")
+    return dict(zip(table["patient_id"], table["split"], strict=True))
+
+
+def ingest_only(archive: Archive, folder: Path, batch: str, stills: list[dict[str, object]]) -> dict[str, str]:
+    ingest(archive, write(folder / batch, stills), batch)
+    make_cells(archive, batch)
+    return sides(archive, batch)
+
+
+def test_linked_patients_stand_on_one_side_and_no_twin_lies_across_the_split(tmp_path: Path) -> None:
+    """Twenty patients in ten pairs: by a hash of each, some pairs would be parted."""
+    stills = [still(f"p{n}", picture(n // 2, noise=2 + n % 2)) for n in range(20)]
+    apart = ingest_only(opened(tmp_path / "a", PROFILE + "split: {test_share: 0.5}\n"), tmp_path / "x", "one", stills)
+    assert any(apart[f"p{n}"] != apart[f"p{n + 1}"] for n in range(0, 20, 2)), "else this test shows nothing"
+    archive = opened(tmp_path / "b", TOGETHER)
+    kept = ingest_only(archive, tmp_path / "y", "one", stills)
+    assert all(kept[f"p{n}"] == kept[f"p{n + 1}"] for n in range(0, 20, 2))
+    assert set(kept.values()) == {"train", "test"}
+    embed(archive, "one")
+    make_cells(archive, "one", ARCHIVE_PANEL)
+    assert leaks_of(archive)[1].metrics["across_split"] == 0
+
+
+def test_who_is_linked_to_an_earlier_patient_takes_that_ones_side_and_nobody_moves(tmp_path: Path) -> None:
+    archive = opened(tmp_path / "home", TOGETHER)
+    first = ingest_only(archive, tmp_path, "one", [still(f"p{n}", picture(n)) for n in range(8)])
+    assert set(first.values()) == {"train", "test"}
+    second = ingest_only(
+        archive, tmp_path, "two", [still(f"q{n}", picture(n, noise=3)) for n in range(8)] + [still("p0", picture(90))]
+    )
+    assert [second[f"q{n}"] for n in range(8)] == [first[f"p{n}"] for n in range(8)]
+    assert second["p0"] == first["p0"]
+    assert sides(archive, "one") == first
+    table = archive.store.table(archive.store.receipts.require(Cell("split", "two")), "split")
+    assert set(table["decided_by"]) == {"near-duplicates", "earlier batch"}
+
+
+def test_the_manifest_decides_for_whom_it_names_and_for_who_is_linked_to_them(tmp_path: Path) -> None:
+    archive = opened(tmp_path / "home", TOGETHER)
+    stills = [still("a", picture(1)), still("b", picture(1, noise=2), split="test"), still("c", picture(1, noise=3))]
+    stills += [still("d", picture(2)), still("e", picture(2, noise=2), split="train")]
+    found = ingest_only(archive, tmp_path, "one", stills)
+    assert found == {"a": "test", "b": "test", "c": "test", "d": "train", "e": "train"}
+
+
+def test_without_keep_together_no_picture_is_looked_at_for_the_split(tmp_path: Path) -> None:
+    graph = planner_of(opened(tmp_path / "a", PROFILE)).graph
+    assert "frames" not in graph.upstream(graph["split"])
+    graph = planner_of(opened(tmp_path / "b", TOGETHER)).graph
+    assert "frames" in graph.upstream(graph["split"])
+    assert "vae_weights" not in graph.upstream(graph["split"]), "a VAE is trained on what the split gives it"

@@ -185,7 +185,7 @@ def test_the_schedules_as_dagster_evaluates_them_survive_damage(small: Path) -> 
 
 def test_what_is_published_by_schedule_is_made_with_its_checks(small: Path) -> None:
     archive, graph = Archive(small, profile()), graph_of(profile())
-    archive.store.receipts.forget(Cell("view/redundancy/vae@labels_agree"))
+    archive.store.receipts.forget(Cell("leaks@labels_agree"))
     request = publication_request(archive, graph, MOUNT)
     assert request is not None
     assert {key.name for key in request.asset_check_keys or []} == {"labels_agree"}

@@ -43,7 +43,9 @@ def by_relation(q: NDArray[np.int16], clips: NDArray, patients: NDArray, n_earli
     return found
 
 
-def by_sides(q: NDArray[np.int16], clips: NDArray, patients: NDArray, sides: NDArray, n_earlier: int) -> NDArray[np.int64]:
+def by_sides(
+    q: NDArray[np.int16], clips: NDArray, patients: NDArray, sides: NDArray, n_earlier: int
+) -> NDArray[np.int64]:
     """By how many of the two frames are test frames, relation, and bin."""
     found = np.zeros((3, 3, len(BIN_EDGES) - 1), np.int64)
     s = np.clip(products(q) / 4000**2, -1, 1)

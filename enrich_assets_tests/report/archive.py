@@ -117,7 +117,7 @@ def evaluation_rows(task: str, pool: int, seeds: int | None = None) -> list[dict
     return rows
 
 
-def redundancy_rows(task: str) -> list[dict[str, object]]:
+def redundancy_rows(task: str | None, whole: str = "pool") -> list[dict[str, object]]:
     rng = np.random.default_rng(5)
     lower = np.round(np.arange(-1, 1, 0.01), 2)
     drawn = {
@@ -129,6 +129,7 @@ def redundancy_rows(task: str) -> list[dict[str, object]]:
     counts["all"] = sum(counts.values())
     return [
         {
+            "whole": whole,
             "task": task,
             "relation": relation,
             "lower": low,
@@ -275,6 +276,36 @@ def near_duplicate_rows(task: str, clip_id: str, clip: list[str]) -> list[dict[s
     ]
 
 
+def leak_table(frames: pd.DataFrame) -> pd.DataFrame:
+    """Twenty twins across the split, the first three of identical pixels under two labels; a contradiction; two ids of one."""
+    train, test = (frames[frames.split == side].reset_index(drop=True) for side in ("train", "test"))
+    last = train[train.patient_id != train.patient_id[0]].reset_index(drop=True)
+    ends = [(train.iloc[n], test.iloc[n]) for n in range(20)]
+    ends += [(train.iloc[0], train.iloc[1]), (train.iloc[2], last.iloc[0])]
+    rows = []
+    for n, (one, other) in enumerate(ends):
+        conflict = n < 3 or n == 20
+        rows.append(
+            {
+                "frame_id": one.frame_id,
+                "other_id": other.frame_id,
+                "patient_id": one.patient_id,
+                "other_patient_id": other.patient_id,
+                "split": one.split,
+                "other_split": other.split,
+                "similarity": 1.0 if n < 3 else 0.993,
+                "identical_pixels": n < 3,
+                "relation": "within clip" if n == 20 else "between patients",
+                "across_split": n < 20,
+                "labels_conflict": conflict,
+                "task": "view" if conflict else None,
+                "label": "A4C" if conflict else None,
+                "other_label": "NT" if conflict else None,
+            }
+        )
+    return pd.DataFrame(rows).astype({"labels_conflict": "boolean"})
+
+
 def task_rows(task: str, train: pd.DataFrame, seeds: int | None) -> dict[str, list[dict[str, object]]]:
     """The rows of one task, by table."""
     pool = train if task == "view" else train.groupby("clip_id").head(3)
@@ -355,10 +386,13 @@ def tables(
         pd.concat([pair[i] for pair in compared_tasks], ignore_index=True) if compared else pd.DataFrame()
         for i in range(2)
     )
+    wholes = pd.DataFrame([row for whole in ("archive", "train") for row in redundancy_rows(None, whole)])
+    of_tasks["redundancy"] = pd.concat([of_tasks["redundancy"], wholes], ignore_index=True)
     return {
         "frames": frames,
         **study_tables(frames),
         **of_tasks,
+        "leaks": leak_table(frames),
         "comparisons": comparisons,
         "sufficient": sufficient,
         "checks": pd.DataFrame(CHECKS),
@@ -382,6 +416,7 @@ def meta() -> dict[str, Any]:
         "tasks": ["view", "chambers"],
         "seconds_by_stage": {"frames": 21.4, "vae_weights": 74.0, "embeddings": 3.2, "similarity": 0.6, "model": 160.3},
         "seconds_per_label": {"view": 1.0, "chambers": 300.0},
+        "leaks": {"across_split": 20, "left_out": 7, "all_pairs_known": True},
         "advice": {"view": "Estimate: the next 100 labels after 400 add 0.0011 AUC; margin 0.01. Stop."},
         "vae_history": history,
         "vae_health": {

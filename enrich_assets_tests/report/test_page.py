@@ -196,10 +196,38 @@ def test_left_out_frames_stand_beside_their_nearest_chosen_one(page):
     assert all(pair.count("data:image/webp") == 2 for pair in pairs)
 
 
-def test_conflicting_near_duplicates_are_shown_with_both_labels(tables, page):
-    n = int(tables["near_duplicates"].labels_conflict.sum())
-    assert n > 0
-    assert f"{n} pairs of near-duplicates carry different labels" in page
+def test_leaks_are_shown_side_by_side_with_ids_labels_and_sides_the_worst_first_and_the_rest_counted(tables, page):
+    section = page[page.index('<section id="leaks">') :]
+    section = section[: section.index("</section>")]
+    pairs = re.findall(r'<figure class="pair">.*?</figure>', section, flags=re.S)
+    assert len(pairs) == 12 + 1 + 1
+    assert all(pair.count("data:image/webp") == 2 for pair in pairs)
+    for row, pair in zip(tables["leaks"].head(12).itertuples(), pairs, strict=False):
+        assert f"{row.frame_id} and {row.other_id}: " in pair
+    assert "<small>train, A4C</small>" in pairs[0]
+    assert "<small>test, NT</small>" in pairs[0]
+    assert "identical pixels" in pairs[2]
+    assert "similarity 0.993" in pairs[3]
+    assert "<small>train, no label</small>" in pairs[3]
+    assert "The 12 worst are shown, 8 more are listed." in section
+    assert "7 more pairs are as near and not listed" in section
+    assert "train and test" in section[section.index("Patients with nearly identical frames") :]
+
+
+def test_where_nothing_leaks_the_page_says_so_and_where_nobody_looked_too(small, undrawn):
+    nothing = small | {"leaks": pd.DataFrame()}
+    about = archive.meta() | {"leaks": {"across_split": 0, "left_out": 0, "all_pairs_known": True}}
+    assert "No near-duplicates across the split, between patients" in made(nothing, meta=about)
+    assert "Not looked for yet." in made(nothing, meta=archive.meta() | {"leaks": None})
+    few = about["leaks"] | {"all_pairs_known": False}
+    assert "Not all pairs were looked at" in made(nothing, meta=about | {"leaks": few})
+
+
+def test_figure_1_is_of_the_archive_and_the_pool_has_its_own(page):
+    archive_figure, pool = page.index("How similar are two frames of the archive?"), page.index("of the pool?")
+    assert archive_figure < pool
+    assert "WHERE whole = &#39;archive&#39;" in page
+    assert "WHERE whole = &#39;train&#39;" in page
 
 
 def test_the_page_stays_small(page):

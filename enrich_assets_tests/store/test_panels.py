@@ -27,9 +27,11 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
         batch: all_pairs(vectors[:end], clips=CLIPS[:end], patients=PATIENTS[:end], n_earlier=start, device="cpu")
         for batch, (start, end) in BATCHES.items()
     }
-    of_batches = [redundancy_table(panel).assign(task="view", batch=batch) for batch, panel in panels.items()]
+    of_batches = [
+        redundancy_table(panel).assign(whole="pool", task="view", batch=batch) for batch, panel in panels.items()
+    ]
     tables = {
-        "redundancy": redundancy_table(sum_panels(panels.values())).assign(task="view"),
+        "redundancy": redundancy_table(sum_panels(panels.values())).assign(whole="pool", task="view"),
         "panel_redundancy": pd.concat(of_batches),
     }
     path = tmp_path_factory.mktemp("published") / "enrich.duckdb"
@@ -38,14 +40,15 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_shares_of_one_task_and_relation_sum_to_1(published: Path) -> None:
-    sums = query(published, "SELECT relation, sum(share) AS share FROM redundancy GROUP BY task, relation")
+    sums = query(published, "SELECT relation, sum(share) AS share FROM redundancy GROUP BY whole, task, relation")
     assert set(sums["relation"]) == {"all", "within clip", "within patient", "between patients"}
     np.testing.assert_allclose(sums["share"], 1.0, rtol=1e-12)
 
 
 def test_shares_of_one_batch_and_relation_sum_to_1(published: Path) -> None:
     sums = query(
-        published, "SELECT batch, relation, sum(share) AS share FROM panel_redundancy GROUP BY task, batch, relation"
+        published,
+        "SELECT batch, relation, sum(share) AS share FROM panel_redundancy GROUP BY whole, task, batch, relation",
     )
     assert set(sums["batch"]) == set(BATCHES)
     np.testing.assert_allclose(sums["share"], 1.0, rtol=1e-12)
@@ -57,7 +60,7 @@ def test_each_pair_belongs_to_one_batch(published: Path) -> None:
         published,
         """
         SELECT relation, lower, redundancy.pairs, sum(panel_redundancy.pairs) AS added
-        FROM redundancy JOIN panel_redundancy USING (task, relation, lower, is_estimate)
+        FROM redundancy JOIN panel_redundancy USING (whole, task, relation, lower, is_estimate)
         GROUP BY relation, lower, redundancy.pairs HAVING redundancy.pairs <> sum(panel_redundancy.pairs)
         """,
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from enrich_assets.archive.curation import Panels, Vectors
-from enrich_assets.archive.frames import Frames, Split, ViewOfFrames
+from enrich_assets.archive.frames import Split, ViewOfFrames
 from enrich_assets.archive.labels import Labels
 from enrich_assets.archive.tables.leaks import find_leaks
 from enrich_assets.archive.values import Plain, Value
@@ -77,9 +77,7 @@ def archive_similarity(cell: CellContext, frames: ViewOfFrames, split: Plain, ve
         return StepOutput({ESTIMATE: estimate}, metrics={**metrics, "is_estimate": True})
     lists = PairLists(0, settings["near_duplicate"], settings["max_near_duplicates"], between_patients=True)
     with cell.progress("all pairs", "rows") as advance:
-        panel = all_pairs(
-            of_frames, **codes, n_earlier=n_earlier, lists=lists, device=cell.device, progress=advance
-        )
+        panel = all_pairs(of_frames, **codes, n_earlier=n_earlier, lists=lists, device=cell.device, progress=advance)
     metrics |= {
         "is_estimate": False,
         "near_duplicates_between_patients": int(len(panel.near_duplicates) + panel.near_duplicates_left_out),
@@ -152,10 +150,7 @@ def archive_redundancy(
     from enrich_assets.report.figures import redundancy_png
 
     total = panels.total()
-    if total is None:
-        tables = _estimates(cell, frames.table, split, vectors)
-    else:
-        tables = redundancy_tables(total)
+    tables = _estimates(cell, frames.table, split, vectors) if total is None else redundancy_tables(total)
     whole, train = (tables[name] for name in WHOLES)
     png = redundancy_png(whole)
     table = pd.concat([one.assign(whole=name) for name, one in tables.items()], ignore_index=True)

@@ -150,6 +150,8 @@ def page_facts(profile: Profile, values: Mapping[str, Any]) -> dict[str, object]
         for name, value in values["redundancy"].items()
         if value.is_there
     }
+    if values["leaks"].is_there:
+        facts["leaks"] = dict(values["leaks"].metrics)
     facts["versions"] = {name: version(name) for name in ("enrich-assets", "torch", "dagster", "duckdb", "mlflow")}
     links = {"Dagster": profile.tracking.dagster_url, "MLflow": profile.tracking.ui_url}
     facts["links"] = {name: url for name, url in links.items() if url}

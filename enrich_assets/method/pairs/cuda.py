@@ -117,9 +117,7 @@ def panel(
                 kind = relation + 3 * (side[i][:, None] + side[j][None, :])
                 bins = (torch.div(products, BIN_WIDTH, rounding_mode="floor") + N_BINS // 2).clamp(0, N_BINS - 1)
                 counts += torch.bincount((kind * N_BINS + bins)[is_pair], minlength=n_kinds * N_BINS)
-                n_near += torch.bincount(
-                    kind[is_pair & (products >= request.near_duplicate)], minlength=n_kinds
-                )
+                n_near += torch.bincount(kind[is_pair & (products >= request.near_duplicate)], minlength=n_kinds)
                 for lists, allowed in ((everywhere, is_pair), (outside, is_pair & ~same_clip)):
                     lists.offer(i, j, products, allowed)
                     lists.offer(j, i, products.T, allowed.T)

@@ -312,6 +312,8 @@ def sweep(rows, panels, block, frames, bins, counts, lists, products):
                 if relation == MIXED:
                     _count_and_offer_pairs(products, row, first, block, frames, bins, counts, lists)
                 else:
-                    _count_tile(products, counts[N_RELATIONS * (frames.side[row] + frames.side[first]) + relation], bins)
+                    _count_tile(
+                        products, counts[N_RELATIONS * (frames.side[row] + frames.side[first]) + relation], bins
+                    )
                     if remarkable:
                         _offer_tile(products, row, first, gates, frames, lists)

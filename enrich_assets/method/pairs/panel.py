@@ -50,7 +50,9 @@ class Panel:
     near_duplicate_similarity: NDArray[np.int32]  # (p,) product
     near_duplicates_left_out: int  # pairs as near that found no room among `max_near_duplicates`
     by_sides: NDArray[np.int64] | None = None  # (3, 3, N_BINS) `histograms` by SIDE_PAIRS, where sides were given
-    near_by_sides: NDArray[np.int64] | None = None  # (3, 3) all pairs as near, by SIDE_PAIRS and RELATIONS, listed or not
+    near_by_sides: NDArray[np.int64] | None = (
+        None  # (3, 3) all pairs as near, by SIDE_PAIRS and RELATIONS, listed or not
+    )
 
     @property
     def n_pairs(self) -> int:

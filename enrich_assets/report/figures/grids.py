@@ -61,15 +61,15 @@ APPENDIX_HEADS = (
 )
 
 
-def redundancy_grid(task: str, redundancy: pd.DataFrame, source: str = "redundancy") -> Grid:
+def redundancy_grid(of: Mapping[str, str], redundancy: pd.DataFrame, source: str = "redundancy") -> Grid:
     """The numbers of figure 1: pairs of each relation, and their shares above the thresholds.
 
     Parameters
     ----------
-    task : str
-        Its name.
+    of : mapping
+        Which whole, as columns of the table and their values: `{"whole": "archive"}`, `{"task": "view"}`.
     redundancy : pandas.DataFrame
-        Rows of the table `redundancy`, of this task.
+        Rows of the table `redundancy`, of this whole.
     source : {"redundancy", "panel_redundancy"}
         The published table that they come from, which the SQL queries.
 
@@ -86,9 +86,8 @@ def redundancy_grid(task: str, redundancy: pd.DataFrame, source: str = "redundan
         f"coalesce(sum(pairs) FILTER (WHERE lower >= {k} - 1e-9), 0) / sum(pairs) AS over_{str(k).replace('.', '_')}"
         for k in figures.THRESHOLDS
     )
-    sql = (
-        f"SELECT relation, sum(pairs) AS pairs, {over_sql} FROM {source} WHERE task = {_quoted(task)} GROUP BY relation"
-    )
+    condition = " AND ".join(f"{name} = {_quoted(value)}" for name, value in of.items())
+    sql = f"SELECT relation, sum(pairs) AS pairs, {over_sql} FROM {source} WHERE {condition} GROUP BY relation"
     return Grid(("pairs of frames", "pairs", *(f"over {k}" for k in figures.THRESHOLDS)), rows, sql)
 
 

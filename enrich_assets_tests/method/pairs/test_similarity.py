@@ -98,7 +98,8 @@ def test_pairs_are_counted_by_the_sides_of_the_split_and_near_ones_listed_betwee
     sides = (patients % 2).astype(np.int32)
     request = PanelRequest(n_earlier, 0, near, 50, sides=sides, between_patients=True)
     panel: Panel = pass_.panel(q, clips, patients, request)
-    assert panel.by_sides is not None and panel.near_by_sides is not None
+    assert panel.by_sides is not None
+    assert panel.near_by_sides is not None
     np.testing.assert_array_equal(panel.by_sides, slow.by_sides(q, clips, patients, sides, n_earlier))
     np.testing.assert_array_equal(panel.by_sides.sum(axis=0), panel.histograms)
     close = [p for p in slow.near_duplicates(q, near, n_earlier) if patients[p[0]] != patients[p[1]]]
