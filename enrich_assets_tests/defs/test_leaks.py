@@ -141,14 +141,27 @@ def test_of_one_patient_only_contradicting_labels_leak(tmp_path: Path) -> None:
 def test_one_patient_under_two_ids_on_one_side_is_told(tmp_path: Path) -> None:
     archive = opened(tmp_path / "home", PROFILE)
     stills = [still("p", picture(1), "benign", "train"), still("q", picture(1), "benign", "train")]
-    read(archive, tmp_path, "one", [*stills, still("r", picture(2), "benign", "test")])
-    (leak,) = leaks_of(archive)[0].to_dict("records")
+    more = [still("q", picture(7), "benign", "train"), still("p", picture(7), "benign", "train")]
+    read(archive, tmp_path, "one", [*stills, *more, still("r", picture(2), "benign", "test")])
+    leak, other = leaks_of(archive)[0].to_dict("records")
+    assert {leak["patient_id"], leak["other_patient_id"]} == {other["patient_id"], other["other_patient_id"]} == {"p", "q"}
     assert leak["relation"] == "between patients"
     assert not leak["across_split"]
     assert leak["labels_conflict"] is False or leak["labels_conflict"] == np.False_
     assert outcome(archive, "near_duplicates_across_split")["passed"]
     assert outcome(archive, "labels_agree")["passed"]
-    assert "1 pairs of identical pictures" in str(outcome(archive, "patients_differ")["description"])
+    told = str(outcome(archive, "patients_differ")["description"])
+    assert told.startswith("2 pairs of identical pictures of different patients, of 1 pairs of patients")
+
+
+def test_where_nothing_leaks_the_table_is_empty_and_every_check_passes(tmp_path: Path) -> None:
+    archive = opened(tmp_path / "home", PROFILE)
+    read(archive, tmp_path, "one", [still(f"p{n}", picture(n), "benign", "test" if n else "train") for n in range(3)])
+    table, receipt = leaks_of(archive)
+    assert table.empty
+    assert receipt.metrics["pairs"] == receipt.metrics["across_split"] == receipt.metrics["left_out"] == 0
+    checks = ("near_duplicates_across_split", "labels_agree", "patients_differ")
+    assert all(outcome(archive, name)["passed"] for name in checks)
 
 
 def test_what_leaks_between_batches_is_what_leaks_within_one(tmp_path: Path) -> None:
@@ -300,6 +313,16 @@ def test_the_manifest_decides_for_whom_it_names_and_for_who_is_linked_to_them(tm
     stills += [still("d", picture(2)), still("e", picture(2, noise=2), split="train")]
     found = ingest_only(archive, tmp_path, "one", stills)
     assert found == {"a": "test", "b": "test", "c": "test", "d": "train", "e": "train"}
+
+
+def test_a_batch_without_a_readable_frame_is_split_too(tmp_path: Path) -> None:
+    archive = opened(tmp_path / "home", TOGETHER)
+    folder = Path(write(tmp_path / "one", [still("a", picture(1)), still("b", picture(1))]))
+    for file in folder.glob("*.png"):
+        file.write_bytes(file.read_bytes()[:60])
+    ingest(archive, str(folder), "one")
+    make_cells(archive, "one")
+    assert set(sides(archive, "one")) == {"a", "b"}
 
 
 def test_without_keep_together_no_picture_is_looked_at_for_the_split(tmp_path: Path) -> None:
