@@ -135,7 +135,7 @@ def _patients(leaks: pd.DataFrame) -> tuple[Grid, int]:
     heads = ("patient", "and patient", "sides", "pairs of frames", "identical", "greatest similarity")
     sql = (
         "SELECT least(patient_id, other_patient_id) AS patient, greatest(patient_id, other_patient_id) AS other, "
-        "count(*) AS pairs FROM leaks WHERE patient_id <> other_patient_id GROUP BY ALL ORDER BY pairs DESC, ALL"
+        "count(*) AS pairs FROM leaks WHERE patient_id <> other_patient_id GROUP BY ALL ORDER BY pairs DESC, 1, 2"
     )
     if leaks.empty:
         return Grid(heads, [], sql), 0
