@@ -35,6 +35,7 @@ class LeakPart:
 
     was_looked: bool
     large: list[tuple[str, str]]
+    warning: str  # for the findings, which rest on a split without leaks
     reservation: str
     groups: list[LeakGroup]
     patients: Grid
@@ -85,6 +86,7 @@ def leak_part(leaks: pd.DataFrame, metrics: Mapping[str, Any] | None, pictures: 
     return LeakPart(
         metrics is not None or len(leaks) > 0,
         _large(leaks, counts),
+        _warning(leaks, counts),
         _reservation(counts),
         [group for group in groups if group.n],
         patients,
@@ -92,13 +94,28 @@ def leak_part(leaks: pd.DataFrame, metrics: Mapping[str, Any] | None, pictures: 
     )
 
 
+def _n_across(leaks: pd.DataFrame, counts: dict[str, Any]) -> int:
+    return int(counts.get("across_split", leaks["across_split"].fillna(False).astype(bool).sum()))
+
+
+def _warning(leaks: pd.DataFrame, counts: dict[str, Any]) -> str:
+    n = _n_across(leaks, counts)
+    if not n:
+        return ""
+    pairs = (
+        f"{numbers.count(n)} pairs of a train and a test frame are"
+        if n != 1
+        else "1 pair of a train and a test frame is"
+    )
+    return f"{pairs} nearly the same picture, so scores here may be too good."
+
+
 def _large(leaks: pd.DataFrame, counts: dict[str, Any]) -> list[tuple[str, str]]:
     flags = {
         name: leaks[name].fillna(False).astype(bool) for name in ("across_split", "labels_conflict", "identical_pixels")
     }
-    across = int(counts.get("across_split", flags["across_split"].sum()))
     return [
-        (numbers.count(across), "near-duplicates across the split"),
+        (numbers.count(_n_across(leaks, counts)), "near-duplicates across the split"),
         (numbers.count(leaks.loc[flags["across_split"], "other_id"].nunique()), "test frames among them"),
         (numbers.count(int(flags["labels_conflict"].sum())), "with contradicting labels"),
         (numbers.count(int(flags["identical_pixels"].sum())), "of identical pixels"),

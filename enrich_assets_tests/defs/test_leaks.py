@@ -144,7 +144,9 @@ def test_one_patient_under_two_ids_on_one_side_is_told(tmp_path: Path) -> None:
     more = [still("q", picture(7), "benign", "train"), still("p", picture(7), "benign", "train")]
     read(archive, tmp_path, "one", [*stills, *more, still("r", picture(2), "benign", "test")])
     leak, other = leaks_of(archive)[0].to_dict("records")
-    assert {leak["patient_id"], leak["other_patient_id"]} == {other["patient_id"], other["other_patient_id"]} == {"p", "q"}
+    assert (
+        {leak["patient_id"], leak["other_patient_id"]} == {other["patient_id"], other["other_patient_id"]} == {"p", "q"}
+    )
     assert leak["relation"] == "between patients"
     assert not leak["across_split"]
     assert leak["labels_conflict"] is False or leak["labels_conflict"] == np.False_

@@ -212,6 +212,7 @@ def test_leaks_are_shown_side_by_side_with_ids_labels_and_sides_the_worst_first_
     assert "<small>train, no label</small>" in pairs[3]
     assert "The 12 worst are shown, 8 more are listed." in section
     assert "7 more pairs are as near and not listed" in section
+    assert "20 pairs of a train and a test frame are nearly the same picture" in page[: page.index("Figure 1")]
     assert "train and test" in section[section.index("Patients with nearly identical frames") :]
 
 
@@ -220,6 +221,7 @@ def test_where_nothing_leaks_the_page_says_so_and_where_nobody_looked_too(small,
     about = archive.meta() | {"leaks": {"across_split": 0, "left_out": 0, "all_pairs_known": True}}
     assert "No near-duplicates across the split, between patients" in made(nothing, meta=about)
     assert "Not looked for yet." in made(nothing, meta=archive.meta() | {"leaks": None})
+    assert "nearly the same picture, so scores" not in made(nothing, meta=about)
     few = about["leaks"] | {"all_pairs_known": False}
     assert "Not all pairs were looked at" in made(nothing, meta=about | {"leaks": few})
 
