@@ -148,6 +148,7 @@ def test_one_patient_under_two_ids_on_one_side_is_told(tmp_path: Path) -> None:
         {leak["patient_id"], leak["other_patient_id"]} == {other["patient_id"], other["other_patient_id"]} == {"p", "q"}
     )
     assert leak["relation"] == "between patients"
+    assert (leak["label"], leak["other_label"]) == ("benign", "benign")
     assert not leak["across_split"]
     assert leak["labels_conflict"] is False or leak["labels_conflict"] == np.False_
     assert outcome(archive, "near_duplicates_across_split")["passed"]

@@ -115,9 +115,9 @@ def _labels_of(table: pd.DataFrame, labels: Mapping[str, Mapping[str, str]]) -> 
         both = one.notna() & other.notna()
         differ = both & (one != other).fillna(False)
         is_first = differ & ~conflict.fillna(False)
+        is_unseen = columns["label"].isna() & columns["other_label"].isna() & conflict.isna()
         for column, given in zip(columns.values(), (one, other), strict=True):
-            shown = is_first | (columns["label"].isna() & columns["other_label"].isna() & conflict.isna())
-            column[shown] = given[shown]
+            column[is_first | is_unseen] = given[is_first | is_unseen]
         tasks[differ] = tasks[differ].fillna("").str.cat([f", {task}"] * int(differ.sum())).str.removeprefix(", ")
         conflict = conflict.mask(both, conflict.fillna(False) | differ)
     return {"labels_conflict": conflict, "task": tasks, **columns}
