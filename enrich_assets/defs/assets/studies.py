@@ -9,6 +9,7 @@ from enrich_assets.archive.frames import SIMILARITY, Frames, Split
 from enrich_assets.archive.home import Archive
 from enrich_assets.archive.labelling.reading import LabelSources
 from enrich_assets.archive.labels import LabelPresence, Labels
+from enrich_assets.archive.sides import STRATA, VERSION, Decided, LastTime, draw_sides, split_settings
 from enrich_assets.archive.sources import GONE, ImportedLabels, Manifest, SourceFiles, source_files
 from enrich_assets.archive.values import Plain, Value
 from enrich_assets.core.partitions import Partitions
@@ -16,7 +17,6 @@ from enrich_assets.core.reads import earlier, part, same, source
 from enrich_assets.core.step import CellContext, CheckOutcome, StepOutput, check, step
 from enrich_assets.core.where import Where
 from enrich_assets.method.kinds import kind_of
-from enrich_assets.method.split import side_of
 from enrich_assets.settings import Profile
 from enrich_assets.studies.manifest import SPLITS
 
@@ -24,7 +24,14 @@ GROUP = "ingestion"
 IDENTITY = ["path", "sha256", "n_bytes", "patient_id", "study_id", "clip_id", "frame_index", "split"]
 
 
-@step("studies", Partitions.BATCH, reads={"manifest": source("manifest")}, group=GROUP, kinds=("parquet",))
+@step(
+    "studies",
+    Partitions.BATCH,
+    reads={"manifest": source("manifest")},
+    settings=lambda where: where.profile.sites or None,
+    group=GROUP,
+    kinds=("parquet",),
+)
 def studies(cell: CellContext, manifest: Manifest) -> StepOutput:
     """What was ingested: one row per file with its digest and identity; what was refused, and why."""
     rows, refused = manifest.rows, manifest.refused
@@ -37,7 +44,7 @@ def studies(cell: CellContext, manifest: Manifest) -> StepOutput:
         "megabytes": round(float(files["n_bytes"].sum()) / 1e6, 1),
     }
     return StepOutput(
-        tables={"rows": rows.reindex(columns=IDENTITY), "refused": refused},
+        tables={"rows": rows.reindex(columns=[*IDENTITY, *(cell.settings or ())]), "refused": refused},
         metrics=metrics,
         metadata={"refused": refused.head(20)} if len(refused) else {},
     )
@@ -109,31 +116,29 @@ def sides_decided_before(where: Where, split: Split, studies: Value) -> Plain:
     reads={
         "studies": same("studies"),
         "before": part(earlier("split"), sides_decided_before, of=("studies",)),
+        # Neither counts: labels that come later, or are corrected, decide no side again, and what rounding left over moves nobody.
+        "manifest": source("manifest", counts=False),
+        "drawn": earlier("split", counts=False),
+        "last_time": source("last_sides", counts=False),
     },
-    settings=lambda where: where.profile.split,
+    settings=lambda where: split_settings(where.profile),
+    version=VERSION,
     holds=Split,
     group=GROUP,
     kinds=("parquet",),
 )
-def split(cell: CellContext, studies: Value, before: Plain) -> StepOutput:
-    """Patient -> train or test: as before, by the manifest, else by a hash of the patient's id. Nobody ever moves."""
-    rows, decided = [], before.value
-    for patient, wish in _wishes(studies.table("rows")).items():
-        side = decided.get(patient) or wish or side_of(patient, cell.settings.test_share, cell.settings.salt)
-        by = "earlier batch" if patient in decided else "manifest" if wish else "hash"
-        rows.append((patient, side, by, wish))
-    table = pd.DataFrame(rows, columns=["patient_id", "split", "decided_by", "wish"])
-    sides = table["split"].value_counts()
-    return StepOutput(
-        tables={"split": table.astype({"wish": "string"})},
-        metrics={"patients_train": int(sides.get("train", 0)), "patients_test": int(sides.get("test", 0))},
+def split(
+    cell: CellContext, studies: Value, before: Plain, manifest: Manifest, drawn: Split, last_time: LastTime
+) -> StepOutput:
+    """Patient -> train or test: as before, by the manifest, else by quota, class by class. Nobody ever moves."""
+    sides = draw_sides(
+        manifest.rows, cell.where.profile, Decided.of(drawn), last_time.sides(cell.draft.settings)
     )
-
-
-def _wishes(rows: pd.DataFrame) -> dict[str, str | None]:
-    """Patient -> the manifest's split, or None where it leaves the side open."""
-    named = rows.dropna(subset="split").drop_duplicates("patient_id").set_index("patient_id")["split"].to_dict()
-    return {patient: named.get(patient) for patient in sorted(set(rows["patient_id"]))}
+    counts = sides.split["split"].value_counts()
+    return StepOutput(
+        tables={"split": sides.split, STRATA: sides.strata},
+        metrics={"patients_train": int(counts.get("train", 0)), "patients_test": int(counts.get("test", 0))},
+    )
 
 
 @check("split", Partitions.BATCH, reads={"split": same("split"), "before": earlier("split")}, blocking=True)
