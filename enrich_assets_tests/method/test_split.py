@@ -86,7 +86,7 @@ def test_every_class_is_within_a_patient_of_its_share_and_so_is_the_whole(classe
         forced += n >= 2 and (exact * n < 1 or n - exact * n < 1)
         assert n < 2 or (counts["test"] and counts["train"])
     n_test = sum(placed.side == "test" for placed in drawn.values())
-    assert abs(n_test - exact * len(drawn)) <= (Fraction(1, 2) if not forced else forced)
+    assert abs(n_test - exact * len(drawn)) <= (forced or Fraction(1, 2))
 
 
 @given(patients(at_most=3), SHARES, st.randoms(use_true_random=False))
@@ -99,7 +99,9 @@ def test_the_order_of_patients_changes_nothing(classes: dict, share: float, rand
 @given(patients(at_most=3), SHARES, st.integers(1, 5))
 def test_growth_moves_nobody_and_the_share_is_kept_over_all_batches(classes: dict, share: float, n: int) -> None:
     names = list(classes)
-    batches = [{p: classes[p] for p in names[: max(1, len(names) * (i + 1) // n)]} for i in range(n)]  # each repeats those before
+    batches = [
+        {p: classes[p] for p in names[: max(1, len(names) * (i + 1) // n)]} for i in range(n)
+    ]  # each repeats those before
     before: list[dict[str, Placed]] = []
     for batch in batches:
         drawn = draw_split(batch, test_share=share, salt="s", before=before)
@@ -168,7 +170,9 @@ def test_what_a_manifest_gave_too_much_is_not_taken_from_the_next_batch() -> Non
 
 def test_patients_drawn_by_an_earlier_rule_are_neither_moved_nor_made_up_for() -> None:
     by_hash = {f"P{i:02d}": Placed("test" if i < 6 else "train", stratum=None) for i in range(47)}
-    drawn = draw_split({"P00": {"a"}, **{f"Q{i}": {"a"} for i in range(8)}}, test_share=0.25, salt="s", before=[by_hash])
+    drawn = draw_split(
+        {"P00": {"a"}, **{f"Q{i}": {"a"} for i in range(8)}}, test_share=0.25, salt="s", before=[by_hash]
+    )
     assert drawn["P00"] == by_hash["P00"]
     assert sum(placed.side == "test" for patient, placed in drawn.items() if patient != "P00") == 2
 
@@ -202,7 +206,9 @@ def test_groups_come_as_near_to_the_quota_as_whole_groups_can() -> None:
 def test_twelve_patients_of_two_classes() -> None:
     """Where a hash of each patient alone put one on test."""
     classes = {f"P{i:03d}": {"ab"[i % 3 == 2]} for i in range(12)}
-    assert {name: counts["test"] for name, counts in strata(draw_split(classes, test_share=0.25, salt="e")).items()} == {
+    assert {
+        name: counts["test"] for name, counts in strata(draw_split(classes, test_share=0.25, salt="e")).items()
+    } == {
         "a": 2,
         "b": 1,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -242,7 +243,9 @@ class LastTime:
 
     def _earlier(self, cell: Cell) -> list[Receipt]:
         receipts, folder = self._archive.store.receipts, self._archive.store.folder
-        names = [file.rpartition("/")[2].removesuffix(".json") for file in folder.files(f"history/{cell.folder}", ".json")]
+        names = [
+            file.rpartition("/")[2].removesuffix(".json") for file in folder.files(f"history/{cell.folder}", ".json")
+        ]
         found = []
         for name in names:
             try:
@@ -266,11 +269,12 @@ def sides_now(archive: Archive) -> pd.DataFrame:
         receipt, rows = archive.store.receipts.current(Cell("split", batch.name)), archive.register.rows(batch)
         if receipt is not None and receipt.settings == settings:
             stored = Split(archive.store, {batch.name: receipt})
-            if set(rows["patient_id"]) == set(stored.sides.index):
-                more = Decided.of(stored)
-                decided = Decided((*decided.batches, *more.batches), {**more.groups, **decided.groups})
-                tables.append(stored.table("split"))
-                continue
+            with suppress(DamagedStore):  # then as it will be when it is made again
+                if set(rows["patient_id"]) == set(stored.sides.index):
+                    more = Decided.of(stored)
+                    decided = Decided((*decided.batches, *more.batches), {**more.groups, **decided.groups})
+                    tables.append(stored.table("split"))
+                    continue
         drawn = draw_sides(rows, archive.profile, decided, LastTime(archive, batch.name).sides(settings))
         decided = decided.followed_by(drawn.split, drawn.strata)
         tables.append(drawn.split)

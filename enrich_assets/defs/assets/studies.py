@@ -131,9 +131,7 @@ def split(
     cell: CellContext, studies: Value, before: Plain, manifest: Manifest, drawn: Split, last_time: LastTime
 ) -> StepOutput:
     """Patient -> train or test: as before, by the manifest, else by quota, class by class. Nobody ever moves."""
-    sides = draw_sides(
-        manifest.rows, cell.where.profile, Decided.of(drawn), last_time.sides(cell.draft.settings)
-    )
+    sides = draw_sides(manifest.rows, cell.where.profile, Decided.of(drawn), last_time.sides(cell.draft.settings))
     counts = sides.split["split"].value_counts()
     return StepOutput(
         tables={"split": sides.split, STRATA: sides.strata},
