@@ -6,8 +6,18 @@ from enrich_assets.archive.sides.drawing import (
     Decided,
     LastTime,
     draw_sides,
+    keep_migrated_sides,
     sides_now,
     split_settings,
 )
 
-__all__ = ["STRATA", "VERSION", "Decided", "LastTime", "draw_sides", "sides_now", "split_settings"]
+__all__ = [
+    "STRATA",
+    "VERSION",
+    "Decided",
+    "LastTime",
+    "draw_sides",
+    "keep_migrated_sides",
+    "sides_now",
+    "split_settings",
+]

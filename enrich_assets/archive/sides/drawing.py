@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from enrich_assets.archive.home import Archive
 
 VERSION = 1  # of the step `split`: raising it would draw every batch again
+MIGRATED = "sides/migrated.json"  # sides that came with a home of an earlier layout
 STRATA = "strata"  # a table beside `split`, of which pools and rankings see nothing: it holds labels
 MASK = "mask"  # the class of whoever has a mask
 BY_EARLIER, BY_MANIFEST, BY_LAST_TIME, BY_SITE, BY_QUOTA = "earlier batch", "manifest", "before", "site", "quota"
@@ -31,6 +33,11 @@ def split_settings(profile: Profile) -> dict[str, Any]:
     if split.by == "site":
         drawn |= {"by": split.by, "column": profile.split_column, "leave_out": split.leave_out}
     return drawn
+
+
+def settings_digest(profile: Profile) -> str:
+    """The digest that a receipt of `split` holds when it was drawn as the profile asks."""
+    return digest_of([VERSION, split_settings(profile)])
 
 
 def classes_of_patients(rows: pd.DataFrame, profile: Profile) -> dict[str, frozenset[str]]:
@@ -203,6 +210,12 @@ def draw_sides(
     return DrawnSides(pd.DataFrame(split).astype({"wish": "string"}), pd.DataFrame(strata).astype(text))
 
 
+def keep_migrated_sides(archive: Archive, sides: Mapping[str, str]) -> None:
+    """Keep the sides that an earlier version gave, for as long as the profile asks for the same draw."""
+    kept = {"settings": settings_digest(archive.profile), "sides": dict(sorted(sides.items()))}
+    archive.store.folder.write(MIGRATED, json.dumps(kept, indent=1).encode())
+
+
 class LastTime:
     """What `split` held before it is made again: of this batch, and of later ones, which may have met the same patients.
 
@@ -226,7 +239,14 @@ class LastTime:
         for batch in self._batches:
             for patient, side in self._of(Cell("split", batch), settings).items():
                 sides.setdefault(patient, side)
-        return sides
+        return {**self._migrated(settings), **sides}
+
+    def _migrated(self, settings: str) -> dict[str, str]:
+        folder = self._archive.store.folder
+        if not folder.exists(MIGRATED):
+            return {}
+        kept = json.loads(folder.read(MIGRATED))
+        return dict(kept["sides"]) if kept["settings"] == settings else {}
 
     def _of(self, cell: Cell, settings: str) -> dict[str, str]:
         """Of the newest receipt that can be read; a lost one is no reason to draw again."""
@@ -263,7 +283,7 @@ def sides_now(archive: Archive) -> pd.DataFrame:
     pandas.DataFrame
         patient_id, split, decided_by; each patient once.
     """
-    settings = digest_of([VERSION, split_settings(archive.profile)])
+    settings = settings_digest(archive.profile)
     decided, tables = Decided(), []
     for batch in archive.pinned:
         receipt, rows = archive.store.receipts.current(Cell("split", batch.name)), archive.register.rows(batch)
