@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from enrich_assets.archive.drops import DropRegister, find_drops, ingest_drops
 from enrich_assets.archive.ingest import ingest
 from enrich_assets.archive.sides.identities import odd_identities
 from enrich_assets.studies.errors import ManifestError
@@ -78,3 +79,14 @@ def test_what_a_program_writes_for_no_patient_is_refused(tmp_path: Path, patient
     with pytest.raises(ManifestError, match="line 3, column") as refusal:
         ingest(opened(tmp_path / "home"), str(folder), "one")
     assert "manifest.csv" in str(refusal.value)
+
+
+def test_a_drop_says_what_is_odd_in_its_outcome(tmp_path: Path) -> None:
+    """Nobody watches a terminal there: it stands in the log of the run."""
+    archive = opened(tmp_path / "home")
+    folder = write_stills(
+        tmp_path / "home" / "incoming" / "monday", [{"patient_id": p, "clip_id": p} for p in ("P1", "p1")]
+    )
+    drops = find_drops(archive, [DropRegister(archive).key_of(folder.name)])
+    (outcome,) = ingest_drops(archive, drops)
+    assert "drop monday: batch monday, 2 files, 0 refused; warning: patients whose ids differ" in outcome.message
