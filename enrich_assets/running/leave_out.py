@@ -22,7 +22,7 @@ import pandas as pd
 import yaml
 
 from enrich_assets.archive.home import LAYOUT_FILE, Archive
-from enrich_assets.archive.sides.sites import profile_leaving_out, study_sites
+from enrich_assets.archive.sides.sites import named_sites, profile_leaving_out
 from enrich_assets.core.stages import BATCH_ASSETS
 from enrich_assets.store.published import query
 from enrich_assets.store.receipts import digest_of
@@ -52,8 +52,7 @@ def sites_of(archive: Archive, column: str) -> list[str]:
             f"{archive.home / 'enrich.yaml'}"
         )
     manifests = [archive.register.rows(batch) for batch in archive.pinned]
-    rows = study_sites(pd.concat(manifests, ignore_index=True), [column]) if manifests else pd.DataFrame()
-    sites = sorted(set(rows["site"])) if len(rows) else []
+    sites = named_sites(pd.concat(manifests, ignore_index=True), column) if manifests else []
     if len(sites) < 2:
         raise ValueError(
             f"{column}: {len(sites)} site is named in the manifests; to leave one out, at least two are needed"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from enrich_assets.archive.sides.drawing import sites_of_patients
 from enrich_assets.method.statistics.association import Association, class_by_site
 from enrich_assets.profiles import BUILT_IN, profile_source
 from enrich_assets.settings import Profile
@@ -42,6 +43,11 @@ def study_sites(rows: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
         parts.append(sites.assign(site_column=column))
     names = ["study_id", "site_column", "site"]
     return pd.concat(parts, ignore_index=True)[names].astype("string") if parts else pd.DataFrame(columns=names)
+
+
+def named_sites(rows: pd.DataFrame, column: str) -> list[str]:
+    """The sites that a manifest's column names, each once, in order of name."""
+    return sorted({site for sites in sites_of_patients(rows, column).values() for site in sites})
 
 
 def profile_leaving_out(home: Path, column: str, site: str) -> dict[str, Any]:

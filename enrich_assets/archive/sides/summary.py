@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from enrich_assets.archive.sides.counts import SideCounts, count_sides, side_lines, too_few, what_helps
-from enrich_assets.archive.sides.sites import associations, site_warnings, study_sites
+from enrich_assets.archive.sides.sites import associations, named_sites, site_warnings, study_sites
 
 if TYPE_CHECKING:
     from enrich_assets.archive.home import Archive
@@ -38,8 +38,7 @@ def _of_sites(archive: Archive, counts: SideCounts) -> list[str]:
     sites = study_sites(manifests, profile.sites)
     warnings = site_warnings(associations(counts.rows, sites), profile, set(manifests.columns))
     left_out = profile.split.leave_out
-    if left_out is not None and left_out not in set(sites.loc[sites["site_column"] == profile.split_column, "site"]):
-        known = sorted(set(sites.loc[sites["site_column"] == profile.split_column, "site"]))
+    if left_out is not None and left_out not in (known := named_sites(manifests, profile.split_column)):
         warnings.append(
             f"split.leave_out: no study is of {profile.split_column} {left_out!r}; there are: {', '.join(known)}"
         )

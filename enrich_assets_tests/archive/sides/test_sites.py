@@ -49,6 +49,16 @@ def test_a_study_of_two_sites_is_of_both_and_one_of_none_of_none() -> None:
     assert dict(found[["study_id", "site"]].itertuples(index=False)) == {"s": "A + B", "t": "C"}
 
 
+def test_a_site_that_nobody_is_of_cannot_be_left_out_in_silence(tmp_path: Path) -> None:
+    archive = opened(tmp_path / "home", "sites: [hospital]\nsplit: {by: site, leave_out: Z}\n")
+    rows = [
+        {**row, "hospital": "AB"[number % 2]} for number, row in enumerate(two_hospitals(3))
+    ]  # each patient at both
+    ingest(archive, str(write_stills(tmp_path / "one", rows, side=24)), "one")
+    assert any("no study is of hospital 'Z'; there are: A, B" in line for line in side_report(archive))
+    assert sites_of(archive, "hospital") == ["A", "B"], "not A + B"
+
+
 def test_class_and_hospital_going_together_is_a_warning_at_ingest(tmp_path: Path) -> None:
     archive = opened(tmp_path / "home", PROFILE)
     ingest(archive, str(write_stills(tmp_path / "one", two_hospitals(16), side=24)), "one")
