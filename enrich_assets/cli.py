@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from enrich_assets.running.driver import Outcome
 
 
-MOST_REFUSED = 20  # files named one by one
 MOST_CELLS = 3  # cells named of those with the same reason
 DEMO_PROFILE = "# This home's profile. Say here what shall differ from the demo's.\nextends: demo\n"
 
@@ -88,27 +87,15 @@ def ingest(path: str, batch: str | None) -> None:
 
 def _ingest(archive: Archive, path: str, batch: str | None) -> None:
     from enrich_assets.archive.ingest import ingest as ingest_studies
-    from enrich_assets.archive.sources import source_files
+    from enrich_assets.running.ingested import ingested_lines
     from enrich_assets.studies.errors import ManifestError, UnreadableFile
 
     try:
         found = ingest_studies(archive, path if "://" in path else str(Path(path).resolve()), batch)
     except (ManifestError, UnreadableFile, FileNotFoundError, ValueError) as error:
         raise Refusal(str(error)) from error
-    held = found.batch
-    if not found.is_new:
-        click.echo(f"nothing new: these files are batch {held.name}, received {held.received_at[:16]}")
-        return
-    known = f", {found.n_known} rows known from before" if found.n_known else ""
-    refused = f", {found.n_refused} refused" if found.n_refused else ""
-    click.echo(f"batch {held.name}: {found.n_files} files{known}{refused}")
-    files = source_files(archive)
-    for path_, reason in archive.register.refused(held).head(MOST_REFUSED).itertuples(index=False):
-        click.echo(f"  refused {files.address(path_)}: {reason}")
-    if found.n_refused > MOST_REFUSED:
-        click.echo(f'  and {found.n_refused - MOST_REFUSED:,} more (after `enrich run`: enrich sql "FROM refused")')
-    if not found.n_files:
-        click.echo("nothing of it can be used as it is; correct it and ingest it again")
+    for line in ingested_lines(archive, found):
+        click.echo(line)
 
 
 @main.command()
@@ -280,6 +267,7 @@ def worklist(task: str, budget: int, form: str, out: str, test_set: bool) -> Non
     """Which unlabelled frames of TASK to label next; writes FILE and the frames' pictures beside it."""
     from enrich_assets.archive.catalogue import Catalogue
     from enrich_assets.archive.labelling.importing import Pictures
+    from enrich_assets.archive.sides.summary import side_report
     from enrich_assets.method.kinds import kind_of
     from enrich_assets.running.labelling import label_next
     from enrich_assets.store.receipts import MissingArtefact
@@ -299,6 +287,23 @@ def worklist(task: str, budget: int, form: str, out: str, test_set: bool) -> Non
         raise Refusal(str(error)) from error
     click.echo(f"{len(rows)} frames to label: {out}")
     click.echo(sentence)
+    for line in side_report(archive):
+        click.echo(line)
+
+
+@main.command("leave-out")
+@click.argument("column")
+@click.option("--site", "sites", multiple=True, help="Only this one; may be given several times.")
+@click.option("--own-vae", is_flag=True, help="Train the VAE without the site, too.")
+def leave_out(column: str, sites: tuple[str, ...], own_vae: bool) -> None:
+    """Leave one site out: train without it and test on it, for each site that the manifests name in COLUMN."""
+    from enrich_assets.running.leave_out import leave_out as run_each
+
+    try:
+        lines = run_each(_archive(), column, sites, _say, own_vae=own_vae)
+    except ValueError as error:
+        raise Refusal(str(error)) from error
+    click.echo("\n".join(lines))
 
 
 def _require_task(archive: Archive, task: str) -> None:

@@ -145,9 +145,12 @@ class FrameSettings(_Settings):
 class SplitSettings(_Settings):
     """Which patients are the test side, where the manifest leaves it open."""
 
-    test_share: Fraction = 0.25  # of the patients, unless the manifest decides
+    test_share: Fraction = 0.25  # of a batch's new patients, per class where known; those the manifest names count
     salt: str = "enrich"
     keep_together: Literal["near_duplicates"] | None = None  # patients linked by nearly identical pictures: on one side
+    by: Literal["patient", "site"] = "patient"  # site: whole sites on a side
+    column: str | None = None  # of the sites that are drawn; None: the first of `sites`
+    leave_out: str | None = None  # a site: it alone is the test side, everyone else trains
 
 
 class SimilaritySettings(_Settings):
@@ -187,6 +190,7 @@ class TaskSettings(_Settings):
     worklist: int = Field(200, ge=1)
     quota_per_patient: int | None = Field(None, ge=1)
     quota_per_clip: int | None = Field(None, ge=1)
+    quota_per_site: int | None = Field(None, ge=1)  # of the first of the profile's `sites`
     class_aware: bool = False
 
     @field_validator("arms")
@@ -302,6 +306,7 @@ class Profile(_Settings):
     workers: int | None = Field(None, ge=1)  # trainings side by side; None: one on a GPU, else one per core up to 8
     frames: FrameSettings = FrameSettings()
     split: SplitSettings = SplitSettings()
+    sites: tuple[str, ...] = ()  # manifest columns that say where a study comes from: hospital, scanner, source
     vae: VaeSettings = VaeSettings()
     vae_seed: int = 0
     similarity: SimilaritySettings = SimilaritySettings()
@@ -322,6 +327,25 @@ class Profile(_Settings):
             if name in ("archive", "embeddings"):
                 raise ValueError(f"task {name!r}: keys of assets begin with this name already; take another one")
         return tasks
+
+    @model_validator(mode="after")
+    def _sites(self) -> Profile:
+        if len(set(self.sites)) != len(self.sites) or not all(self.sites):
+            raise ValueError("sites: names of manifest columns, each once")
+        quotas = [name for name, task in self.tasks.items() if task.quota_per_site is not None]
+        needs = [f"tasks.{name}.quota_per_site" for name in quotas] + ["split.by: site"] * (self.split.by == "site")
+        if needs and not self.sites:
+            raise ValueError(f"{needs[0]} needs `sites`: the manifest columns that name the sites, such as [hospital]")
+        if self.split.by != "site" and (self.split.leave_out is not None or self.split.column is not None):
+            raise ValueError("split.leave_out and split.column go with `by: site`")
+        if self.split.column is not None and self.split.column not in self.sites:
+            raise ValueError(f"split.column {self.split.column!r} is none of `sites`: {', '.join(self.sites)}")
+        return self
+
+    @property
+    def split_column(self) -> str:
+        """The manifest column of the sites that `split: {by: site}` draws. Raises IndexError without `sites`."""
+        return self.split.column or self.sites[0]
 
     def crop_of(self, task: TaskSettings) -> tuple[Crop, float]:
         """Crop and crop fraction of a task's pictures: its own, else those of `frames`."""

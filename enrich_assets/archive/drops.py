@@ -161,11 +161,15 @@ def _ingest_new(archive: Archive, drop_register: DropRegister, fresh: list[tuple
     drop_register.keep(drops, ingested.batch.name if ingested.is_new else NO_BATCH)
     if not ingested.is_new:
         return Outcome(f"{_called(fresh)}: every row is known from earlier batches")
-    return Outcome(f"{_called(fresh)}: {_counted(ingested)}", ingested.batch)
+    return Outcome(f"{_called(fresh)}: {_counted(ingested, found.sealed)}", ingested.batch)
 
 
-def _counted(ingested: Ingested) -> str:
-    return f"batch {ingested.batch.name}, {ingested.n_files} files, {ingested.n_refused} refused"
+def _counted(ingested: Ingested, sealed: bool) -> str:
+    """Of a sealed batch, whose files' names may be patients', warnings are counted, not quoted."""
+    counts = f"batch {ingested.batch.name}, {ingested.n_files} files, {ingested.n_refused} refused"
+    if sealed and ingested.warnings:
+        return f"{counts}, {len(ingested.warnings)} warnings: `enrich ingest` of the folder shows them"
+    return "".join([counts, *(f"; warning: {warning}" for warning in ingested.warnings)])
 
 
 def _ingest_changed(archive: Archive, drop_register: DropRegister, drop: Drop, found: Found) -> Outcome:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from enrich_assets.archive.home import Archive
+from enrich_assets.archive.sides.identities import COLUMNS, odd_identities
+from enrich_assets.archive.sources import source_files
 from enrich_assets.store.batches import Batch
 from enrich_assets.studies.addresses import is_folder
 from enrich_assets.studies.dicom import NO_DICOM, scan_dicom, seal
@@ -45,6 +47,7 @@ class Ingested:
     n_files: int
     n_known: int  # rows of earlier batches, left where they are
     n_refused: int
+    warnings: tuple[str, ...] = ()  # what looks like a mistake about who is who; may name files and patients
 
 
 def ingest(archive: Archive, path: str, batch: str | None = None) -> Ingested:
@@ -91,6 +94,7 @@ def look_at(archive: Archive, path: str) -> Found:
     """
     if is_table(path) or find_manifest(path):
         rows, refused = examine(read_manifest(path))
+        rows, refused = in_order(rows, [*IDENTITY, "path"]), in_order(refused, ["path"])
         return Found(rows, refused, manifest_digest(rows), path)
     if not is_folder(path):
         raise no_manifest(path)
@@ -100,6 +104,11 @@ def look_at(archive: Archive, path: str) -> Found:
         raise no_manifest(path)
     rows, refused = examine(rows)
     return _sealed(archive, path, rows, pd.concat([unreadable, refused], ignore_index=True))
+
+
+def in_order(rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Rows in one order, whatever the manifest's: the VAE, ties between frames and the split must not follow from it."""
+    return rows.sort_values(columns, kind="stable", na_position="first", ignore_index=True)
 
 
 def register(archive: Archive, found: Found, batch: str | None = None) -> Ingested:
@@ -125,7 +134,11 @@ def _register(archive: Archive, found: Found, wish: str | None) -> Ingested:
         return Ingested(holder, False, 0, compared.n_known, 0)
     rows = rows.assign(**{column: rows[column].astype("string") for column in label_columns(rows)})
     batch = archive.register.add(name, found.digest, found.source, rows, refused)
-    return Ingested(batch, True, rows["path"].nunique(), compared.n_known, len(refused))
+    others = [archive.register.rows(before)[COLUMNS] for before in known if before.name != name]
+    earlier = pd.concat(others) if others else rows.head(0)
+    called = source_files(archive).address if found.sealed else str
+    odd = odd_identities(rows, earlier, called)
+    return Ingested(batch, True, rows["path"].nunique(), compared.n_known, len(refused), tuple(odd))
 
 
 # ------------------------------------------------------------------------------------------- what was ingested before

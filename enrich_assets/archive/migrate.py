@@ -1,6 +1,6 @@
 """A home that an earlier version wrote, brought to the layout of this one.
 
-Kept: the batches with their order and manifests, the register of drops, imported labels, the key, and what people wrote (profile,
+Kept: the batches with their order and manifests, the side of every patient, the register of drops, imported labels, the key, and what people wrote (profile,
 incoming). Set aside in `store/earlier-layout/`: whatever can be computed again. Nothing is removed.
 """
 
@@ -14,7 +14,9 @@ from pathlib import Path
 import pandas as pd
 
 from enrich_assets.archive.home import LAYOUT_FILE, Archive
+from enrich_assets.archive.sides import keep_migrated_sides
 from enrich_assets.store.folder import Folder
+from enrich_assets.store.receipts import NAME_LENGTH
 
 EARLIER = "earlier-layout"
 COMPUTED = ("receipts", "history", "artefacts", "drafts")
@@ -53,6 +55,7 @@ def migrate(archive: Archive) -> Migrated:
     drops = json.loads(folder.read(DROPS)) if folder.exists(DROPS) else {}
     for key, drop in drops.items():
         folder.write(f"drops/{key}.json", json.dumps(drop).encode())
+    _keep_sides(archive, [entry["batch"] for entry in entries])
     for name in COMPUTED:
         if folder.exists(name):
             folder.move(name, f"{EARLIER}/{name}")
@@ -63,6 +66,22 @@ def migrate(archive: Archive) -> Migrated:
     folder.move("arrivals", f"{EARLIER}/arrivals")
     archive.look_again()
     return Migrated(len(entries), len(drops))
+
+
+def _keep_sides(archive: Archive, batches: list[str]) -> None:
+    """Write down who stands on which side: the split is computed again, but moves nobody."""
+    folder = archive.store.folder
+    sides: dict[str, str] = {}
+    for batch in batches:
+        receipt = f"receipts/split/{batch}.json"
+        if not folder.exists(receipt):
+            continue
+        digest = json.loads(folder.read(receipt))["digest"]
+        content = folder.read(f"artefacts/split/{batch}/{digest[:NAME_LENGTH]}/split.parquet")
+        table = pd.read_parquet(io.BytesIO(content), use_threads=False)
+        sides = {**dict(zip(table["patient_id"], table["split"], strict=True)), **sides}
+    if sides:
+        keep_migrated_sides(archive, sides)
 
 
 def _table(folder: Folder, batch: str, name: str) -> pd.DataFrame:

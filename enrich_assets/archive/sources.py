@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from enrich_assets.archive.frames import Frames
+from enrich_assets.archive.sides import LastTime
 from enrich_assets.store.annotations import Annotations
 from enrich_assets.store.batches import Batch
 from enrich_assets.store.receipts import Receipt, digest_of
@@ -168,4 +169,5 @@ SOURCES: dict[str, Callable[..., Any]] = {
     "imported_labels": _imported_labels,
     "files": lambda archive, partition: source_files(archive),
     "history": lambda archive, partition: History(archive),
+    "last_sides": LastTime,
 }

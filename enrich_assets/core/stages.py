@@ -340,7 +340,8 @@ def conclusion_group(outlook: Outlook, tasks: Sequence[str]) -> Group:
         for asset in ("comparison", "worklist")
         if asset != "comparison" or task in compared
     ]
-    return _group(outlook.planner, CONCLUSIONS, [*keys, "results", "report"])
+    sites = [key for key in ("sites",) if key in outlook.planner.graph.steps]
+    return _group(outlook.planner, CONCLUSIONS, [*keys, *sites, "results", "report"])
 
 
 def _group(planner: Planner, stage: str, keys: Sequence[str], partition: str = "", task: str = "") -> Group:

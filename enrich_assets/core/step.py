@@ -212,9 +212,12 @@ class Template:
     version: int
     description: str | Callable[[Where], str]
     more: Mapping[str, Any]
+    when: Callable[[Profile], bool] | None = None  # whether a profile asks for it at all
 
     def at_each_place(self, profile: Profile) -> list[Declared]:
         """The steps (checks) that a profile asks for."""
+        if self.when is not None and not self.when(profile):
+            return []
         return [self._at(where) for where in places(self.template, profile)]
 
     def _at(self, where: Where) -> Declared:
@@ -242,6 +245,7 @@ def step(
     settings: Settings = lambda where: None,
     version: int = 1,
     description: Callable[[Where], str] | None = None,
+    when: Callable[[Profile], bool] | None = None,
     **more: Any,
 ) -> Callable[[Callable[..., StepOutput]], Template]:
     """Declare an asset: the function below makes one cell of it.
@@ -260,6 +264,8 @@ def step(
         Of the code; raise it when the same inputs come to give something else.
     description
         For the UI; else the first paragraph of the function's docstring.
+    when
+        Whether a profile asks for it; without it every profile does.
     **more
         Fields of `Step`: holds, group, kinds, pool, automation, product, again, outlives.
 
@@ -271,7 +277,7 @@ def step(
 
     def declare(function: Callable[..., StepOutput]) -> Template:
         summary = description or _first_line(function)
-        return Template(Step, template, partitions, reads or {}, settings, function, version, summary, more)
+        return Template(Step, template, partitions, reads or {}, settings, function, version, summary, more, when)
 
     return declare
 
@@ -284,6 +290,7 @@ def check(
     settings: Settings = lambda where: None,
     version: int = 1,
     blocking: bool = False,
+    when: Callable[[Profile], bool] | None = None,
 ) -> Callable[[Callable[..., CheckOutcome]], Template]:
     """Declare a check of an asset: the function below, which gives it its name.
 
@@ -297,6 +304,8 @@ def check(
         As of `step`.
     blocking
         Nothing may be made of a cell that fails it.
+    when
+        As of `step`.
 
     Returns
     -------
@@ -308,7 +317,9 @@ def check(
         name = function.__name__
         more = {"asset": asset, "check_name": name, "blocking": blocking}
         template = f"{asset}{CHECK_SIGN}{name}"
-        return Template(Check, template, partitions, reads, settings, function, version, _first_line(function), more)
+        return Template(
+            Check, template, partitions, reads, settings, function, version, _first_line(function), more, when
+        )
 
     return declare
 

@@ -39,7 +39,7 @@ def jobs(graph: Graph, mount: Mount) -> list[Job]:
         job(MEASURE, similarity_assets(tasks), "Embed one batch and compare it with itself and all before."),
         job(
             PUBLISH,
-            publication_keys(tasks),
+            publication_keys(graph),
             "Sum up redundancy, compare arms, draw up worklists, publish the database and the report.",
         ),
         _ingest_job(mount),
@@ -61,11 +61,13 @@ def jobs(graph: Graph, mount: Mount) -> list[Job]:
     return all_jobs
 
 
-def publication_keys(tasks: Sequence[str]) -> list[str]:
+def publication_keys(graph: Graph) -> list[str]:
     """Keys of sums, comparisons, worklists, and what is published."""
+    tasks = list(graph.profile.tasks)
     summaries = archive_assets() + [key for task in tasks for key in summary_assets(task)]
     conclusions = [f"{task}/{asset}" for task in tasks for asset in ("comparison", "worklist")]
-    return [*summaries, *conclusions, "results", "report"]
+    sites = [key for key in ("sites",) if key in graph.steps]
+    return [*summaries, *conclusions, *sites, "results", "report"]
 
 
 class DropsToIngest(dg.Config):

@@ -32,6 +32,7 @@ from enrich_assets.report.figures.grids import (
     score_grid,
     sufficient_grid,
 )
+from enrich_assets.report.figures.sides import side_grid, site_grid
 from enrich_assets.report.findings import Finding, finding
 from enrich_assets.report.gallery import Gallery, Images, Pictures, gallery, png_uri
 from enrich_assets.report.leaks import leak_part
@@ -59,6 +60,8 @@ NEEDED: dict[str, str] = {
     "sufficient": "task arm budget budget_low budget_high share_of_pool labels_saved_vs_all hours_saved_vs_all "
     "labels_saved_vs_random hours_saved_vs_random note",
     "checks": "asset check_name passed severity description",
+    "sites": "site_column site split task class patients frames",
+    "site_association": "site_column task cramers_v by_chance p confounded n",
 }
 
 # A task with rows in any of these has a part of the page.
@@ -170,6 +173,8 @@ def render(
         redundancy=_archive_redundancy(known["redundancy"]),
         leaks=leak_part(known["leaks"], about.get("leaks"), pictures),
         archive=archive_grid(known),
+        sides=side_grid(known),
+        sites=site_grid(known),
         patients_across_split=_patients_across_split(known["frames"]),
         refused=refused_grid(known["files"]),
         vae=_vae(about),

@@ -16,6 +16,8 @@ import pandas as pd
 
 from enrich_assets.archive.decoding import FRAMES_OF_A_VIDEO, STILLS
 from enrich_assets.archive.home import Archive
+from enrich_assets.archive.sides import sides_now
+from enrich_assets.archive.sides.summary import side_report
 from enrich_assets.core import stages as s
 from enrich_assets.core.planner import Planner
 from enrich_assets.core.stages import Goal, Stage, stages
@@ -174,12 +176,16 @@ class Expected(RunFacts):
         return min(1.0, (frames_of_clips + len(given) - whole_clips) / max(self.n_frames(batch), 1))
 
     def _train_share(self, batch: Batch) -> float:
-        rows, open_share = self.rows(batch), 1 - self.planner.archive.profile.split.test_share
+        """Share of a batch's rows whose patients train: as they are split, or will be."""
+        rows = self.rows(batch)
         if rows.empty:
-            return open_share
-        sides = rows["split"] if "split" in rows else pd.Series(pd.NA, index=rows.index)
-        named = sides.notna()
-        return float((sides[named] == "train").sum() + open_share * (~named).sum()) / len(rows)
+            return 1 - self.planner.archive.profile.split.test_share
+        return float((rows["patient_id"].map(self._sides) == "train").mean())
+
+    @cached_property
+    def _sides(self) -> dict[str, str]:
+        sides = sides_now(self.planner.archive)
+        return dict(zip(sides["patient_id"], sides["split"], strict=True))
 
     def rows(self, batch: Batch) -> pd.DataFrame:
         """The manifest of a batch, read once."""
@@ -335,12 +341,13 @@ def _seconds_per_frame(expected: Expected, task: str) -> float:
 def plan_text(archive: Archive, goal: Goal = Goal()) -> str:  # noqa: B008  (frozen)
     """The plan as lines for a terminal."""
     plan = make_plan(archive, goal)
+    sides = side_report(archive)
     notes = [f"  {note}" for note in plan.notes] + [f"  blocked: {what}: {why}" for what, why in plan.blocked.items()]
     if not plan.stages:
-        return "\n".join(["everything is up to date: a run would do nothing", *notes])
+        return "\n".join(["everything is up to date: a run would do nothing", *notes, *sides])
     lines = [f"{'stage':34} {'assets':>7} {'seconds':>9}"]
     for stage in plan.stages:
         guess = "" if stage.is_measured or not stage.seconds else "  (a guess)"
         lines.append(f"{stage.name:34} {len(stage.cells):>7,} {stage.seconds:>9,.0f}  {stage.note}{guess}".rstrip())
     lines.append(f"{'in all about':34} {len(plan.cells):>7,} {plan.seconds:>9,.0f}")
-    return "\n".join([*lines, *notes])
+    return "\n".join([*lines, *notes, *sides])

@@ -8,6 +8,7 @@ from enrich_assets.archive.catalogue import Catalogue
 from enrich_assets.archive.curation import Evaluations, current_evaluations
 from enrich_assets.archive.home import Archive
 from enrich_assets.archive.labelling.worklist import advice, next_frames
+from enrich_assets.archive.sides.sites import with_site
 from enrich_assets.archive.values import Value
 from enrich_assets.core.planner import Planner
 from enrich_assets.core.where import arms_of
@@ -40,6 +41,9 @@ def label_next(archive: Archive, task: str, n: int, side: str) -> tuple[pd.DataF
     """
     catalogue, settings = Catalogue(archive), archive.profile.tasks[task]
     frames, labels = catalogue.frame_table(), catalogue.labels()
+    if settings.quota_per_site is not None:
+        manifests = pd.concat([archive.register.rows(batch) for batch in archive.pinned], ignore_index=True)
+        frames = with_site(frames, manifests, archive.profile)
     rows = next_frames(task, settings, n, frames, labels, catalogue.vectors(), side=side)
     return rows, advice(task, settings, n, frames, labels, evaluations_of(archive, task).table())
 

@@ -22,6 +22,7 @@ MEASURED = ("sha256", "n_bytes", "mask_sha256", "series_time", "frame_times_ms")
 MANIFEST_NAMES = ("manifest.csv", "manifest.parquet", "manifest.tsv")
 TABLES = (".csv", ".tsv", ".txt", *PARQUET)
 SPLITS = ("train", "test")
+EMPTY_IDS = ("none", "nan", "null", "nat", "<na>", "n/a", "#n/a")  # what pandas, R and spreadsheets make of no patient
 
 _SUBFOLDERS = 200  # looked into for manifests
 _UNSAFE_IN_ID = re.compile(r"[%/\\\x00-\x1f\x7f]")
@@ -189,6 +190,12 @@ class _Checked:
             patient == "",
             "is empty",
             "every row needs its patient: the split into train and test goes by patient",
+            "patient_id",
+        )
+        self._refuse_where(
+            patient.str.strip().str.lower().isin(EMPTY_IDS),
+            "is what a program writes for an empty cell, not a patient",
+            "every row needs its patient's own id; leave rows out whose patient is not known",
             "patient_id",
         )
 

@@ -9,12 +9,12 @@ from PIL import Image
 
 from enrich_assets.archive.catalogue import Catalogue
 from enrich_assets.archive.ingest import ingest
-from enrich_assets.method.split import side_of
+from enrich_assets.method.split import draw_split
 from enrich_assets.store.receipts import Cell
 from enrich_assets_tests.defs.made_archive import make_cells, opened, write_stills
 
 
-def test_patients_whose_split_the_manifest_leaves_open_are_split_by_hash(tmp_path: Path) -> None:
+def test_patients_whose_split_the_manifest_leaves_open_are_split_by_quota(tmp_path: Path) -> None:
     wished = {"a": "train", "b": "test"}
     patients = [*wished, *"cdefgh"]
     rows = [{"patient_id": p, "clip_id": p, "split": wished.get(p), "label": "NT"} for p in patients]
@@ -23,7 +23,9 @@ def test_patients_whose_split_the_manifest_leaves_open_are_split_by_hash(tmp_pat
     make_cells(archive, "one")
     settings = archive.profile.split
     sides = Catalogue(archive).split(["one"]).sides.to_dict()
-    assert sides == {p: wished.get(p) or side_of(p, settings.test_share, settings.salt) for p in patients}
+    drawn = draw_split({p: {"NT"} for p in patients}, test_share=settings.test_share, salt=settings.salt, given=wished)
+    assert sides == {patient: placed.side for patient, placed in drawn.items()}
+    assert list(sides.values()).count("test") == 3, "0.4 of eight"
     assert Catalogue(archive).frame_table()["split"].isin(["train", "test"]).all()
     for check in ("split@patients_disjoint", "split@manifest_moves_nobody"):
         assert archive.store.receipts.require(Cell(check, "one")).metrics["passed"]

@@ -168,3 +168,22 @@ def test_the_command_says_what_was_kept_and_migrates_once(earlier: Path) -> None
     again = CliRunner().invoke(main, ["migrate"])
     assert again.exit_code == 1
     assert "has the layout of this version already" in again.output
+
+
+def test_every_patient_keeps_the_side_it_was_given(earlier: Path) -> None:
+    """The earlier version split by a hash of each patient; drawn again by quota, they would move."""
+    store, sides = earlier / "store", {}
+    for batch, side in (("zulu", "test"), ("alpha", "train")):
+        rows = pd.read_parquet(io.BytesIO((store / "arrivals" / batch / "rows.parquet").read_bytes()))
+        sides |= dict.fromkeys(sorted(set(rows["patient_id"])), side)
+        digest = "ab" * 32
+        (store / "receipts" / "split").mkdir(exist_ok=True)
+        (store / "receipts" / "split" / f"{batch}.json").write_text(json.dumps({"digest": digest}))
+        table = pd.DataFrame({"patient_id": sorted(set(rows["patient_id"])), "split": side, "decided_by": "hash"})
+        folder = store / "artefacts" / "split" / batch / digest[:16]
+        folder.mkdir(parents=True)
+        table.to_parquet(folder / "split.parquet", index=False)
+    migrate(unchecked(earlier))
+    archive = Archive.open()
+    decode(archive)
+    assert dict(Catalogue(archive).split().sides.items()) == sides

@@ -316,3 +316,4 @@ def test_making_a_ranking_opens_no_label(copied: Archive, monkeypatch: pytest.Mo
     artefacts = [path for path in opened if path.startswith("artefacts/")]
     assert any(path.startswith("artefacts/view/pool/") for path in artefacts)
     assert not [path for path in opened if path.startswith(("artefacts/labels/", "receipts/labels/", "annotations/"))]
+    assert not [path for path in opened if path.endswith("/strata.parquet")], "which quota a patient counted for"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from enrich_assets.archive import Archive
+from enrich_assets.archive.catalogue import Catalogue
 from enrich_assets.archive.ingest import ingest
 from enrich_assets.profiles import load_profile
 from enrich_assets.running.forecast import PlannedStage, make_plan, plan_text
@@ -62,7 +63,8 @@ def test_a_damaged_table_does_not_stop_the_plan(archive: Archive) -> None:
 def test_before_anything_is_decoded_a_task_of_masks_counts_the_masks(archive: Archive, tmp_path: Path) -> None:
     fresh = Archive(tmp_path / "fresh", archive.profile)
     ingest(fresh, str(archive.home / "phantom"), "first")
-    with_mask = int(fresh.register.rows(fresh.batch("first"))["mask_path"].notna().sum())
-    of_train = round(with_mask * (1 - archive.profile.split.test_share))
+    rows = fresh.register.rows(fresh.batch("first"))
+    sides = Catalogue(archive).split().sides  # of the same files, where they were split
+    of_train = round(rows["mask_path"].notna().sum() * (rows["patient_id"].map(sides) == "train").mean())
     ranking = next(stage for stage in make_plan(fresh).stages if stage.name == "chambers: ranking")
     assert ranking.note.startswith(f"{of_train:,} frames, ")

@@ -7,6 +7,7 @@ import pandas as pd
 
 from enrich_assets.archive.curation import Vectors
 from enrich_assets.archive.labels import Labels
+from enrich_assets.archive.sides.sites import SITE
 from enrich_assets.method.embeddings.fixed_point import SCALE
 from enrich_assets.method.kinds import kind_of
 from enrich_assets.settings import TaskSettings
@@ -44,7 +45,7 @@ def next_frames(
     n
         How many, at most.
     frames
-        The frame table with a column `split`.
+        The frame table with a column `split`; where the task has a quota per site, with a column `SITE`, too.
     labels
         Current labels. A frame answered with one of the task's `ignore` values ("unsure") is not asked for again.
     vectors
@@ -72,10 +73,15 @@ def next_frames(
         of_frames,
         labelled=np.flatnonzero(labelled),
         n=n,
-        patients=pd.factorize(frames["patient_id"])[0],
-        clips=pd.factorize(frames["clip_id"])[0],
-        per_patient=task.quota_per_patient,
-        per_clip=task.quota_per_clip,
+        quotas=[
+            (pd.factorize(frames[column])[0], most)
+            for column, most in (
+                ("patient_id", task.quota_per_patient),
+                ("clip_id", task.quota_per_clip),
+                (SITE, task.quota_per_site),
+            )
+            if most is not None
+        ],
         classes=classes,
     )
     table = frames.loc[chosen].reset_index(drop=True)

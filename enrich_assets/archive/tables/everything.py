@@ -7,6 +7,7 @@ import pandas as pd
 from enrich_assets.archive.tables.curated import chosen_tables, similarity_tables
 from enrich_assets.archive.tables.evaluated import evaluation_tables
 from enrich_assets.archive.tables.ingested import ingested_tables, label_tables
+from enrich_assets.archive.tables.sites import site_tables
 from enrich_assets.archive.tables.source import Everything, Tables, concat
 
 WORKLIST_COLUMNS = ["position", "frame_id", "path", "similarity_to_labelled", "nearest_labelled_id"]
@@ -17,6 +18,7 @@ def all_tables(everything: Everything) -> Tables:
     tables: Tables = {}
     for part in (
         ingested_tables,
+        site_tables,
         label_tables,
         similarity_tables,
         chosen_tables,

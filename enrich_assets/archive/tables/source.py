@@ -41,6 +41,7 @@ class Everything:
     subsets: ByArm
     evaluations: ByArm
     checks: Mapping[Cell, Receipt]
+    sites: Value | None = None  # None where the profile names none
 
 
 def concat(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -4,10 +4,30 @@ from types import ModuleType
 
 from enrich_assets.core.graph import Graph
 from enrich_assets.core.step import Template
-from enrich_assets.defs.assets import conclusions, embedding, leaks, publication, ranking, similarity, studies, training
+from enrich_assets.defs.assets import (
+    conclusions,
+    embedding,
+    leaks,
+    publication,
+    ranking,
+    similarity,
+    sites,
+    studies,
+    training,
+)
 from enrich_assets.settings import Profile
 
-STAGES: tuple[ModuleType, ...] = (studies, embedding, leaks, similarity, ranking, training, conclusions, publication)
+STAGES: tuple[ModuleType, ...] = (
+    studies,
+    embedding,
+    leaks,
+    similarity,
+    sites,
+    ranking,
+    training,
+    conclusions,
+    publication,
+)
 
 
 def templates() -> list[Template]:

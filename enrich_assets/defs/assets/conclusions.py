@@ -10,8 +10,9 @@ from enrich_assets.archive.curation import Evaluations, Vectors, current_evaluat
 from enrich_assets.archive.frames import Frames, Split
 from enrich_assets.archive.labelling.worklist import advice, next_frames
 from enrich_assets.archive.labels import Labels
+from enrich_assets.archive.sides.sites import with_site
 from enrich_assets.archive.values import Value
-from enrich_assets.core.reads import every, part
+from enrich_assets.core.reads import Read, every, part
 from enrich_assets.core.step import CellContext, CheckOutcome, Markdown, Picture, StepOutput, check, step
 from enrich_assets.core.where import Where
 from enrich_assets.defs.automation import publication, summary
@@ -125,19 +126,29 @@ def _worklist_settings(where: Where) -> dict[str, Any]:
         "quota_per_clip": task.quota_per_clip,
         "class_aware": task.class_aware,
         "test_frames": where.profile.curate_test_set,
+        **({} if task.quota_per_site is None else {"per_site": [task.quota_per_site, where.profile.sites[0]]}),
     }
+
+
+WORKLIST_READS = {
+    "frames": every("frames"),
+    "split": every("split"),
+    "vectors": every("embeddings/{embedding}"),
+    "labels": every("labels"),
+    # A worklist is drawn up before anything is trained: it does not wait for a grid.
+    **{name: replace(read, follows=False) for name, read in EVALUATION_READS.items()},
+}
+
+
+def worklist_reads(where: Where) -> dict[str, Read]:
+    """The sites of the studies count only where a quota asks for them."""
+    sites = {"studies": every("studies")} if where.task_settings.quota_per_site is not None else {}
+    return {**WORKLIST_READS, **sites}
 
 
 @step(
     "{task}/worklist",
-    reads={
-        "frames": every("frames"),
-        "split": every("split"),
-        "vectors": every("embeddings/{embedding}"),
-        "labels": every("labels"),
-        # A worklist is drawn up before anything is trained: it does not wait for a grid.
-        **{name: replace(read, follows=False) for name, read in EVALUATION_READS.items()},
-    },
+    reads=worklist_reads,
     settings=_worklist_settings,
     version=2,
     kinds=("numba", "parquet"),
@@ -151,10 +162,13 @@ def worklist(
     labels: Labels,
     subsets: Arms,
     evaluations: Evaluations,
+    studies: Value | None = None,
 ) -> StepOutput:
     """Which unlabelled frames to label next, given every label there is."""
     name, task, n = cell.where.task, cell.where.task_settings, cell.settings["frames"]
     table = frames.with_sides(split)
+    if studies is not None:
+        table = with_site(table, studies.table("rows"), cell.where.profile)
     next_train = next_frames(name, task, n, table, labels, vectors)
     n_test = cell.settings["test_frames"]
     next_test = next_frames(name, task, n_test, table, labels, vectors, side="test") if n_test else next_train.head(0)

@@ -58,6 +58,17 @@ READS: dict[str, Read] = {
 }
 
 
+def reads_of_results(where: Where) -> dict[str, Read]:
+    """The same, and the sites where the profile names any."""
+    return {**READS, **({"sites": same("sites", optional=True)} if where.profile.sites else {})}
+
+
+def reads_of_report(where: Where) -> dict[str, Read]:
+    """The results, and what they were made of."""
+    reads = {name: replace(read, counts=False) for name, read in reads_of_results(where).items() if name != "runs"}
+    return {"results": same("results"), **reads}
+
+
 def _asked_for(where: Where) -> Any:
     """Which cells the profile asks for: the others are published as not current."""
     return {name: [arms_of(task), task.budgets, task.seed_list] for name, task in where.profile.tasks.items()}
@@ -65,7 +76,7 @@ def _asked_for(where: Where) -> Any:
 
 @step(
     "results",
-    reads=READS,
+    reads=reads_of_results,
     settings=_asked_for,
     group=GROUP,
     kinds=("duckdb",),
@@ -94,14 +105,11 @@ def _everything(profile: Profile, values: Mapping[str, Any]) -> Everything:
     wanted = ("history", "studies", "frames", "split", "labels", "comparisons", "worklists")
     alike = ("archive_panels", "archive_redundancy", "leaks", "panels", "redundancy")
     by_arm = ("rankings", "subsets", "evaluations", "checks")
-    return Everything(profile, **{name: values[name] for name in (*wanted, *alike, *by_arm)})
+    of_steps = {name: values[name] for name in (*wanted, *alike, *by_arm)}
+    return Everything(profile, **of_steps, sites=values.get("sites"))
 
 
-REPORT_READS = {"results": same("results"), **{name: replace(read, counts=False) for name, read in READS.items()}}
-REPORT_READS.pop("runs")
-
-
-@step("report", reads=REPORT_READS, group=GROUP, kinds=("html",), product=PAGE, automation=publication())
+@step("report", reads=reads_of_report, group=GROUP, kinds=("html",), product=PAGE, automation=publication())
 def report(cell: CellContext, **values: Any) -> StepOutput:
     """One self-contained page: figures 1-3, tables 1-3, chosen and left-out frames side by side."""
     from enrich_assets.report.page import render

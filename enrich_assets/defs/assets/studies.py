@@ -1,5 +1,6 @@
 """What was ingested, batch by batch: studies, frames, split, which frames are labelled, and the labels."""
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from enrich_assets.archive.frames import SIMILARITY, Frames, Split
 from enrich_assets.archive.home import Archive
 from enrich_assets.archive.labelling.reading import LabelSources
 from enrich_assets.archive.labels import LabelPresence, Labels
+from enrich_assets.archive.sides import STRATA, VERSION, Decided, LastTime, draw_sides, split_settings
 from enrich_assets.archive.sources import GONE, ImportedLabels, Manifest, SourceFiles, source_files
 from enrich_assets.archive.values import Plain, Value
 from enrich_assets.core.partitions import Partitions
@@ -17,7 +19,6 @@ from enrich_assets.core.reads import Read, earlier, part, same, source, up_to
 from enrich_assets.core.step import CellContext, CheckOutcome, StepOutput, check, step
 from enrich_assets.core.where import Where
 from enrich_assets.method.kinds import kind_of
-from enrich_assets.method.split import side_of
 from enrich_assets.method.together import groups_together, linked_patients
 from enrich_assets.settings import Profile
 from enrich_assets.studies.manifest import SPLITS
@@ -26,7 +27,14 @@ GROUP = "ingestion"
 IDENTITY = ["path", "sha256", "n_bytes", "patient_id", "study_id", "clip_id", "frame_index", "split"]
 
 
-@step("studies", Partitions.BATCH, reads={"manifest": source("manifest")}, group=GROUP, kinds=("parquet",))
+@step(
+    "studies",
+    Partitions.BATCH,
+    reads={"manifest": source("manifest")},
+    settings=lambda where: where.profile.sites or None,
+    group=GROUP,
+    kinds=("parquet",),
+)
 def studies(cell: CellContext, manifest: Manifest) -> StepOutput:
     """What was ingested: one row per file with its digest and identity; what was refused, and why."""
     rows, refused = manifest.rows, manifest.refused
@@ -39,7 +47,7 @@ def studies(cell: CellContext, manifest: Manifest) -> StepOutput:
         "megabytes": round(float(files["n_bytes"].sum()) / 1e6, 1),
     }
     return StepOutput(
-        tables={"rows": rows.reindex(columns=IDENTITY), "refused": refused},
+        tables={"rows": rows.reindex(columns=[*IDENTITY, *(cell.settings or ())]), "refused": refused},
         metrics=metrics,
         metadata={"refused": refused.head(20)} if len(refused) else {},
     )
@@ -114,48 +122,53 @@ def _split_reads(where: Where) -> dict[str, Read]:
     """Without `keep_together` no picture is looked at. With it pictures link patients, but never decide a side once more."""
     together = where.profile.split.keep_together is not None
     sides = all_sides_decided_before if together else sides_decided_before
-    reads = {"studies": same("studies"), "before": part(earlier("split"), sides, of=("studies",))}
+    reads = {
+        "studies": same("studies"),
+        "before": part(earlier("split"), sides, of=("studies",)),
+        # None of these counts: labels that come later, or are corrected, decide no side again, and what rounding left over moves nobody.
+        "manifest": source("manifest", counts=False),
+        "drawn": earlier("split", counts=False),
+        "last_time": source("last_sides", counts=False),
+    }
     return {**reads, "frames": up_to("frames", counts=False)} if together else reads
-
-
-def _split_settings(where: Where) -> Any:
-    settings = where.profile.split.model_dump(mode="json", exclude_none=True)
-    if where.profile.split.keep_together is not None:
-        settings["near_duplicate"] = where.profile.similarity.near_duplicate
-    return settings
 
 
 @step(
     "split",
     Partitions.BATCH,
     reads=_split_reads,
-    settings=_split_settings,
+    settings=lambda where: split_settings(where.profile),
+    version=VERSION,
     holds=Split,
     group=GROUP,
     kinds=("parquet",),
 )
-def split(cell: CellContext, studies: Value, before: Plain, frames: Frames | None = None) -> StepOutput:
-    """Patient -> train or test: as before, by the manifest, else by a hash of the patient's id. Nobody ever moves."""
-    rows, decided, wishes = [], before.value, _wishes(studies.table("rows"))
-    group_of = _groups(cell, frames, {*wishes, *decided}) if frames is not None else {}
-    side_of_group = _sides_of_groups(group_of, {**{p: w for p, w in wishes.items() if w}, **decided}, decided)
-    for patient, wish in wishes.items():
-        group = group_of.get(patient, patient)
-        given = decided.get(patient) or wish or side_of_group.get(group)
-        side = given or side_of(group, cell.settings["test_share"], cell.settings["salt"])
-        linked = "near-duplicates" if group in side_of_group else "hash"
-        by = "earlier batch" if patient in decided else "manifest" if wish else linked
-        rows.append((patient, side, by, wish))
-    table = pd.DataFrame(rows, columns=["patient_id", "split", "decided_by", "wish"])
-    sides = table["split"].value_counts()
+def split(
+    cell: CellContext,
+    studies: Value,
+    before: Plain,
+    manifest: Manifest,
+    drawn: Split,
+    last_time: LastTime,
+    frames: Frames | None = None,
+) -> StepOutput:
+    """Patient -> train or test: as before, by the manifest, else by quota, class by class. Nobody ever moves."""
+    sides = draw_sides(
+        manifest.rows,
+        cell.where.profile,
+        Decided.of(drawn),
+        last_time.sides(cell.draft.settings),
+        linked=_linked(cell, frames) if frames is not None else None,
+    )
+    counts = sides.split["split"].value_counts()
     return StepOutput(
-        tables={"split": table.astype({"wish": "string"})},
-        metrics={"patients_train": int(sides.get("train", 0)), "patients_test": int(sides.get("test", 0))},
+        tables={"split": sides.split, STRATA: sides.strata},
+        metrics={"patients_train": int(counts.get("train", 0)), "patients_test": int(counts.get("test", 0))},
     )
 
 
-def _groups(cell: CellContext, frames: Frames, patients: set[str]) -> dict[str, str]:
-    """Patient -> group, of those linked by nearly identical pictures of this batch and any so far."""
+def _linked(cell: CellContext, frames: Frames) -> dict[str, str]:
+    """Patient -> group, of those linked by nearly identical pictures of this batch and any so far; nobody who stands alone."""
     table = frames.frame_table
     names, codes = np.unique(table["patient_id"].astype(object), return_inverse=True)
     links = linked_patients(
@@ -164,22 +177,9 @@ def _groups(cell: CellContext, frames: Frames, patients: set[str]) -> dict[str, 
         n_earlier=int((table["batch"] != cell.partition).sum()),
         near_duplicate=cell.settings["near_duplicate"],
     )
-    return groups_together(sorted({*patients, *names}), [(names[a], names[b]) for a, b in links])
-
-
-def _sides_of_groups(group_of: dict[str, str], sides: dict[str, str], decided: dict[str, str]) -> dict[str, str]:
-    """Group -> side, where a member has one: of the member ingested first, else of the first that the manifest names."""
-    found: dict[str, str] = {}
-    for patient in (*decided, *sides):
-        if patient in group_of:
-            found.setdefault(group_of[patient], sides[patient])
-    return found
-
-
-def _wishes(rows: pd.DataFrame) -> dict[str, str | None]:
-    """Patient -> the manifest's split, or None where it leaves the side open."""
-    named = rows.dropna(subset="split").drop_duplicates("patient_id").set_index("patient_id")["split"].to_dict()
-    return {patient: named.get(patient) for patient in sorted(set(rows["patient_id"]))}
+    groups = groups_together(list(names), [(names[a], names[b]) for a, b in links])
+    sizes = Counter(groups.values())
+    return {patient: group for patient, group in groups.items() if sizes[group] > 1}
 
 
 @check("split", Partitions.BATCH, reads={"split": same("split"), "before": earlier("split")}, blocking=True)

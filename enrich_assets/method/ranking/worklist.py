@@ -5,6 +5,8 @@ Here: a worklist, which is short, so plain products serve. The ranking of a whol
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,10 +53,7 @@ def rank_with_quotas(
     *,
     labelled: NDArray[np.int64],
     n: int,
-    patients: NDArray[np.int64],
-    clips: NDArray[np.int64],
-    per_patient: int | None = None,
-    per_clip: int | None = None,
+    quotas: Sequence[tuple[NDArray[np.int64], int | None]] = (),
     classes: NDArray[np.object_] | None = None,
 ) -> NDArray[np.int64]:
     """The next frames to label, in order.
@@ -67,10 +66,8 @@ def rank_with_quotas(
         Indices of those with a label.
     n : int
         At most so many frames.
-    patients, clips : (f,) int64
-        Codes.
-    per_patient, per_clip : int, optional
-        At most so many frames of one patient, of one clip; without it no limit.
+    quotas : sequence of ((f,) int64, int or None)
+        Codes of the frames (of their patients, clips, sites), and how many frames of one code at most; None: no limit.
     classes : (f,) object, optional
         The class of the labelled frames, None elsewhere. With it each pick serves the class that has the fewest labels and
         picks so far, a frame counting for the class of its nearest labelled frame.
@@ -93,7 +90,7 @@ def rank_with_quotas(
     else:
         greatest = _similarity_to_the_mean(embeddings)
     vectors = embeddings.astype(np.float32)
-    quotas = _Quota(patients, per_patient), _Quota(clips, per_clip)
+    limits = [_Quota(codes, most) for codes, most in quotas]
     order: list[int] = []
     while len(order) < n:
         admissible = free if by_class is None else by_class.most_wanted(free)
@@ -105,7 +102,7 @@ def rank_with_quotas(
         free[pick] = False
         if by_class is not None:
             by_class.count(pick)
-        for quota in quotas:
+        for quota in limits:
             quota.use(pick, free)
         similarity = (vectors @ vectors[pick]).astype(np.int64)
         greatest = similarity if nothing_chosen else np.maximum(greatest, similarity)

@@ -243,12 +243,63 @@ CURRENT_LABELS = View(
     },
 )
 
+# As `auc_by_sql` and `jaccard_by_sql`, over the test frames of one site.
+SCORES_BY_SITE = View(
+    "scores_by_site",
+    "The score of each evaluation on the test frames of each site (columns of `sites` in the profile).",
+    """
+    WITH placed AS (
+        SELECT predictions.*, site_column, site, patient_id
+        FROM predictions JOIN frames USING (frame_id) JOIN study_sites USING (study_id)
+    ), tied AS (
+        SELECT evaluation_id, site_column, site, class, score, count(*) AS n, sum(truth) AS n_positive
+        FROM placed WHERE score IS NOT NULL GROUP BY ALL
+    ), ranked AS (
+        SELECT *, sum(n) OVER (PARTITION BY evaluation_id, site_column, site, class ORDER BY score) - (n - 1) / 2 AS mid_rank
+        FROM tied
+    ), per_class AS (
+        SELECT evaluation_id, site_column, site, class, sum(n_positive)::DOUBLE AS n1,
+               sum(n - n_positive)::DOUBLE AS n0, sum(n_positive * mid_rank)::DOUBLE AS rank_sum
+        FROM ranked GROUP BY ALL
+    ), per_frame AS (
+        SELECT evaluation_id, site_column, site, frame_id, avg(intersection_pixels::DOUBLE / union_pixels) AS value
+        FROM placed WHERE union_pixels > 0 GROUP BY ALL
+    ), scores AS (
+        SELECT 'auc' AS metric, evaluation_id, site_column, site,
+               avg((rank_sum - n1 * (n1 + 1) / 2) / nullif(n1 * n0, 0)) AS value
+        FROM per_class GROUP BY ALL
+        UNION ALL
+        SELECT 'jaccard', evaluation_id, site_column, site, avg(value) FROM per_frame GROUP BY ALL
+    ), sizes AS (
+        SELECT evaluation_id, site_column, site, count(DISTINCT frame_id) AS n, count(DISTINCT patient_id) AS patients
+        FROM placed GROUP BY ALL
+    )
+    SELECT evaluation_id, task, arm, budget, seed, current, site_column, site, n, patients, metric, scores.value
+    FROM sizes JOIN evaluations USING (evaluation_id)
+    LEFT JOIN scores USING (evaluation_id, site_column, site, metric)
+    """,
+    {
+        "evaluation_id": "joins evaluations",
+        "task": "the task the model was trained for",
+        "arm": "how the frames were chosen",
+        "budget": "labels allowed",
+        "seed": "of the ranking and the training",
+        "current": "as of the evaluation",
+        "site_column": "the manifest's column",
+        "site": "the site",
+        "n": "test frames of the site",
+        "patients": "test patients of the site",
+        "metric": "auc, jaccard, or what the kind of the task is scored by",
+        "value": "the score on them; NULL where a site has frames of one class only, or SQL does not compute the metric",
+    },
+)
+
 # In order: a view may use those before it.
 VIEWS: tuple[View, ...] = (
     SOURCE_FILES, LINEAGE,
     AUC_BY_SQL, JACCARD_BY_SQL, RECOMPUTED,
     CURVES, REPRESENTATION,
-    REFUSED, CURRENT_LABELS,
+    REFUSED, CURRENT_LABELS, SCORES_BY_SITE,
 )  # fmt: skip
 
 

@@ -72,10 +72,7 @@ def test_each_pick_is_the_least_alike_that_the_quotas_admit(
         embeddings,
         labelled=labelled,
         n=10,
-        patients=patients,
-        clips=clips,
-        per_patient=per_patient,
-        per_clip=per_clip,
+        quotas=[(patients, per_patient), (clips, per_clip)],
     )
     assert list(found) == slowly(embeddings, list(labelled), 10, patients, clips, per_patient, per_clip)
 
@@ -86,8 +83,7 @@ def test_without_quotas_it_is_the_ranking_by_greatest_similarity() -> None:
 
     embeddings = vectors(40, 3)
     start = np.arange(5, dtype=np.int64)
-    codes = np.zeros(40, np.int64)
-    found = rank_with_quotas(embeddings, labelled=start, n=35, patients=codes, clips=codes)
+    found = rank_with_quotas(embeddings, labelled=start, n=35)
     assert list(found) == list(rank_by_max_similarity(embeddings, start, 40))[5:]
 
 
@@ -109,7 +105,7 @@ def test_with_nothing_chosen_nothing_is_near() -> None:
 
 def test_an_empty_archive_has_an_empty_worklist() -> None:
     nothing = np.empty(0, np.int64)
-    found = rank_with_quotas(np.empty((0, 8), np.int16), labelled=nothing, n=5, patients=nothing, clips=nothing)
+    found = rank_with_quotas(np.empty((0, 8), np.int16), labelled=nothing, n=5)
     assert list(found) == []
 
 
@@ -123,8 +119,7 @@ def test_class_aware_picks_serve_the_class_with_the_fewest_labels() -> None:
     classes = np.full(20, None, object)
     classes[[0, 1, 2, 3]], classes[10] = "A", "B"
     labelled = np.array([0, 1, 2, 3, 10])
-    codes = np.arange(20)
-    found = rank_with_quotas(embeddings, labelled=labelled, n=6, patients=codes, clips=codes, classes=classes)
+    found = rank_with_quotas(embeddings, labelled=labelled, n=6, classes=classes)
     assert list(side[found[:3]]) == [1, 1, 1]
     assert sorted(side[found]) == [0, 1, 1, 1, 1, 1] or sorted(side[found]) == [0, 0, 1, 1, 1, 1]
     assert not set(found) & set(labelled)
@@ -133,6 +128,5 @@ def test_class_aware_picks_serve_the_class_with_the_fewest_labels() -> None:
 def test_a_class_that_has_no_frames_left_does_not_end_the_list() -> None:
     embeddings = vectors(6, 2)
     classes = np.array(["A", "B", None, None, None, None], object)
-    codes = np.arange(6)
-    found = rank_with_quotas(embeddings, labelled=np.array([0, 1]), n=10, patients=codes, clips=codes, classes=classes)
+    found = rank_with_quotas(embeddings, labelled=np.array([0, 1]), n=10, classes=classes)
     assert sorted(found) == [2, 3, 4, 5]
