@@ -41,7 +41,8 @@ def label_next(archive: Archive, task: str, n: int, side: str) -> tuple[pd.DataF
     catalogue, settings = Catalogue(archive), archive.profile.tasks[task]
     frames, labels = catalogue.frame_table(), catalogue.labels()
     rows = next_frames(task, settings, n, frames, labels, catalogue.vectors(), side=side)
-    return rows, advice(task, settings, n, frames, labels, evaluations_of(archive, task).table())
+    concluded = Value(archive.store, Planner(archive, graph_of(archive.profile)).held(f"{task}/comparison"))
+    return rows, advice(task, settings, n, frames, labels, evaluations_of(archive, task).table(), concluded)
 
 
 def evaluations_of(archive: Archive, task: str) -> Evaluations:

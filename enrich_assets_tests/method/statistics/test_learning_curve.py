@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from enrich_assets.method.statistics.learning_curve import advise
-from enrich_assets.method.statistics.resampling import Bootstrap
 
 BUDGETS = np.repeat([100, 200, 400, 800, 1600], 5)
 SEEDS = np.tile(np.arange(5), 5)
@@ -31,7 +30,7 @@ def test_a_planted_curve_is_found_again():
 def test_the_interval_holds_the_true_gain_as_often_as_it_should():
     held = 0
     for seed in range(100):
-        advice = advise(BUDGETS, planted(0.004, seed), 800, seeds=SEEDS, bootstrap=Bootstrap(draws=300, seed=seed))
+        advice = advise(BUDGETS, planted(0.004, seed), 800, seeds=SEEDS)
         held += advice.gain_low <= gain(1600, 800) <= advice.gain_high
     assert held >= 88
 
