@@ -107,7 +107,8 @@ def answers_of(adequacy: pd.DataFrame) -> tuple[Answer, ...]:
 def _remedy(row: Any) -> str:
     if row.passed or numbers.is_missing(row.remedy) or not row.remedy:
         return ""
-    by = "of labelling" if row.question == "test_set" else "of training here"
+    by = "of training here" if row.question != "test_set" else "of labelling"
+    by += " and training" if row.question == "test_set" and "seeds" in row.remedy else ""
     cost = "" if numbers.is_missing(row.cost_seconds) else f" (about {numbers.seconds(row.cost_seconds)} {by})"
     return f"{row.remedy}{cost}"
 

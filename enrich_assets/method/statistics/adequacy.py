@@ -34,6 +34,7 @@ ADEQUACY_COLUMNS = ("question", "asks", "answer", "value", "limit", "passed", "r
 FEWEST_PATIENTS = 5  # of each class: of fewer, a kind that makes up 45 % of all is missed once in twenty times
 HALF = 0.5  # of the variance: above it, seeds are what an interval too wide lacks
 STRONG = 0.5  # Cramer's V from which class and site go together
+MANY_TIMES = 10.0  # as many patients and seeds, beyond which a wider margin is named beside
 MOST_TIMES = 200.0  # as many patients or seeds as no advice goes beyond
 
 
@@ -165,7 +166,7 @@ def _convergence(of_full: pd.DataFrame, facts: Facts, margin: float, costs: _Cos
     gains = of_full["value"] - of_full["value_at_half"] if "value_at_half" in of_full else pd.Series(dtype=float)
     gain = float(gains.astype(float).mean()) if len(gains) else math.nan
     falls = [fall for fall in facts.loss_fall if fall is not None]
-    loss = f", its training loss fell by {np.mean(falls):.0%} in that half" if falls else ""
+    loss = f", its training loss fell by {100 * np.mean(falls):.0f} % in that half" if falls else ""
     told = f"the second half of the training changed its score by {gain:+.4f}{loss}".replace("+-", "-")
     known = [state for state in facts.converged if state is not None]
     open_ends = sum(not state for state in known)
@@ -199,7 +200,7 @@ def _rise(smallest: list[tuple[str, int, Trainings]], full: Trainings | None) ->
     if not math.isfinite(low):
         return _answer("rise", asks, False, f"Not known: everything against {name} was not judged over patients and seeds.",
                        reason="whether the curve rises is not known", remedy="more test patients, or two seeds and more")  # fmt: skip
-    told = f"everything labelled scores {rise.difference:+.4f} against {name}, interval {low:+.4f} to {high:+.4f}"
+    told = f"everything labelled scores {rise.difference:+.4f} against {name}, interval over patients and seeds {low:+.4f} to {high:+.4f}"
     if low > 0:
         return _answer("rise", asks, True, f"Yes: {told}.", value=low, limit=0.0)
     return _answer("rise", asks, False, f"No: {told}.", value=low, limit=0.0, reason=reason,
@@ -214,7 +215,7 @@ def _seeds(cells: ByCell, arms: list[str], both: TwoSources | None, alpha: float
     share = both.share_of_seeds if both is not None else math.nan
     is_wide = both is not None and both.half_width() > margin
     reaches = bool(floor <= alpha)
-    of_variance = f"; seeds make {share:.0%} of the variance of a difference" if math.isfinite(share) else ""
+    of_variance = f"; seeds make {100 * share:.0f} % of the variance of a difference" if math.isfinite(share) else ""
     told = (
         f"{_n(fewest, 'seed')}, exact test over seeds can reach p = {floor:.2g} at {_n(tests, 'budget')}{of_variance}"
     )
@@ -311,17 +312,22 @@ class _Costs:
         """In words, and seconds of an expert or a machine: the patients (and seeds) that bring the interval to the margin."""
         n = self._facts.n_test_patients
         of_each = math.ceil(n * FEWEST_PATIENTS / max(1, fewest)) if fewest < FEWEST_PATIENTS else n
+        at_least = f", at least {FEWEST_PATIENTS} of each class" if len(self._facts.test_patients) > 1 else ""
         if both is None:
-            return f"more test patients, at least {FEWEST_PATIENTS} of each class", self._labelling(max(of_each, n + 1))
-        at_least = f"at least {FEWEST_PATIENTS} of each class"
+            return f"more test patients{at_least}", self._labelling(max(of_each, n + 1))
         patients, seeds = _to_reach(both, margin)
         if patients is None or seeds is None:
             return f"a wider margin: {both.half_width():.2g} is what can be told here", math.nan
         wanted, more = max(of_each, math.ceil(n * patients)), math.ceil(max(both.seeds) * seeds) - max(both.seeds)
         cost = self._labelling(wanted) + (self.seeds(more) if more else 0.0)
         of_seeds = f"about {more + max(both.seeds):,} seeds" if more else ""
-        of_patients = f"about {wanted:,} test patients, {at_least}" if wanted > n else ""
-        return " and ".join(filter(None, (of_patients, of_seeds))), cost
+        of_patients = f"about {wanted:,} test patients{at_least}" if wanted > n else ""
+        told = (
+            f"; or a wider margin ({both.half_width():.2g} is what can be told now)"
+            if patients * seeds > MANY_TIMES
+            else ""
+        )
+        return " and ".join(filter(None, (of_patients, of_seeds))) + told, cost
 
     def _labelling(self, patients: int) -> float:
         """Of an expert, for test frames of so many patients in all, as many of each as now."""

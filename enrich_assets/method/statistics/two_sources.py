@@ -23,7 +23,7 @@ from enrich_assets.method.statistics.significance import two_one_sided
 
 Floats = NDArray[np.float64]
 UNSEEN = 0.05  # chance at which a kind of patient that nobody has seen is given up
-FEWEST_CARRIERS = 4.5  # patients, of equal weight, that carry a difference; below, one of them is nearly all of it
+FEWEST_CARRIERS = 4.5  # patients, of equal weight, that carry a difference; chosen by the simulations of STATISTICS.md
 ROUNDING = 1e-12  # what it leaves of scores that are all alike
 
 
@@ -152,8 +152,8 @@ def variance_components(
     one Cov2 and as many seeds in either arm). The spread over seeds holds the interaction of seeds and patients
     already, so nothing is counted twice; leaving out whole patients respects their several frames.
 
-    The last term has a floor where fewer than two patients, so to speak, carry the whole difference; there a normal law
-    promises too much. Of a kind of patient that none of n shows, up to 1 - 0.05^(1/n) of all patients may be (the "rule
+    The last term has a floor where few patients (fewer than `FEWEST_CARRIERS` of equal weight) carry the difference; there
+    a normal law promises too much. Of a kind of patient that none of n shows, up to 1 - 0.05^(1/n) of all patients may be (the "rule
     of three", Hanley and Lippman-Hand 1983, doi 10.1001/jama.1983.03330370053031). So the spread is at least that share
     times the greatest difference that a patient of average weight would show for it, and times 1, the whole scale, where
     none shows any: all scores are alike, say because all are perfect.

@@ -126,7 +126,7 @@ def test_an_unconverged_network_supports_no_claim():
     answers, compared, found = masks(60, level, 0.15, converged=False, noise=0.06).concluded()
     assert not answers.passed["convergence"]
     assert "the loss of 5 of 5 trainings was still falling" in answers.answer["convergence"]
-    assert "30%" in answers.answer["convergence"]
+    assert "30 %" in answers.answer["convergence"]
     assert "twice as long" in answers.remedy["convergence"]
     assert answers.cost_seconds["convergence"] == 2 * 25 * 10.0
     assert found.budget.isna().all()
