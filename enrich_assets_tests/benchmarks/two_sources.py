@@ -2,7 +2,7 @@
 
     python -m enrich_assets_tests.benchmarks.two_sources      writes the section of STATISTICS.md (some minutes on one core)
 
-Trainings of two arms are simulated, after Roe and Metz (1997, doi 10.1016/S1076-6332(97)80210-3): effects of patients that both arms
+Trainings of two arms are simulated, after Roe and Metz (1997, doi 10.1016/S1076-6332(97)80032-3): effects of patients that both arms
 share, of patients in one arm, of seeds, of seeds with patients, and of frames. The true difference follows from the
 components in closed form. Three intervals are asked whether they hold it: variance components (the default), the two-way
 bootstrap, and seeds alone (Welch), which is what was published before. And: with the true difference as the margin, how
