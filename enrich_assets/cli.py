@@ -154,14 +154,19 @@ def _run(
         except KeyboardInterrupt:
             _say("enrich: stopped; what is finished is kept, `enrich run` continues")
             sys.exit(128 + (signal.SIGTERM if signal.SIGTERM in interrupts.heard() else signal.SIGINT))
-    _conclude(outcome)
+    _conclude(archive, outcome)
 
 
-def _conclude(outcome: Outcome) -> None:
+def _conclude(archive: Archive, outcome: Outcome) -> None:
     if not outcome.runs and not outcome.blocked:
         _say("everything is up to date")
     elif outcome.runs:
         _say(f"{outcome.made} assets made in {outcome.runs} runs, {outcome.seconds:.0f} s")
+        if archive.published.exists():
+            from enrich_assets.report.findings import FINDING_TABLES, closing_lines
+            from enrich_assets.store.published import read_tables
+
+            _say("\n".join(closing_lines(read_tables(str(archive.published), FINDING_TABLES))))
     reasons: dict[str, list[str]] = {}
     for cell, why in {**outcome.blocked, **outcome.failed}.items():
         reasons.setdefault(why, []).append(cell)

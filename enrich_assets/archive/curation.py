@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from enrich_assets.archive.values import Value
+from enrich_assets.method.kinds import kind_of
 from enrich_assets.method.pairs.panel import Panel, sum_panels
+from enrich_assets.store.artefacts import Store
 from enrich_assets.store.panels import read_panel
 from enrich_assets.store.receipts import Receipt, digest_of
+
+if TYPE_CHECKING:
+    from enrich_assets.method.statistics.by_patient import LeftOut
 
 
 class Pool(Value):
@@ -152,6 +158,7 @@ class Evaluations:
     """The evaluations that hold for the subsets of today: (arm, cell) -> receipt."""
 
     receipts: Mapping[tuple[str, str], Receipt]
+    store: Store | None = None  # where their predictions are
 
     @property
     def digest(self) -> str:
@@ -177,6 +184,37 @@ class Evaluations:
         table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
         return table.drop_duplicates(["arm", "budget", "seed"], ignore_index=True)
 
+    def by_patient(self, patients: pd.Series) -> dict[tuple[str, int, int], LeftOut]:
+        """The score of each evaluation with each test patient left out.
+
+        Parameters
+        ----------
+        patients : Series
+            Patient by frame id, of the test frames.
+
+        Returns
+        -------
+        dict
+            (arm, budget, seed) -> `LeftOut`, as `method.statistics.compare` takes it. An evaluation that was scored on
+            a frame which is no test frame any more is left out.
+
+        Raises
+        ------
+        DamagedStore
+            If predictions are gone or changed.
+        """
+        found: dict[tuple[str, int, int], LeftOut] = {}
+        for row in self.table().itertuples():
+            receipt = self.receipts[row.arm, f"{row.budget_key}|{row.seed}"]
+            assert self.store is not None
+            predictions = self.store.table(receipt, "predictions")
+            owners = predictions["frame_id"].map(patients)
+            if owners.notna().all():
+                kind = kind_of(receipt.metrics["kind"])
+                key = (str(row.arm), int(row.budget), int(row.seed))
+                found[key] = kind.left_out(predictions, owners.to_numpy(dtype=object))
+        return found
+
 
 def current_evaluations(evaluations: Mapping[str, Value], subsets: Mapping[str, Value]) -> Evaluations:
     """Those evaluations whose subset is still the one the ranking gives.
@@ -193,5 +231,6 @@ def current_evaluations(evaluations: Mapping[str, Value], subsets: Mapping[str, 
             for cell, receipt in of_arm.receipts.items()
             if cell in subsets[arm].receipts
             and receipt.metrics["subset_id"] == subsets[arm].receipts[cell].metrics["subset_id"]
-        }
+        },
+        next((value.store for value in evaluations.values()), None),
     )

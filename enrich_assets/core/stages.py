@@ -341,7 +341,7 @@ def conclusion_group(outlook: Outlook, tasks: Sequence[str]) -> Group:
         if asset != "comparison" or task in compared
     ]
     sites = [key for key in ("sites",) if key in outlook.planner.graph.steps]
-    return _group(outlook.planner, CONCLUSIONS, [*keys, *sites, "results", "report"])
+    return _group(outlook.planner, CONCLUSIONS, [*sites, *keys, "results", "report"])
 
 
 def _group(planner: Planner, stage: str, keys: Sequence[str], partition: str = "", task: str = "") -> Group:

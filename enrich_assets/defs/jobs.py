@@ -67,7 +67,7 @@ def publication_keys(graph: Graph) -> list[str]:
     summaries = archive_assets() + [key for task in tasks for key in summary_assets(task)]
     conclusions = [f"{task}/{asset}" for task in tasks for asset in ("comparison", "worklist")]
     sites = [key for key in ("sites",) if key in graph.steps]
-    return [*summaries, *conclusions, *sites, "results", "report"]
+    return [*summaries, *sites, *conclusions, "results", "report"]
 
 
 class DropsToIngest(dg.Config):

@@ -1,17 +1,31 @@
 """The findings in words: a sentence per task, with its reservations.
 
-Here: from the tables `sufficient`, `comparisons` and `evaluations` to plain sentences, each number passed
-through `numbers.py`. A finding against ENRICH is stated as plainly as one for it. Not here: the statistics
-themselves (`method/statistics/comparison.py`), layout.
+Here: from the tables `sufficient`, `comparisons`, `evaluations` and `adequacy` to plain sentences, each number passed
+through `numbers.py`. A finding against ENRICH is stated as plainly as one for it, and none is stated that the experiment
+could not have told. Not here: the statistics themselves (`method/statistics`), layout.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from enrich_assets.report import numbers
+
+FINDING_TABLES = ("evaluations", "comparisons", "sufficient", "adequacy")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Whether the experiment could tell, in one respect: a question, its answer in words, and what would help."""
+
+    asks: str
+    answer: str
+    passed: bool
+    remedy: str
 
 
 @dataclass(frozen=True)
@@ -24,6 +38,7 @@ class Finding:
     details: tuple[str, ...]
     reservations: tuple[str, ...]
     large: tuple[tuple[str, str], ...]  # (number, what it is)
+    answers: tuple[Answer, ...] = ()
 
 
 def finding(
@@ -31,6 +46,7 @@ def finding(
     evaluations: pd.DataFrame,
     comparisons: pd.DataFrame,
     sufficient: pd.DataFrame,
+    adequacy: pd.DataFrame,
     seconds_per_label: float | None = None,
 ) -> Finding:
     """The result of one task.
@@ -39,8 +55,8 @@ def finding(
     ----------
     task : str
         Its name.
-    evaluations, comparisons, sufficient : pandas.DataFrame
-        Rows of the published tables, of this task only; any of them may be empty.
+    evaluations, comparisons, sufficient, adequacy : pandas.DataFrame
+        Rows of the published tables, of this task only; any of them may be empty. Without `adequacy` no claim is made.
     seconds_per_label : float, optional
         Time to label a frame, in seconds.
 
@@ -62,11 +78,15 @@ def finding(
     rows = sufficient.set_index("arm")
     against_random = comparisons[(comparisons["arm"] == arm) & (comparisons["reference"] == "random")]
     against_all = comparisons[(comparisons["arm"] == arm) & (comparisons["reference"] == "all")]
-    reservations = _where_random_leads(arm, against_random, metric) + _too_few_runs(comparisons)
+    reservations = tuple(_where_random_leads(arm, against_random, metric))
+    answers = answers_of(adequacy)
     if against_all.empty:
         head = _best_guess(arm, budgets, summary, metric)
         note = "No model was trained on the whole pool, so no budget can be called sufficient."
-        return Finding(task, metric, head, (note,), tuple(reservations), ())
+        return Finding(task, metric, head, (note,), reservations, (), answers)
+    if not answers or not all(answer.passed for answer in answers):
+        head = "This experiment cannot tell how few labels suffice."
+        return Finding(task, metric, head, (_largest(against_all, metric),), reservations, (), answers)
     budget = rows["budget"].get(arm)
     head, details = (
         _none_suffices(arm, against_all, rows, metric)
@@ -74,7 +94,43 @@ def finding(
         else _suffices(arm, int(budget), rows, against_all, budgets, metric)
     )
     large = () if numbers.is_missing(budget) else _large(arm, rows, seconds_per_label)
-    return Finding(task, metric, head, tuple(details), tuple(reservations), large)
+    return Finding(task, metric, head, tuple(details), reservations, large, answers)
+
+
+def answers_of(adequacy: pd.DataFrame) -> tuple[Answer, ...]:
+    """The rows of the table `adequacy` of one task, with what each remedy costs."""
+    return tuple(
+        Answer(str(row.asks), str(row.answer), bool(row.passed), _remedy(row)) for row in adequacy.itertuples()
+    )
+
+
+def _remedy(row: Any) -> str:
+    if row.passed or numbers.is_missing(row.remedy) or not row.remedy:
+        return ""
+    by = "of training here" if row.question != "test_set" else "of labelling"
+    by += " and training" if row.question == "test_set" and "seeds" in row.remedy else ""
+    cost = "" if numbers.is_missing(row.cost_seconds) else f" (about {numbers.seconds(row.cost_seconds)} {by})"
+    return f"{row.remedy}{cost}"
+
+
+def closing_lines(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """What a run says at its end: of each task the finding, and each answer on whether the experiment could tell.
+
+    Parameters
+    ----------
+    tables : mapping of str to pandas.DataFrame
+        The published tables `FINDING_TABLES`.
+    """
+    lines: list[str] = []
+    for task in dict.fromkeys(tables["adequacy"]["task"]):
+        of_task = {name: tables[name][tables[name]["task"] == task] for name in FINDING_TABLES}
+        found = finding(str(task), **of_task)
+        lines.append(f"{task}: {found.headline}")
+        for answer in found.answers:
+            lines.append(f"  {answer.asks} {answer.answer}")
+            if answer.remedy:
+                lines.append(f"      would help: {answer.remedy}")
+    return lines
 
 
 def _suffices(
@@ -88,7 +144,8 @@ def _suffices(
     )
     details = [
         f"{metric} {numbers.score(at['mean'])} against {numbers.score(at['mean_reference'])}, shown equivalent within "
-        f"{at['margin']:g} (p = {numbers.p_value(at['p_equivalence_holm'])} after correction over the budgets)."
+        f"{at['margin']:g} over patients and seeds (p = {numbers.p_value(at['p_equivalence_holm'])} after correction over "
+        "the budgets)."
     ]
     if not numbers.is_missing(row["budget_low"]):
         high = (
@@ -126,14 +183,24 @@ def _none_suffices(arm: str, against_all: pd.DataFrame, rows: pd.DataFrame, metr
         f"No tested budget of {numbers.arm_name(arm)} was shown to be as good as labelling everything; the largest was "
         f"{numbers.count(last['budget'])} labels."
     )
-    details = [
-        f"There {metric} is {numbers.score(last['mean'])} against {numbers.score(last['mean_reference'])}: "
-        f"{numbers.signed(last['difference'])}, 95 % interval {numbers.signed(last['ci_low'])} to "
-        f"{numbers.signed(last['ci_high'])}; margin {last['margin']:g}."
-    ]
+    details = [_largest(against_all, metric)]
     if arm != "random" and "random" in rows.index and not numbers.is_missing(rows.loc["random", "budget"]):
         details.append(f"Random choice suffices with {numbers.count(rows.loc['random', 'budget'])} labels.")
     return head, details
+
+
+def _largest(against_all: pd.DataFrame, metric: str) -> str:
+    """The largest budget beside everything, as measured."""
+    last = against_all.sort_values("budget").iloc[-1]
+    interval = (
+        "no interval over patients and seeds"
+        if numbers.is_missing(last["ci_low"])
+        else f"95 % interval over patients and seeds {numbers.signed(last['ci_low'])} to {numbers.signed(last['ci_high'])}"
+    )
+    return (
+        f"With {numbers.count(last['budget'])} labels {metric} is {numbers.score(last['mean'])}, with everything "
+        f"{numbers.score(last['mean_reference'])}: {numbers.signed(last['difference'])}, {interval}; margin {last['margin']:g}."
+    )
 
 
 def _best_guess(arm: str, budgets: list[int], summary: pd.DataFrame, metric: str) -> str:
@@ -154,24 +221,10 @@ def _where_random_leads(arm: str, against_random: pd.DataFrame, metric: str) -> 
 
 
 def _verdict(row: object) -> str:
-    p, alpha = row.p_holm, row.alpha  # type: ignore[attr-defined]
+    p, alpha = row.p_both_holm, row.alpha  # type: ignore[attr-defined]
     if numbers.is_missing(p):
-        return "not tested"
-    if not row.can_reach_alpha:  # type: ignore[attr-defined]
-        return "too few runs to tell"
+        return "not judged over patients"
     return f"p = {numbers.p_value(p)}" + ("" if p <= alpha else ", not significant")
-
-
-def _too_few_runs(comparisons: pd.DataFrame) -> list[str]:
-    if comparisons["can_reach_alpha"].fillna(False).all():
-        return []
-    short = comparisons[~comparisons["can_reach_alpha"].fillna(False)]
-    fewest = numbers.count(min(short["n"].min(), short["n_reference"].min()))
-    which = "no difference can" if len(short) == len(comparisons) else "some differences cannot"
-    return [
-        f"With {fewest} run{'s' if fewest != '1' else ''} per arm {which} reach significance after correction, "
-        "whatever the values: missing stars mean nothing there (table 3 says how many runs are needed)."
-    ]
 
 
 def _large(arm: str, rows: pd.DataFrame, seconds_per_label: float | None) -> tuple[tuple[str, str], ...]:

@@ -56,9 +56,11 @@ NEEDED: dict[str, str] = {
     "evaluations": "evaluation_id task arm budget seed n_train n_test metric value ci_low ci_high subset_id "
     "model_digest device seconds mlflow_run_id dagster_run_id evaluated_at",
     "comparisons": "task budget arm reference n mean sd n_reference mean_reference sd_reference difference ci_low "
-    "ci_high u p p_holm rank_biserial alpha can_reach_alpha margin p_equivalence p_equivalence_holm equivalent note",
+    "ci_high p_both_holm u p p_holm rank_biserial alpha can_reach_alpha margin p_equivalence p_equivalence_holm equivalent "
+    "note",
     "sufficient": "task arm budget budget_low budget_high share_of_pool labels_saved_vs_all hours_saved_vs_all "
     "labels_saved_vs_random hours_saved_vs_random note",
+    "adequacy": "task question asks answer passed remedy cost_seconds",
     "checks": "asset check_name passed severity description",
     "sites": "site_column site split task class patients frames",
     "site_association": "site_column task cramers_v by_chance p confounded n",
@@ -235,7 +237,9 @@ def _task_part(
     return TaskPart(
         name=task,
         anchor=f"task-{task}",
-        finding=finding(task, evaluations, comparisons, of_task["sufficient"], seconds_per_label.get(task)),
+        finding=finding(
+            task, evaluations, comparisons, of_task["sufficient"], of_task["adequacy"], seconds_per_label.get(task)
+        ),
         redundancy=_svg(figures.redundancy_svg(redundancy, f"f1-{task}")) if len(redundancy) else None,
         redundancy_shares=redundancy_grid({"task": task}, redundancy, source),
         is_estimate=bool(redundancy["is_estimate"].fillna(False).astype(bool).any()),
@@ -299,7 +303,8 @@ def _labelling_time(
     known: dict[str, pd.DataFrame], seconds_per_label: dict[str, float], tasks: list[str]
 ) -> Markup | None:
     pools, largest = _pools(known)
-    compared = set(known["sufficient"]["task"])
+    inadequate = set(known["adequacy"].loc[~known["adequacy"]["passed"].fillna(False).astype(bool), "task"])
+    compared = set(known["sufficient"]["task"]) & set(known["adequacy"]["task"]) - inadequate
     drawn = {t: pools[t] for t in tasks if t in pools and t in seconds_per_label and t in compared}
     if not drawn:
         return None

@@ -45,7 +45,8 @@ def label_next(archive: Archive, task: str, n: int, side: str) -> tuple[pd.DataF
         manifests = pd.concat([archive.register.rows(batch) for batch in archive.pinned], ignore_index=True)
         frames = with_site(frames, manifests, archive.profile)
     rows = next_frames(task, settings, n, frames, labels, catalogue.vectors(), side=side)
-    return rows, advice(task, settings, n, frames, labels, evaluations_of(archive, task).table())
+    concluded = Value(archive.store, Planner(archive, graph_of(archive.profile)).held(f"{task}/comparison"))
+    return rows, advice(task, settings, n, frames, labels, evaluations_of(archive, task).table(), concluded)
 
 
 def evaluations_of(archive: Archive, task: str) -> Evaluations:

@@ -115,13 +115,13 @@ def panel_redundancy(store: Store, receipt: Receipt) -> pd.DataFrame:
 
 
 def relation_of(
-    one: NDArray[np.int64], other: NDArray[np.int64], clips: NDArray[np.int64], patients: NDArray[np.int64]
+    one: NDArray[np.integer], other: NDArray[np.integer], clips: NDArray[np.int64], patients: NDArray[np.int64]
 ) -> NDArray[np.object_]:
     """How each pair of frames is related.
 
     Parameters
     ----------
-    one, other : (m,) int64
+    one, other : (m,) int
         Positions in the pool.
     clips, patients : (n,) int64
         Which clip and patient each frame of the pool is of.

@@ -30,7 +30,9 @@ ENTRIES = {
     "method.networks.segmentation": ("train_segmenter", "predict_masks"),
     "method.statistics.intervals": ("auc_interval", "jaccard_interval"),
     "method.statistics.metrics": ("auc", "macro_auc", "jaccard", "jaccard_counts", "frame_jaccard"),
-    "method.statistics.comparison": ("compare", "smallest_sufficient_budget"),
+    "method.statistics.adequacy": ("adequacy",),
+    "method.statistics.comparison": ("compare",),
+    "method.statistics.sufficient": ("smallest_sufficient_budget",),
     "method.statistics.learning_curve": ("advise",),
 }
 

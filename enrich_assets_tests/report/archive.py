@@ -13,8 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from enrich_assets.method.statistics.comparison import compare, smallest_sufficient_budget
+from enrich_assets.method.statistics.adequacy import Facts, adequacy
+from enrich_assets.method.statistics.comparison import compare
 from enrich_assets.method.statistics.resampling import Bootstrap
+from enrich_assets.method.statistics.sufficient import smallest_sufficient_budget
+from enrich_assets_tests.method.statistics.by_patients import by_patients
 
 NOON = pd.Timestamp("2026-11-23 12:00:00")
 TASKS = {
@@ -337,14 +340,19 @@ def task_rows(task: str, train: pd.DataFrame, seeds: int | None) -> dict[str, li
     return rows
 
 
-def conclusions(task: str, evaluations: list[dict[str, object]]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Comparisons and sufficient budgets of one task."""
+def conclusions(task: str, evaluations: list[dict[str, object]]) -> tuple[pd.DataFrame, ...]:
+    """Comparisons, sufficient budgets and adequacy of one task; it can tell, but for its few seeds where it has them."""
     about = TASKS[task]
     values = pd.DataFrame(evaluations)[["arm", "budget", "seed", "value"]]
+    values["value_at_half"] = values["value"] - 0.001
+    tested = by_patients(values)
+    compared = compare(values, tested, margin=about["margin"])
     sufficient = smallest_sufficient_budget(
-        values, margin=about["margin"], seconds_per_label=about["seconds"], bootstrap=Bootstrap(draws=200)
+        values, compared, tested, seconds_per_label=about["seconds"], bootstrap=Bootstrap(draws=200)
     )
-    return compare(values, margin=about["margin"]).assign(task=task), sufficient.assign(task=task)
+    facts = Facts({"A4C": 200, "NT": 200}, 200, 2000, [True], [0.01], about["seconds"])
+    answers = adequacy(values, tested, facts, margin=about["margin"])
+    return tuple(table.assign(task=task) for table in (compared, sufficient, answers))
 
 
 CHECKS = [
@@ -382,9 +390,9 @@ def tables(
         name: pd.DataFrame([row for task in tasks for row in rows[task][name]]) for name in next(iter(rows.values()))
     }
     compared_tasks = [conclusions(task, rows[task]["evaluations"]) for task in tasks] if compared else []
-    comparisons, sufficient = (
-        pd.concat([pair[i] for pair in compared_tasks], ignore_index=True) if compared else pd.DataFrame()
-        for i in range(2)
+    comparisons, sufficient, answers = (
+        pd.concat([of_task[i] for of_task in compared_tasks], ignore_index=True) if compared else pd.DataFrame()
+        for i in range(3)
     )
     wholes = pd.DataFrame([row for whole in ("archive", "train") for row in redundancy_rows(None, whole)])
     of_tasks["redundancy"] = pd.concat([of_tasks["redundancy"], wholes], ignore_index=True)
@@ -395,6 +403,7 @@ def tables(
         "leaks": leak_table(frames),
         "comparisons": comparisons,
         "sufficient": sufficient,
+        "adequacy": answers,
         "checks": pd.DataFrame(CHECKS),
     }
 

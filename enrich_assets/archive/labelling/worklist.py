@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 
 from enrich_assets.archive.curation import Vectors
 from enrich_assets.archive.labels import Labels
 from enrich_assets.archive.sides.sites import SITE
+from enrich_assets.archive.values import Value
 from enrich_assets.method.embeddings.fixed_point import SCALE
 from enrich_assets.method.kinds import kind_of
 from enrich_assets.settings import TaskSettings
+from enrich_assets.store.receipts import DamagedStore
+
+if TYPE_CHECKING:
+    from enrich_assets.method.statistics.learning_curve import Verdict
 
 COLUMNS = [
     "position",
@@ -94,7 +101,13 @@ def next_frames(
 
 
 def advice(
-    name: str, task: TaskSettings, next_n: int, frames: pd.DataFrame, labels: Labels, evaluations: pd.DataFrame
+    name: str,
+    task: TaskSettings,
+    next_n: int,
+    frames: pd.DataFrame,
+    labels: Labels,
+    evaluations: pd.DataFrame,
+    concluded: Value,
 ) -> str:
     """What the next labels are expected to add, by the curve so far; a sentence or two.
 
@@ -110,6 +123,8 @@ def advice(
         Current labels.
     evaluations
         As of `Evaluations.table`; those of the first arm are used.
+    concluded
+        The comparison of the task's arms, where there is one: no advice goes beyond what it shows.
     """
     from enrich_assets.method.statistics.learning_curve import advise
 
@@ -126,4 +141,20 @@ def advice(
         margin=task.equivalence_margin,
         labelled=labelled if labelled < len(train) else None,
         metric=kind_of(task.kind).metric_label,
+        verdict=_verdict(concluded, next(iter(task.arms))),
     ).text
+
+
+def _verdict(concluded: Value, arm: str) -> Verdict:
+    """What the comparison says of an arm; where there is none (or an earlier version's), that nothing is known."""
+    from enrich_assets.method.statistics.adequacy import reasons
+    from enrich_assets.method.statistics.learning_curve import Verdict
+
+    if not concluded.is_there:
+        return Verdict("the arms were not compared with everything yet (`enrich run`)")
+    try:
+        why, sufficient = reasons(concluded.table("adequacy")), concluded.table("sufficient").set_index("arm")["budget"]
+    except DamagedStore:
+        return Verdict("the comparison of the arms has to be made again (`enrich run`)")
+    budget = sufficient.get(arm)
+    return Verdict(why, None if budget is None or pd.isna(budget) else int(budget))

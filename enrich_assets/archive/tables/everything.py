@@ -36,6 +36,7 @@ def _concluded(everything: Everything) -> Tables:
     return {
         "comparisons": concat([v.table("comparison").assign(task=task) for task, v in comparisons.items()]),
         "sufficient": concat([v.table("sufficient").assign(task=task) for task, v in comparisons.items()]),
+        "adequacy": concat([v.table("adequacy").assign(task=task) for task, v in comparisons.items()]),
         "worklist": concat([v.table("worklist")[WORKLIST_COLUMNS].assign(task=task) for task, v in worklists.items()]),
     }
 

@@ -77,7 +77,16 @@ def archive_similarity(cell: CellContext, frames: ViewOfFrames, split: Plain, ve
         return StepOutput({ESTIMATE: estimate}, metrics={**metrics, "is_estimate": True})
     lists = PairLists(0, settings["near_duplicate"], settings["max_near_duplicates"], between_patients=True)
     with cell.progress("all pairs", "rows") as advance:
-        panel = all_pairs(of_frames, **codes, n_earlier=n_earlier, lists=lists, device=cell.device, progress=advance)
+        panel = all_pairs(
+            of_frames,
+            clips=codes["clips"],
+            patients=codes["patients"],
+            sides=codes["sides"],
+            n_earlier=n_earlier,
+            lists=lists,
+            device=cell.device,
+            progress=advance,
+        )
     metrics |= {
         "is_estimate": False,
         "near_duplicates_between_patients": int(len(panel.near_duplicates) + panel.near_duplicates_left_out),

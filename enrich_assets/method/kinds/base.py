@@ -16,6 +16,8 @@ from enrich_assets.method.networks.trained import Trained, TrainingOptions
 if TYPE_CHECKING:
     import torch
 
+    from enrich_assets.method.statistics.by_patient import LeftOut
+
 Clock = Callable[[], float]  # seconds since any moment, as `time.perf_counter`
 Answers = NDArray[Any]  # (n,) int64 class codes, or (n, side, side) uint8 masks
 TIMED_STEPS = 3
@@ -185,6 +187,22 @@ class TaskKind(ABC):
     @abstractmethod
     def value_of(self, predictions: pd.DataFrame) -> float:
         """The value of the score, bit for bit, from published predictions (`frame_id` or `row`, `class`, and so on)."""
+
+    def left_out(self, predictions: pd.DataFrame, patients: NDArray[Any]) -> LeftOut:
+        """The score with each test patient left out: what a comparison of arms over patients rests on.
+
+        Of any kind by `value_of`, once for each patient; a kind that knows a faster way has its own.
+
+        Parameters
+        ----------
+        predictions : DataFrame
+            As of `value_of`.
+        patients : (rows,) ids of any type
+            Of each row of the predictions.
+        """
+        from enrich_assets.method.statistics.by_patient import any_left_out
+
+        return any_left_out(lambda stays: self.value_of(predictions[stays]), patients)
 
     def why_not_scorable(self, labels: pd.Series, classes: tuple[str, ...]) -> str | None:
         """Why no model of the task could be scored, whatever it is trained on; None if it can.

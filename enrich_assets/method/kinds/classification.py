@@ -16,6 +16,8 @@ from enrich_assets.method.networks.trained import Trained, TrainingOptions
 if TYPE_CHECKING:
     import torch
 
+    from enrich_assets.method.statistics.by_patient import LeftOut
+
 
 class Classification(TaskKind):
     """A class per frame."""
@@ -96,6 +98,18 @@ class Classification(TaskKind):
         # The mean by numpy, as `macro_auc` takes it: from nine classes on a plain sum may round otherwise.
         by_class = predictions.groupby("class", sort=False)
         return float(np.mean([auc(group["truth"], group["score"]) for _, group in by_class]))
+
+    def left_out(self, predictions: pd.DataFrame, patients: NDArray[Any]) -> LeftOut:
+        """Each class's rows name the same frames in the same order; see `TaskKind.left_out`."""
+        from enrich_assets.method.statistics.by_patient import auc_left_out
+
+        classes = predictions["class"].to_numpy()
+        of_class = [classes == name for name in dict.fromkeys(classes)]
+        truth, score = (
+            np.stack([predictions[column].to_numpy()[rows] for rows in of_class], axis=1)
+            for column in ("truth", "score")
+        )
+        return auc_left_out(truth, score, patients[of_class[0]])
 
     def why_not_scorable(self, labels: pd.Series, classes: tuple[str, ...]) -> str | None:
         why = super().why_not_scorable(labels, classes)

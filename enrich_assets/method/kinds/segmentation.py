@@ -16,6 +16,8 @@ from enrich_assets.method.networks.trained import Trained, TrainingOptions
 if TYPE_CHECKING:
     import torch
 
+    from enrich_assets.method.statistics.by_patient import LeftOut
+
 
 class Segmentation(TaskKind):
     """A class per pixel; class 0 is the background."""
@@ -92,18 +94,35 @@ class Segmentation(TaskKind):
     def value_of(self, predictions: pd.DataFrame) -> float:
         from enrich_assets.method.statistics.metrics import jaccard
 
-        frame = "frame_id" if "frame_id" in predictions else "row"
-        frames = list(dict.fromkeys(predictions[frame]))
-        structures = list(dict.fromkeys(predictions["class"]))
+        return float(jaccard(*_counts(predictions)))
 
-        def counts(column: str) -> NDArray[np.int64]:
-            return predictions.pivot(index=frame, columns="class", values=column).loc[frames, structures].to_numpy()
+    def left_out(self, predictions: pd.DataFrame, patients: NDArray[Any]) -> LeftOut:
+        """Of the mean over frames; see `TaskKind.left_out`."""
+        from enrich_assets.method.statistics.by_patient import mean_left_out
+        from enrich_assets.method.statistics.metrics import frame_jaccard
 
-        return float(jaccard(counts("intersection_pixels"), counts("union_pixels")))
+        first = ~predictions.duplicated(_frame_column(predictions)).to_numpy()
+        return mean_left_out(frame_jaccard(*_counts(predictions)), patients[first])
 
     def class_names(self, named: tuple[str, ...] | None, found: Iterable[str], highest: int) -> tuple[str, ...]:
         """The profile's, else the background and a number for each class index among the masks."""
         return named if named is not None else ("background", *(f"class_{i}" for i in range(1, highest + 1)))
+
+
+def _frame_column(predictions: pd.DataFrame) -> str:
+    return "frame_id" if "frame_id" in predictions else "row"
+
+
+def _counts(predictions: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pixels in the intersections and in the unions, (frames, structures), in the order of the rows."""
+    frame = _frame_column(predictions)
+    frames = list(dict.fromkeys(predictions[frame]))
+    structures = list(dict.fromkeys(predictions["class"]))
+    intersections, unions = (
+        predictions.pivot(index=frame, columns="class", values=column).loc[frames, structures].to_numpy()
+        for column in ("intersection_pixels", "union_pixels")
+    )
+    return intersections, unions
 
 
 register(Segmentation())

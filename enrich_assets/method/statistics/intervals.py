@@ -52,7 +52,7 @@ def auc(truth: ArrayLike, scores: ArrayLike) -> float:
     Sums of halves, so the value is the correctly rounded quotient.
     """
     y, s = _checked(truth, scores)
-    counted = _patient_wins(y, s, np.zeros(len(y), dtype=np.int64), 1)
+    counted = patient_wins(y, s, np.zeros(len(y), dtype=np.int64), 1)
     return float(counted.auc()) if counted.positives.sum() and counted.negatives.sum() else math.nan
 
 
@@ -138,7 +138,7 @@ def auc_interval(
         raise ValueError(f"truth {y.shape}, scores {s.shape} and patients {owners.shape} must agree")
     _, of_frame = np.unique(owners, return_inverse=True)
     n_patients = int(of_frame.max()) + 1 if len(of_frame) else 0
-    classes = [_patient_wins(*_checked(y[:, k], s[:, k]), of_frame, n_patients) for k in range(y.shape[1])]
+    classes = [patient_wins(*_checked(y[:, k], s[:, k]), of_frame, n_patients) for k in range(y.shape[1])]
     value = math.nan
     if n_patients and all(of_class.positives.sum() and of_class.negatives.sum() for of_class in classes):
         value = float(np.mean([of_class.auc() for of_class in classes]))
@@ -201,7 +201,7 @@ def _checked(truth: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], ND
 
 
 @dataclass(frozen=True)
-class _PatientWins:
+class PatientWins:
     """One class against the rest, counted by patient; p patients.
 
     wins: (p, p) pairs ranked rightly, by (patient of the positive, patient of the negative), ties half.
@@ -226,9 +226,19 @@ class _PatientWins:
         return min(int((self.positives > 0).sum()), int((self.negatives > 0).sum()))
 
 
-def _patient_wins(
+def patient_wins(
     y: NDArray[np.bool_], s: NDArray[np.float64], of_frame: NDArray[np.int64], n_patients: int
-) -> _PatientWins:
+) -> PatientWins:
+    """Count the pairs ranked rightly, by patient.
+
+    Parameters
+    ----------
+    y : (n,) bool
+    s : (n,) float64
+    of_frame : (n,) int64
+        Which patient each frame is of, below `n_patients`.
+    n_patients : int
+    """
     positive, owner = s[y], of_frame[y]
     wins = np.zeros((n_patients, n_patients))
     by_patient = np.argsort(of_frame[~y], kind="stable")
@@ -239,7 +249,7 @@ def _patient_wins(
             ordered = np.sort(scores)
             below = (np.searchsorted(ordered, positive) + np.searchsorted(ordered, positive, "right")) / 2
             wins[:, q] = np.bincount(owner, below, minlength=n_patients)
-    return _PatientWins(wins, np.bincount(owner, minlength=n_patients).astype(float), negatives.astype(float))
+    return PatientWins(wins, np.bincount(owner, minlength=n_patients).astype(float), negatives.astype(float))
 
 
 def _draws(n_patients: int, n_boot: int, seed: int) -> NDArray[np.float64]:

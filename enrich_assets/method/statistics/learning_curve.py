@@ -20,6 +20,22 @@ FEWEST_BUDGETS = 3  # the curve has as many parameters
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """What the comparison with the full set allows to say; a forecast by itself allows neither stop nor go on.
+
+    Attributes
+    ----------
+    withheld : str
+        Why the experiment can support no claim; '' where it can.
+    sufficient : int or None
+        The budget shown to be as good as everything; None where none was.
+    """
+
+    withheld: str = ""
+    sufficient: int | None = None
+
+
+@dataclass(frozen=True)
 class Advice:
     """The expected gain of `next_n` labels beyond `labelled`; NaN and None where the curve allows no statement.
 
@@ -67,7 +83,7 @@ def advise(
     margin: float = 0.01,
     labelled: int | None = None,
     metric: str = "AUC",
-    bootstrap: Bootstrap = Bootstrap(),  # noqa: B008  (frozen)
+    verdict: Verdict | None = None,
 ) -> Advice:
     """Fit `a - b n^-c` to the mean value by budget and say what `next_n` further labels are expected to add.
 
@@ -85,8 +101,9 @@ def advise(
         Labels bought so far; the greatest budget by default.
     metric : str
         Its name, for the text.
-    bootstrap : Bootstrap
-        Of the interval.
+    verdict : Verdict, optional
+        Of the comparison with the full set. Where it withholds every claim, or no budget was shown to be as good as
+        everything, the text does not advise to stop, however flat the curve: a flat curve may lie too low.
 
     Returns
     -------
@@ -103,7 +120,7 @@ def advise(
     -----
     The inverse power law of learning curves (Cortes et al. 1993): a is at most 1, b at least 0 (labels do not hurt), c
     in [0.05, 3]; least squares, c by grid, a and b in closed form. The interval resamples whole seeds, widened for their
-    small number as in `significance.bootstrap_difference`; of a single seed it resamples what the fit leaves over. It
+    small number (Hesterberg 2015, doi 10.1080/00031305.2015.1089789); of a single seed it resamples what the fit leaves over. It
     holds the noise of training, not the chance that the law is wrong beyond the data.
     """
     n, v = np.asarray(budgets, dtype=float), np.asarray(values, dtype=float)
@@ -126,14 +143,16 @@ def advise(
         return replace(silent, text=_no_rise(points, means, metric))
     value_now, value_next = (float(curve.at(float(size))[0]) for size in (now, now + next_n))
     gain = value_next - value_now
-    low, high = _gain_interval(points, table, curve, (now, next_n), gain, bootstrap)
+    low, high = _gain_interval(points, table, curve, (now, next_n), gain, Bootstrap())
     stop = gain < margin
     certain = bool(high < margin if stop else low >= margin)  # never where there is no interval: NaN compares false
     forecast = replace(
         silent, value_now=value_now, value_next=value_next, gain=gain, gain_low=low, gain_high=high,
         ceiling=float(curve.a[0]), stop=stop, certain=certain,
     )  # fmt: skip
-    return replace(forecast, text=_sentence(forecast, margin, metric, beyond=now + next_n > 2 * points.max()))
+    if verdict is not None:
+        forecast = _allowed(forecast, verdict)
+    return replace(forecast, text=_sentence(forecast, margin, metric, verdict, beyond=now + next_n > 2 * points.max()))
 
 
 # ---------------------------------------------------------------------------------------------------------- the fit
@@ -247,19 +266,42 @@ def _no_rise(points: NDArray[np.float64], means: NDArray[np.float64], metric: st
     )
 
 
-def _sentence(advice: Advice, margin: float, metric: str, beyond: bool) -> str:
+def _allowed(forecast: Advice, verdict: Verdict) -> Advice:
+    """The forecast with stop or go on only as far as the comparison bears it out."""
+    if verdict.withheld or (verdict.sufficient is None and forecast.stop):
+        return replace(forecast, stop=None, certain=False)
+    if verdict.sufficient is not None:
+        return replace(forecast, stop=forecast.labelled >= verdict.sufficient, certain=True)
+    return forecast
+
+
+def _sentence(advice: Advice, margin: float, metric: str, verdict: Verdict | None, beyond: bool) -> str:
     interval = " (no interval: too few runs)"
     if math.isfinite(advice.gain_low):
-        interval = f" (95 % interval {advice.gain_low:.4f} to {advice.gain_high:.4f})"
+        interval = f" (95 % interval over seeds {advice.gain_low:.4f} to {advice.gain_high:.4f})"
     estimate = (
         f"Estimate: the next {advice.next_n:,} labels after {advice.labelled:,} add {advice.gain:.4f} "
         f"{metric}{interval}; margin {margin:g}."
     )
+    far = " This lies beyond twice the largest budget trained: take it with caution." if beyond else ""
+    return f"{estimate} {_advised(advice, verdict)}{far} Fitted ceiling: {advice.ceiling:.4f}."
+
+
+def _advised(advice: Advice, verdict: Verdict | None) -> str:
+    if verdict is not None and verdict.withheld:
+        return f"Whether to stop or to go on cannot be said: {verdict.withheld}."
+    if verdict is not None and verdict.sufficient is not None:
+        shown = f"{verdict.sufficient:,} labels were shown to be as good as everything."
+        return f"Stop: {shown}" if advice.stop else f"Go on to {shown}"
+    if verdict is not None and advice.stop is None:
+        return (
+            "The curve is flat, but no tested budget was shown to be as good as everything: that is no reason to stop; "
+            "greater budgets, or other frames, may add what is missing."
+        )
     verdicts = {
         (True, True): "Stop: even the optimistic end lies below the margin.",
         (True, False): "Probably stop: the expected gain lies below the margin, more is not ruled out.",
         (False, True): "Go on: even the pessimistic end reaches the margin.",
         (False, False): "Go on, without certainty: the expected gain reaches the margin, less is not ruled out.",
     }
-    far = " This lies beyond twice the largest budget trained: take it with caution." if beyond else ""
-    return f"{estimate} {verdicts[bool(advice.stop), advice.certain]}{far} Fitted ceiling: {advice.ceiling:.4f}."
+    return verdicts[bool(advice.stop), advice.certain]

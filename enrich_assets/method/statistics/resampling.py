@@ -1,4 +1,4 @@
-"""Resampling of replicate trainings: how often, at which level, and the one rule that `comparison` and `learning_curve` share.
+"""Resampling of replicate trainings: how often, at which level, and the one rule that `sufficient` and `learning_curve` share.
 
 Trainings of one seed stand on nested subsets, so their values move together from budget to budget: whole seeds are
 drawn, never single trainings. Resampling of patients belongs in `intervals`.

@@ -1,13 +1,12 @@
 """Tests and intervals for two small samples of replicate values, exact where exactness is to be had.
 
-Here: functions of two arrays. What they say about arms and budgets is put together in `comparison`, which also hands
-them on. Nothing here knows of arms, budgets or tables.
+Here: functions of two arrays. What they say about arms and budgets is put together in `comparison`. Nothing here knows of
+arms, budgets, tables or patients (`two_sources`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -74,47 +73,6 @@ def rank_biserial(a: ArrayLike, b: ArrayLike) -> float:
     if len(x) == 0 or len(y) == 0:
         return math.nan
     return float(np.sign(x[:, None] - y[None, :]).mean())
-
-
-def bootstrap_difference(
-    a: ArrayLike, b: ArrayLike, seed: int | Sequence[int] = 0, level: float = 0.95, n_boot: int = 10_000
-) -> tuple[float, float]:
-    """Interval of mean(a) - mean(b) by resampling both: the *expanded* percentile bootstrap.
-
-    Parameters
-    ----------
-    a, b : (n,), (m,) float
-    seed : int or sequence of int
-        Of the resamples.
-    level : float
-    n_boot : int
-        Resamples.
-
-    Returns
-    -------
-    low, high : float
-        Fewer than 2 on either side: (nan, nan).
-
-    Notes
-    -----
-    The plain percentile interval is far too narrow for 3 or 10 runs (it misses the factor n / (n - 1) and the tails of
-    t). Hesterberg 2015 (doi 10.1080/00031305.2015.1089789) asks for the percentiles that correct both; for two samples
-    we take Welch's degrees of freedom. With 3 against 3 that is the whole range of the resampled differences.
-    """
-    x, y = _sample(a), _sample(b)
-    if len(x) < 2 or len(y) < 2:
-        return math.nan, math.nan
-    rng = np.random.default_rng(seed)
-    resampled = x[rng.integers(len(x), size=(n_boot, len(x)))].mean(axis=1) - y[
-        rng.integers(len(y), size=(n_boot, len(y)))
-    ].mean(axis=1)
-    plug_in = math.sqrt(x.var() / len(x) + y.var() / len(y))
-    error, freedom = welch(x, y)
-    if error == 0:
-        return float(resampled[0]), float(resampled[0])
-    reach = float(stats.t.ppf((1 + level) / 2, freedom)) * error / plug_in
-    low, high = np.quantile(resampled, [stats.norm.sf(reach), stats.norm.cdf(reach)])
-    return float(low), float(high)
 
 
 def equivalence(a: ArrayLike, b: ArrayLike, margin: float) -> float:

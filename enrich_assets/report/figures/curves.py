@@ -30,7 +30,7 @@ from enrich_assets.report.figures.style import (
 def curves_figure(evaluations: pd.DataFrame, comparisons: pd.DataFrame) -> Figure:
     """Mean and standard deviation by budget for each arm of one task, each run as a dot, everything as a band.
 
-    A star in an arm's colour: better than random after correction; a triangle below: worse. A ring: shown
+    A star in an arm's colour: better than random over patients and seeds, after correction; a triangle below: worse. A ring: shown
     equivalent to everything. Dots link to the evaluation's place in the page.
 
     Parameters
@@ -143,7 +143,7 @@ def _draw_marks(
                 markeredgewidth=2.2,
                 zorder=6,
             )
-        elif row.reference == "random" and not numbers.is_missing(row.p_holm) and row.p_holm <= row.alpha:
+        elif row.reference == "random" and not numbers.is_missing(row.p_both_holm) and row.p_both_holm <= row.alpha:
             up = 1 if row.difference > 0 else -1
             axes.annotate(
                 "★" if up > 0 else "▼",

@@ -130,7 +130,7 @@ def _by_arm(column: pd.Series) -> pd.Series:
 
 
 def comparison_grid(task: str, comparisons: pd.DataFrame) -> Grid:
-    """Table 3: each arm against random and against everything, notes numbered below."""
+    """Table 3: each arm against random and against everything, p corrected over the budgets, notes numbered below."""
     rows: list[list[Cell | list[Cell]]] = []
     notes: list[str] = []
     order = comparisons.sort_values(["reference", "arm", "budget"], ascending=[False, True, True])
@@ -138,7 +138,7 @@ def comparison_grid(task: str, comparisons: pd.DataFrame) -> Grid:
         note = "" if numbers.is_missing(r.note) else str(r.note)
         if note and note not in notes:
             notes.append(note)
-        star = not numbers.is_missing(r.p_holm) and r.p_holm <= r.alpha
+        star = not numbers.is_missing(r.p_both_holm) and r.p_both_holm <= r.alpha
         equal = "" if numbers.is_missing(r.equivalent) else "yes" if r.equivalent else "not shown"
         rows.append(
             [
@@ -153,13 +153,13 @@ def comparison_grid(task: str, comparisons: pd.DataFrame) -> Grid:
                     if not numbers.is_missing(r.ci_low)
                     else numbers.MISSING
                 ),
-                Cell(numbers.p_value(r.p)),
-                Cell(numbers.p_value(r.p_holm) + (" ★" if star and r.difference > 0 else " ▼" if star else "")),
+                Cell(numbers.p_value(r.p_both_holm) + (" ★" if star and r.difference > 0 else " ▼" if star else "")),
+                Cell(numbers.p_value(r.p_equivalence_holm) if equal else ""),
+                Cell(equal, strong=equal == "yes"),
+                Cell(numbers.p_value(r.p_holm)),
                 Cell(
                     numbers.signed(r.rank_biserial)[:-2] if not numbers.is_missing(r.rank_biserial) else numbers.MISSING
                 ),
-                Cell(numbers.p_value(r.p_equivalence_holm) if equal else ""),
-                Cell(equal, strong=equal == "yes"),
                 Cell(f"({notes.index(note) + 1})" if note else "", title=note),
             ]
         )
@@ -172,10 +172,10 @@ def comparison_grid(task: str, comparisons: pd.DataFrame) -> Grid:
         "difference",
         "95 % interval",
         "p",
-        "p corrected",
-        "effect",
         "p equivalence",
         "equivalent",
+        "p, seeds alone",
+        "effect, seeds alone",
         "note",
     )
     sql = f"SELECT * FROM comparisons WHERE task = {_quoted(task)} ORDER BY reference DESC, arm, budget"

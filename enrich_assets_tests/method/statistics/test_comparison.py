@@ -10,19 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from enrich_assets.method.statistics.comparison import (
-    COMPARISON_COLUMNS,
-    SUFFICIENT_COLUMNS,
-    Bootstrap,
-    bootstrap_difference,
-    compare,
+from enrich_assets.method.statistics.comparison import COMPARISON_COLUMNS, compare
+from enrich_assets.method.statistics.resampling import Bootstrap
+from enrich_assets.method.statistics.significance import (
     equivalence,
     holm,
     mann_whitney_exact,
     rank_biserial,
     smallest_p,
-    smallest_sufficient_budget,
 )
+from enrich_assets.method.statistics.sufficient import SUFFICIENT_COLUMNS, smallest_sufficient_budget
+from enrich_assets_tests.method.statistics.by_patients import by_patients
 
 
 def curve(arm, budgets, seeds, mean, sd, rng):
@@ -32,6 +30,20 @@ def curve(arm, budgets, seeds, mean, sd, rng):
 
 def evaluations(rows):
     return pd.DataFrame(rows, columns=["arm", "budget", "seed", "value"])
+
+
+def compared(data, margin=0.01, **patients):
+    """The comparison with scores by patient that spread little."""
+    return compare(data, by_patients(data, **patients), margin=margin)
+
+
+def sufficient(data, margin=0.01, seconds_per_label=1, draws=2000, **patients):
+    """The smallest sufficient budgets, with scores by patient that spread little."""
+    tested = by_patients(data, **patients)
+    table = compare(data, tested, margin=margin)
+    return smallest_sufficient_budget(
+        data, table, tested, seconds_per_label=seconds_per_label, bootstrap=Bootstrap(draws)
+    )
 
 
 def permutation_p(a, b):
@@ -110,21 +122,6 @@ def test_rank_biserial_is_the_share_of_pairs_won_less_the_share_lost():
     assert rank_biserial([2, 2, 5], [1, 2, 3, 9]) == pytest.approx(2 * u / 12 - 1)
 
 
-def test_the_bootstrap_interval_holds_the_difference_as_often_as_it_says():
-    rng = np.random.default_rng(2)
-    for n, least in ((3, 0.86), (10, 0.92)):
-        held = 0
-        for i in range(300):
-            low, high = bootstrap_difference(rng.normal(1, 1, n), rng.normal(0, 1, n), i, n_boot=800)
-            held += low <= 1 <= high
-        assert least <= held / 300 <= 0.99
-
-
-def test_the_bootstrap_interval_of_runs_without_spread_is_their_difference():
-    assert bootstrap_difference([0.9] * 3, [0.8] * 4) == (pytest.approx(0.1), pytest.approx(0.1))
-    assert all(isnan(bound) for bound in bootstrap_difference([0.9], [0.8, 0.7]))
-
-
 def test_equivalence_by_hand():
     # means .5 and .4, variance 1, n = 2 each: error 1, Welch df 2; the nearer edge of 3 is 2.9 errors away
     a, b = 0.5 + np.array([-1, 1]) / np.sqrt(2), 0.4 + np.array([-1, 1]) / np.sqrt(2)
@@ -185,7 +182,7 @@ def two_arms(seeds=10, seed=5):
 
 
 def test_the_table_holds_each_arm_against_random_and_against_everything():
-    table = compare(two_arms(), margin=0.01)
+    table = compared(two_arms(), margin=0.01)
     assert tuple(table.columns) == COMPARISON_COLUMNS
     assert sorted(set(zip(table.arm, table.reference, strict=True))) == [
         ("enrich", "all"), ("enrich", "random"), ("random", "all")]  # fmt: skip
@@ -204,7 +201,7 @@ def test_the_table_holds_each_arm_against_random_and_against_everything():
 
 
 def test_holm_runs_over_the_budgets_of_one_arm_and_one_reference():
-    table = compare(two_arms(), margin=0.01)
+    table = compared(two_arms(), margin=0.01)
     for _, family in table.groupby(["arm", "reference"]):
         np.testing.assert_allclose(family.p_holm, holm(family.p))
         np.testing.assert_allclose(family.p_equivalence_holm, holm(family.p_equivalence))
@@ -213,7 +210,7 @@ def test_holm_runs_over_the_budgets_of_one_arm_and_one_reference():
 
 
 def test_three_runs_say_that_alpha_is_out_of_reach_and_how_many_would_do():
-    table = compare(two_arms(seeds=3), margin=0.01)
+    table = compared(two_arms(seeds=3), margin=0.01)
     assert not table.can_reach_alpha.any()
     # floor .1 times 4 budgets; 5 against 5 reach 4 * 2 / 252 = .032
     assert "3 against 3 cannot give p below 0.4 after correction over 4 budgets" in table.note[0]
@@ -221,26 +218,26 @@ def test_three_runs_say_that_alpha_is_out_of_reach_and_how_many_would_do():
 
 
 def test_one_run_each_gives_a_table_without_claims():
-    table = compare(two_arms(seeds=1), margin=0.01)
+    table = compared(two_arms(seeds=1), margin=0.01)
     assert not table.equivalent.any()
     assert table.sd.isna().all()
     assert table[table.reference == "all"].note.str.contains("equivalence needs at least 2 runs").all()
-    assert smallest_sufficient_budget(two_arms(seeds=1), margin=0.01, seconds_per_label=1).budget.isna().all()
+    assert sufficient(two_arms(seeds=1), 0.01, 1).budget.isna().all()
 
 
 def test_a_row_does_not_change_when_another_arm_joins():
     alone = two_arms()
     rng = np.random.default_rng(6)
     joined = pd.concat([alone, evaluations(curve("mean", (100, 200), 10, lambda b: 0.9, 0.002, rng))])
-    before = compare(alone, margin=0.01)
-    after = compare(joined.sample(frac=1, random_state=0), margin=0.01)
+    before = compared(alone, margin=0.01)
+    after = compared(joined.sample(frac=1, random_state=0), margin=0.01)
     pd.testing.assert_frame_equal(before, after[after.arm != "mean"].reset_index(drop=True))
 
 
 def test_runs_without_a_value_are_left_out_and_counted():
     data = two_arms()
     data.loc[(data.arm == "enrich") & (data.budget == 100) & (data.seed < 2), "value"] = nan
-    table = compare(data, margin=0.01)
+    table = compared(data, margin=0.01)
     row = table[(table.arm == "enrich") & (table.budget == 100) & (table.reference == "all")].iloc[0]
     assert row.n == 8
     assert row.note == "2 runs without a value left out"
@@ -249,20 +246,20 @@ def test_runs_without_a_value_are_left_out_and_counted():
 def test_the_same_training_twice_is_refused():
     data = two_arms()
     with pytest.raises(ValueError, match="stands twice"):
-        compare(pd.concat([data, data.iloc[:1]]), margin=0.01)
+        compared(pd.concat([data, data.iloc[:1]]))
 
 
 def test_no_evaluations_give_empty_tables_of_the_same_types():
-    some = compare(two_arms(), margin=0.01)
-    none = compare(two_arms().iloc[:0], margin=0.01)
+    some = compared(two_arms(), margin=0.01)
+    none = compared(two_arms().iloc[:0], margin=0.01)
     assert (some.dtypes == none.dtypes).all()
-    sufficient = smallest_sufficient_budget(two_arms().iloc[:0], margin=0.01, seconds_per_label=1)
-    assert tuple(sufficient.columns) == SUFFICIENT_COLUMNS
-    assert len(sufficient) == 0
+    nothing = sufficient(two_arms().iloc[:0])
+    assert tuple(nothing.columns) == SUFFICIENT_COLUMNS
+    assert len(nothing) == 0
 
 
 def test_the_smallest_sufficient_budget_and_what_it_saves():
-    table = smallest_sufficient_budget(two_arms(), margin=0.02, seconds_per_label=300).set_index("arm")
+    table = sufficient(two_arms(), 0.02, 300).set_index("arm")
     enrich, random = table.loc["enrich"], table.loc["random"]
     # true shortfalls: enrich .025 .012 .005 .003, random .10 .05 .025 .0125 (margin .02)
     assert enrich.budget == 200
@@ -281,14 +278,14 @@ def test_a_lucky_dip_into_the_margin_does_not_suffice():
     level = {100: 0.97, 200: 0.90, 400: 0.97, 800: 0.97}
     rows = curve("enrich", level, 10, level.get, 0.002, rng)
     rows += curve("all", [2000], 10, lambda b: 0.97, 0.002, rng)
-    assert smallest_sufficient_budget(evaluations(rows), margin=0.01, seconds_per_label=1).budget[0] == 400
+    assert sufficient(evaluations(rows), 0.01, 1).budget[0] == 400
 
 
 def test_no_budget_is_named_where_none_suffices():
     rng = np.random.default_rng(8)
     rows = curve("enrich", (100, 200), 5, lambda b: 0.8, 0.002, rng)
     rows += curve("all", [2000], 5, lambda b: 0.97, 0.002, rng)
-    row = smallest_sufficient_budget(evaluations(rows), margin=0.01, seconds_per_label=1).iloc[0]
+    row = sufficient(evaluations(rows), 0.01, 1).iloc[0]
     assert pd.isna(row.budget)
     assert pd.isna(row.budget_high)
     assert pd.isna(row.labels_saved_vs_all)
@@ -300,7 +297,7 @@ def test_where_random_never_suffices_the_saving_is_a_bound_in_words_not_a_number
     rows = curve("enrich", (100, 200), 8, lambda b: 0.97, 0.002, rng)
     rows += curve("random", (100, 200), 8, lambda b: 0.9, 0.002, rng)
     rows += curve("all", [2000], 8, lambda b: 0.97, 0.002, rng)
-    row = smallest_sufficient_budget(evaluations(rows), margin=0.01, seconds_per_label=1).iloc[0]
+    row = sufficient(evaluations(rows), 0.01, 1).iloc[0]
     assert row.budget == 100
     assert pd.isna(row.labels_saved_vs_random)
     assert "more than 100 labels saved" in row.note
@@ -309,8 +306,8 @@ def test_where_random_never_suffices_the_saving_is_a_bound_in_words_not_a_number
 def test_without_the_full_set_nothing_can_suffice():
     rng = np.random.default_rng(10)
     data = evaluations(curve("enrich", (100, 200), 5, lambda b: 0.9, 0.01, rng))
-    assert len(compare(data, margin=0.01)) == 0
-    row = smallest_sufficient_budget(data, margin=0.01, seconds_per_label=1).iloc[0]
+    assert len(compared(data, margin=0.01)) == 0
+    row = sufficient(data, 0.01, 1).iloc[0]
     assert "full set was not trained" in row.note
 
 
@@ -322,7 +319,7 @@ def test_the_interval_of_the_sufficient_budget_holds_the_truth_in_most_experimen
         rows = curve("enrich", level, 6, level.get, 0.004, rng)
         rows += curve("all", [2000], 6, lambda b: 0.97, 0.004, rng)
         data = evaluations(rows)
-        row = smallest_sufficient_budget(data, margin=0.01, seconds_per_label=1, bootstrap=Bootstrap(300)).iloc[0]
+        row = sufficient(data, 0.01, 1, draws=300).iloc[0]
         found += not pd.isna(row.budget) and row.budget == 400
         held += row.budget_low <= 400 <= (np.inf if pd.isna(row.budget_high) else row.budget_high)
     assert held >= 18

@@ -5,8 +5,7 @@ from math import isnan
 import numpy as np
 import pytest
 
-from enrich_assets.method.statistics.learning_curve import advise
-from enrich_assets.method.statistics.resampling import Bootstrap
+from enrich_assets.method.statistics.learning_curve import Verdict, advise
 
 BUDGETS = np.repeat([100, 200, 400, 800, 1600], 5)
 SEEDS = np.tile(np.arange(5), 5)
@@ -31,7 +30,7 @@ def test_a_planted_curve_is_found_again():
 def test_the_interval_holds_the_true_gain_as_often_as_it_should():
     held = 0
     for seed in range(100):
-        advice = advise(BUDGETS, planted(0.004, seed), 800, seeds=SEEDS, bootstrap=Bootstrap(draws=300, seed=seed))
+        advice = advise(BUDGETS, planted(0.004, seed), 800, seeds=SEEDS)
         held += advice.gain_low <= gain(1600, 800) <= advice.gain_high
     assert held >= 88
 
@@ -97,3 +96,40 @@ def test_missing_runs_are_passed_over():
 def test_no_next_labels_is_refused():
     with pytest.raises(ValueError, match="at least one"):
         advise(BUDGETS, planted(0), 0)
+
+
+def test_a_flat_curve_is_no_reason_to_stop_where_nothing_was_shown_as_good_as_everything():
+    """Seen: "not shown to be as good as everything" above "Stop: even the optimistic end lies below the margin"."""
+    flat = planted(0.0005, b=0.0)
+    assert "Stop: even the optimistic end" in advise(BUDGETS, flat, 800, seeds=SEEDS).text
+    advice = advise(BUDGETS, flat, 800, seeds=SEEDS, verdict=Verdict())
+    assert advice.stop is None
+    assert not advice.certain
+    assert "Stop" not in advice.text
+    assert "no reason to stop" in advice.text
+
+
+def test_an_experiment_that_cannot_tell_gives_an_estimate_and_no_advice():
+    for values in (planted(0.0005, b=0.0), planted(0.001)):
+        advice = advise(BUDGETS, values, 100, seeds=SEEDS, labelled=100, verdict=Verdict("6 test patients cannot tell"))
+        assert advice.stop is None
+        assert advice.text.startswith("Estimate:")
+        assert "cannot be said: 6 test patients cannot tell" in advice.text
+        assert not any(word in advice.text for word in ("Stop", "Go on", "Probably"))
+
+
+def test_what_was_shown_to_suffice_decides_not_the_forecast():
+    steep = planted(0.001)
+    enough = advise(BUDGETS, steep, 100, seeds=SEEDS, labelled=400, verdict=Verdict(sufficient=400))
+    assert enough.stop
+    assert "Stop: 400 labels were shown to be as good as everything." in enough.text
+    short = advise(BUDGETS, steep, 100, seeds=SEEDS, labelled=300, verdict=Verdict(sufficient=400))
+    assert short.stop is False
+    assert "Go on to 400 labels" in short.text
+
+
+def test_a_rising_curve_still_says_go_on():
+    assert (
+        "Go on: even the pessimistic end"
+        in advise(BUDGETS, planted(0.001), 100, seeds=SEEDS, labelled=100, margin=0.01, verdict=Verdict()).text
+    )

@@ -12,6 +12,7 @@ from PIL import Image
 from enrich_assets.method.statistics.comparison import compare
 from enrich_assets.report import figures, numbers
 from enrich_assets.report.figures.style import VARIABLES, arm_styles
+from enrich_assets_tests.method.statistics.by_patients import by_patients
 from enrich_assets_tests.report import archive
 
 
@@ -83,7 +84,7 @@ def runs_of(levels, seeds=6):
 def test_stars_triangles_and_rings_stand_where_the_tests_say():
     levels = [("enrich", 100, 0.9), ("random", 100, 0.8), ("enrich", 200, 0.95), ("random", 200, 0.97)]
     runs = runs_of([*levels, ("all", 500, 0.952)])
-    compared = compare(runs, margin=0.01)
+    compared = compare(runs, by_patients(runs), margin=0.01)
     figure = figures.curves_figure(runs, compared)
     axes = figure.axes[0]
     assert [t.get_text() for t in axes.texts if t.get_text() in "★▼"] == ["★", "▼"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enrich_assets.store.published.declaration import Table
 from enrich_assets.store.published.tables.archive import CLIPS, FILES, FRAMES, LABEL_PROBLEMS, LABELS, STUDIES
 from enrich_assets.store.published.tables.evaluation import (
+    ADEQUACY,
     COMPARISONS,
     EVALUATIONS,
     PREDICTIONS,
@@ -27,7 +28,7 @@ TABLES: tuple[Table, ...] = (
     STUDY_SITES, SITES, SITE_ASSOCIATION, SITE_REDUNDANCY,
     REDUNDANCY, PANEL_REDUNDANCY, NEIGHBOURS, NEAR_DUPLICATES, LEAKS,
     RANKINGS, SUBSETS, SUBSET_FRAMES,
-    EVALUATIONS, PREDICTIONS, COMPARISONS, SUFFICIENT, TRAINING_CURVES,
+    EVALUATIONS, PREDICTIONS, COMPARISONS, SUFFICIENT, ADEQUACY, TRAINING_CURVES,
     WORKLIST, CHECKS, PROVENANCE,
 )  # fmt: skip
 BY_NAME: dict[str, Table] = {table.name: table for table in TABLES}

@@ -1,4 +1,4 @@
-"""Tables of trained models and their scores: evaluations, predictions, comparisons, sufficient budgets."""
+"""Tables of trained models and their scores: evaluations, predictions, comparisons, sufficient budgets, adequacy."""
 
 from __future__ import annotations
 
@@ -57,18 +57,26 @@ COMPARISONS = declare(
     mean_reference      real   of its scores
     sd_reference        real   standard deviation of its scores
     difference          real   mean - mean_reference
-    ci_low              real   95 % bootstrap interval of the difference, lower end
+    ci_low              real   95 % interval of the difference over patients and seeds, lower end
     ci_high             real   its upper end
-    u                   real   Mann-Whitney U of the arm
-    p                   real   exact, two-sided
+    se                  real   standard error of the difference, over patients and seeds
+    se_patients         real   what test patients contribute to it (se^2 = se_patients^2 + se_seeds^2)
+    se_seeds            real   what seeds contribute to it
+    df                  real   degrees of freedom of se
+    cases               real   independent test patients that se_patients stands on
+    p_both              real   no difference, over patients and seeds, two-sided
+    p_both_holm         real   Holm's correction over the budgets of the task, for this arm and reference
+    u                   real   Mann-Whitney U of the arm, over seeds alone
+    p                   real   exact, two-sided, over seeds alone
     p_holm              real   Holm's correction over the budgets of the task, for this arm and reference
     rank_biserial       real   effect size, -1 to 1
     alpha               real   level of the test
     can_reach_alpha     flag   false where so few replicates could never be significant
     margin              real   difference that counts as none in the equivalence test
-    p_equivalence       real   larger p of the two one-sided tests
+    p_equivalence       real   larger p of the two one-sided tests, over patients and seeds
     p_equivalence_holm  real   Holm's correction over the budgets of the task
-    equivalent          flag   true when shown to be within the margin of the reference
+    equivalent          flag   true when shown to be within the margin of the reference, in an adequate experiment
+    p_equivalence_seeds real   larger p of the two one-sided tests over seeds alone; no claim rests on it
     note                text   what a reader must know about this row
     """,
 )  # fmt: skip
@@ -88,6 +96,23 @@ SUFFICIENT = declare(
     labels_saved_vs_random  int   against what the arm random needs
     hours_saved_vs_random   real  at the seconds per label of the profile
     note                    text  what a reader must know about this row
+    """,
+)  # fmt: skip
+
+ADEQUACY = declare(
+    "adequacy", "Could the experiment have told? A claim is made only where every answer of its task is yes.",
+    key="task question",
+    columns="""
+    task          id!    the task the models were trained for
+    question      id!    test_set, convergence, rise, seeds, sites
+    asks          text!  the question in words
+    answer        text!  the answer in words; "Not known" is not passed
+    value         real   what was measured: half a 95 % interval, a gain of the metric, a share, Cramer's V
+    limit         real   what it was held against
+    passed        flag!  whether the answer is yes
+    reason        text   why no claim is made, in a few words; empty where passed
+    remedy        text   what would help, about how much
+    cost_seconds  real   of a machine, or of an expert for more test patients; an estimate
     """,
 )  # fmt: skip
 
