@@ -4,10 +4,19 @@ from types import ModuleType
 
 from enrich_assets.core.graph import Graph
 from enrich_assets.core.step import Template
-from enrich_assets.defs.assets import conclusions, embedding, publication, ranking, similarity, studies, training
+from enrich_assets.defs.assets import (
+    conclusions,
+    embedding,
+    length,
+    publication,
+    ranking,
+    similarity,
+    studies,
+    training,
+)
 from enrich_assets.settings import Profile
 
-STAGES: tuple[ModuleType, ...] = (studies, embedding, similarity, ranking, training, conclusions, publication)
+STAGES: tuple[ModuleType, ...] = (studies, embedding, similarity, ranking, length, training, conclusions, publication)
 
 
 def templates() -> list[Template]:
