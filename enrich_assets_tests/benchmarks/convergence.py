@@ -1,6 +1,6 @@
 """Does the `archive` profile train the full set as far as a plain U-Net script goes when it is left alone until it stops improving?
 
-    python -m enrich_assets_tests.benchmarks.convergence [--size 64] [--seeds 3] [NAME ...]
+    python -m enrich_assets_tests.benchmarks.convergence [--size 48] [--seeds 3] [NAME ...]
 
 For each archive: our number of steps, found as `{task}/training_length` finds it, and our networks trained for so long on the whole
 pool; beside them `plain_unet`, which shares no code with them. Same frames, same masks, same patients on the two sides, same score.
@@ -196,7 +196,7 @@ def section(names: list[str], size: int, seeds: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=list(SOURCES))
-    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--size", type=int, default=48)
     parser.add_argument("--seeds", type=int, default=3)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
