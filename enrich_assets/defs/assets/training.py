@@ -113,7 +113,8 @@ def _settings_of_model(where: Where) -> dict[str, Any]:
     training.pop("search", None)
     if training.get("steps") is None:
         training.pop("steps", None)
-    return {"kind": where.task_settings.kind, "training": training}
+    half = {"half_as_long": True} if where.arm == ALL else {}  # those made before there was a second training lack it
+    return {"kind": where.task_settings.kind, "training": training, **half}
 
 
 @step(
@@ -271,7 +272,7 @@ def evaluation(
         "model_digest": model.receipt.digest,
         "device": model.metrics["device"],
         "train_seconds": model.metrics["seconds"],
-        "steps": model.metrics["steps"],
+        "steps": model.metrics.get("steps"),  # absent of a model made before it was counted
     }
     if at_half is not None:
         metrics["value_at_half"] = float(at_half.value)

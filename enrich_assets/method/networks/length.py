@@ -233,21 +233,21 @@ def loss_fall(history: list[dict[str, float]]) -> tuple[float, float]:
     Parameters
     ----------
     history : list of dict
-        With `loss`, one entry per epoch or round.
+        With `loss`, one entry per epoch or round; a kind of one's own may have none.
 
     Returns
     -------
     of_half, of_whole : float
         (loss at half - loss at the end) over the loss at half, and over its whole fall; a loss is the mean of a tenth of the
-        entries. NaN where there are fewer than four entries, or the loss never fell.
+        entries. NaN where there are fewer than four entries, or the loss never fell or is not kept.
     """
-    losses = np.asarray([entry["loss"] for entry in history], np.float64)
+    losses = np.asarray([entry.get("loss", np.nan) for entry in history], np.float64)
     if len(losses) < 4:
         return float("nan"), float("nan")
     some = max(1, len(losses) // 10)
     half = len(losses) // 2
     start, middle, end = losses[:some].mean(), losses[half - some : half].mean(), losses[-some:].mean()
-    of_half = (middle - end) / middle if middle > 0 else 0.0
+    of_half = (middle - end) / middle if middle != 0 else 0.0
     return float(of_half), float((middle - end) / (start - end)) if start > end else float("nan")
 
 

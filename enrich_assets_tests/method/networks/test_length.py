@@ -161,6 +161,7 @@ def test_a_training_converged_whose_second_half_brought_little() -> None:
     assert not has_converged(falling(0.2, fast=1.0))
     assert not has_converged([{"loss": 1.0}] * 50)  # it never learned
     assert not has_converged(falling(0.2)[:3])  # too short to tell
+    assert not has_converged([{"epoch": float(k)} for k in range(9)])  # no loss was kept
 
 
 def test_the_fall_of_the_loss_is_relative_to_half_and_to_the_whole() -> None:
