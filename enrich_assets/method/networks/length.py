@@ -4,7 +4,7 @@ The rule. A fifth of the pool's patients are held out (test patients play no par
 learning rate, and predicts the held-out frames every so many steps. When nothing it is judged by has improved for `patience`
 evaluations in a row, or the bound is reached, it stops; the last evaluation at which anything improved is the *best step*. The
 first learning rate is kept for so many steps in every training of the task, and the further ones follow: the steps of a training
-are the best step over the share of the first milestone.
+are the best step over the share of the first milestone. Where the bound came first, a training takes the bound.
 
 Every budget, arm and seed then takes this same number of steps, so that a small subset is not worse for having been trained less.
 Steps, not seconds, bound the search: the same data give the same number on any machine of a kind.
@@ -118,7 +118,7 @@ def find_length(
         watch=watch,
         watch_every=every,
     )
-    steps = math.ceil((watch.best_step or bound) / first_share(settings))
+    steps = math.ceil(watch.best_step / first_share(settings)) if watch.stopped else search.max_steps
     return Length(
         steps=min(search.max_steps, max(settings.min_steps, steps)),
         best_step=watch.best_step,

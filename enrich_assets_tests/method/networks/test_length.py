@@ -84,6 +84,13 @@ def test_the_bound_holds_in_steps_and_is_said() -> None:
     assert (found.steps, found.stopped, rising.asked["steps"]) == (1000, False, 500)
 
 
+def test_a_search_that_is_cut_off_before_its_patience_is_over_takes_the_bound() -> None:
+    found = find_length(
+        Rehearsed([{"a": 0.5}] * 50), *pool(8), 2, searching(search=SearchSettings(max_steps=100, evaluate_every=20))
+    )
+    assert (found.best_step, found.steps, found.stopped) == (20, 100, False)
+
+
 def test_the_least_number_of_steps_is_kept() -> None:
     flat = [{"a": 0.5}] * 9
     assert find_length(Rehearsed(flat.copy()), *pool(8), 2, searching()).steps == 20
