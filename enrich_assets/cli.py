@@ -101,27 +101,35 @@ def _ingest(archive: Archive, path: str, batch: str | None) -> None:
 @main.command()
 @click.option("--task", help="Only this task's training grid.")
 @click.option("--arm", help="Only this arm of it.")
-@click.option(
-    "--no-training", is_flag=True, help="Decode, embed, compare, publish; leave rankings and models as they are."
-)
+@click.option("--no-training", is_flag=True, help="Decode, embed, compare, publish; leave rankings and models alone.")
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
     help="Trainings side by side (by default one on a GPU, else one per core, up to 8).",
 )
+@click.option("--retrain-vae", is_flag=True, help="Train the VAE again on all that is there; all embeddings follow.")
 @click.option(
-    "--retrain-vae", is_flag=True, help="Train the VAE again on all that is there now; all embeddings follow."
+    "--renew-length", is_flag=True, help="Find the number of training steps again; models follow if it moves."
 )
-def run(task: str | None, arm: str | None, no_training: bool, workers: int | None, retrain_vae: bool) -> None:
+def run(
+    task: str | None, arm: str | None, no_training: bool, workers: int | None, retrain_vae: bool, renew_length: bool
+) -> None:
     """Bring everything that is missing or stale up to date. Interrupt it when you like: it continues where it stopped."""
     archive = _archive()
     if workers is not None:
         archive.profile = archive.profile.model_copy(update={"workers": workers})
-    _run(archive, task, arm, retrain_vae=retrain_vae, train=not no_training)
+    lengths = [f"{name}/training_length" for name in archive.profile.tasks if renew_length and task in (None, name)]
+    again = lengths + ["vae_weights"] * retrain_vae
+    _run(archive, task, arm, again=again, train=not no_training)
 
 
 def _run(
-    archive: Archive, task: str | None = None, arm: str | None = None, *, retrain_vae: bool = False, train: bool = True
+    archive: Archive,
+    task: str | None = None,
+    arm: str | None = None,
+    *,
+    again: list[str] | None = None,
+    train: bool = True,
 ) -> None:
     from filelock import FileLock, Timeout
 
@@ -143,8 +151,8 @@ def _run(
         try:
             with lock.acquire(timeout=0), open_instance(archive) as instance:
                 fail_dead_runs(instance)
-                if retrain_vae:
-                    archive.store.receipts.forget(Cell("vae_weights"))
+                for key in again or ():
+                    archive.store.receipts.forget(Cell(key))
                 goal = Goal(task, arm, train)
                 outcome = Driver(archive, instance, _say, goal, interrupts=interrupts).run()
         except Timeout as error:

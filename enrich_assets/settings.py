@@ -122,6 +122,22 @@ def _known_kind(name: str) -> str:
     return name
 
 
+def _with_one_length(training: dict[str, Any]) -> dict[str, Any]:
+    """`training` without what is null, and without `search` where epochs or steps are named."""
+    named = {key: value for key, value in training.items() if value is not None}
+    if "epochs" in named and "steps" in named:
+        raise ValueError("training: epochs or steps, not both; null takes out that of the other profile")
+    if "epochs" in named or "steps" in named:
+        named.pop("search", None)
+    if "epochs" not in named and ("steps" in named or "search" in named):
+        places = [entry[0] for entry in named.get("lr_milestones", ()) if isinstance(entry, list | tuple) and entry]
+        if any(isinstance(place, int | float) and place >= 1 for place in places):
+            raise ValueError(
+                "training.lr_milestones: without `epochs`, as shares of the training (0.75: after three quarters)"
+            )
+    return named
+
+
 # ------------------------------------------------------------------------------------------------- the sections, inside out
 
 
@@ -223,10 +239,15 @@ class TaskSettings(_Settings):
         if unknown:
             raise ValueError(f"training: {unknown} unknown; allowed: {allowed}{did_you_mean(unknown[0], allowed)}")
         try:
-            return TypeAdapter(hyperparameters).validate_python(self.training)
+            return TypeAdapter(hyperparameters).validate_python(_with_one_length(self.training))
         except ValidationError as error:
             first = error.errors()[0]
             raise ValueError(f"training.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+    @property
+    def searches_length(self) -> bool:
+        """Whether the number of training steps follows from the data; False where the profile fixes it."""
+        return getattr(self.model_settings, "search", None) is not None
 
     @property
     def seed_list(self) -> tuple[int, ...]:

@@ -219,12 +219,12 @@ tasks:
     share: 0.6
     start: 7
     training:
-      drops: [[2, 0.1]]
+      drops: [[0.5, 0.1]]
 """
 PRESENT_NAMES = """extends: demo
 frames: {frame_stride: 3, crop_fraction: 0.7}
 incoming: {settle_seconds: 5, drops_per_batch: 4, interval_seconds: 9}
-tasks: {view: {crop_fraction: 0.6, initial_frames: 7, training: {lr_milestones: [[2, 0.1]]}}}
+tasks: {view: {crop_fraction: 0.6, initial_frames: 7, training: {lr_milestones: [[0.5, 0.1]]}}}
 """
 
 
@@ -279,3 +279,34 @@ def test_built_in_profiles_use_present_names(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         load_profile(name)
+
+
+SEARCHES = "extends: archive\ntasks: {masks: null, view: {training: {%s}}}\n"
+
+
+@pytest.mark.parametrize("name", ["archive", "demo"])
+def test_any_archive_and_the_demo_leave_the_length_of_training_to_the_data(name: str) -> None:
+    assert all(task.searches_length for task in load_profile(name).tasks.values())
+    assert not any(task.searches_length for task in load_profile("paper").tasks.values())
+
+
+@pytest.mark.parametrize("named", ["epochs: 175", "steps: 900", "search: null"])
+def test_a_length_named_in_a_profile_switches_the_search_off(tmp_path: Path, named: str) -> None:
+    task = load_profile(written(tmp_path, SEARCHES % named)).tasks["view"]
+    assert not task.searches_length
+    assert (task.model_settings.epochs, task.model_settings.steps) == (175, 900 if "steps" in named else None)
+    assert task.model_settings.lr_milestones[0][0] < 1
+
+
+def test_a_search_is_taken_up_again_over_a_profile_that_names_epochs(tmp_path: Path) -> None:
+    fixed = written(tmp_path, SEARCHES % "epochs: 9")
+    over = tmp_path / "over.yaml"
+    over.write_text(f"extends: {fixed}\ntasks: {{view: {{training: {{epochs: null}}}}}}\n", encoding="utf-8")
+    assert load_profile(str(over)).tasks["view"].searches_length
+
+
+def test_two_lengths_or_epochs_without_their_number_are_refused(tmp_path: Path) -> None:
+    assert "epochs or steps, not both" in refused(tmp_path, SEARCHES % "epochs: 9, steps: 90")
+    assert "without `epochs`, as shares of the training" in refused(tmp_path, SEARCHES % "lr_milestones: [[6, 0.1]]")
+    assert "max_steps" in refused(tmp_path, SEARCHES % "search: {max_steps: 0}")
+    assert "max_stepz" in refused(tmp_path, SEARCHES % "search: {max_stepz: 9}")

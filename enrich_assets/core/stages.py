@@ -18,7 +18,7 @@ from enrich_assets.settings import budget_frames
 from enrich_assets.store.receipts import NOT_MADE_YET, Cell, DamagedStore
 
 DECODING, VAE, SIMILARITY, REDUNDANCY = "decoding", "vae", "similarity", "redundancy"
-RANKING, TRAINING, CONCLUSIONS = "ranking", "training", "conclusions"
+RANKING, LENGTH, TRAINING, CONCLUSIONS = "ranking", "training length", "training", "conclusions"
 BATCH_ASSETS = ("studies", "frames", "split", "label_presence", "labels")
 GRID_ASSETS = ("subset", "model", "evaluation")
 
@@ -279,6 +279,9 @@ def stages(outlook: Outlook, goal: Goal) -> Iterator[Stage]:
     yield Stage(REDUNDANCY, [*of_archive, *of_tasks])
     trained = [task for task in tasks if goal.train and goal.task in (None, task) and _is_trainable(outlook, task)]
     yield Stage(RANKING, [group for task in trained for group in ranking_groups(planner, task, goal)])
+    searching = [task for task in trained if profile.tasks[task].searches_length]
+    lengths = [_group(planner, LENGTH, [length_asset(task)], task=task) for task in searching]
+    yield Stage(LENGTH, lengths, side_by_side=True)
     cells = [group for task in trained for group in training_groups(outlook, task, goal)]
     yield Stage(TRAINING, cells, side_by_side=True)
     yield Stage(CONCLUSIONS, [conclusion_group(outlook, tasks)])
@@ -298,6 +301,11 @@ def archive_assets() -> list[str]:
 def summary_assets(task: str) -> list[str]:
     """Of a task: its redundancy over all batches, and its test set."""
     return [*(f"{task}/redundancy/{name}" for name in EMBEDDINGS), f"{task}/test_set"]
+
+
+def length_asset(task: str) -> str:
+    """Key of the number of steps of a task's trainings, where the profile leaves it to the data."""
+    return f"{task}/training_length"
 
 
 def batch_groups(planner: Planner, stage: str, assets: Sequence[str], batches: Sequence[str]) -> list[Group]:

@@ -211,14 +211,12 @@ class Template:
     function: Callable[..., Any]
     version: int
     description: str | Callable[[Where], str]
+    only: Callable[[Where], bool]
     more: Mapping[str, Any]
-    when: Callable[[Profile], bool] | None = None  # whether a profile asks for it at all
 
     def at_each_place(self, profile: Profile) -> list[Declared]:
         """The steps (checks) that a profile asks for."""
-        if self.when is not None and not self.when(profile):
-            return []
-        return [self._at(where) for where in places(self.template, profile)]
+        return [self._at(where) for where in places(self.template, profile) if self.only(where)]
 
     def _at(self, where: Where) -> Declared:
         more = {name: where.fill(value) if name == "asset" else value for name, value in self.more.items()}
@@ -237,6 +235,10 @@ class Template:
         )
 
 
+def _everywhere(where: Where) -> bool:
+    return True
+
+
 def step(
     template: str,
     partitions: Partitions = Partitions.NONE,
@@ -245,7 +247,7 @@ def step(
     settings: Settings = lambda where: None,
     version: int = 1,
     description: Callable[[Where], str] | None = None,
-    when: Callable[[Profile], bool] | None = None,
+    only: Callable[[Where], bool] = _everywhere,
     **more: Any,
 ) -> Callable[[Callable[..., StepOutput]], Template]:
     """Declare an asset: the function below makes one cell of it.
@@ -264,8 +266,8 @@ def step(
         Of the code; raise it when the same inputs come to give something else.
     description
         For the UI; else the first paragraph of the function's docstring.
-    when
-        Whether a profile asks for it; without it every profile does.
+    only
+        Places at which the profile asks for it; what it is not asked for at is not part of the graph.
     **more
         Fields of `Step`: holds, group, kinds, pool, automation, product, again, outlives.
 
@@ -277,7 +279,7 @@ def step(
 
     def declare(function: Callable[..., StepOutput]) -> Template:
         summary = description or _first_line(function)
-        return Template(Step, template, partitions, reads or {}, settings, function, version, summary, more, when)
+        return Template(Step, template, partitions, reads or {}, settings, function, version, summary, only, more)
 
     return declare
 
@@ -290,7 +292,7 @@ def check(
     settings: Settings = lambda where: None,
     version: int = 1,
     blocking: bool = False,
-    when: Callable[[Profile], bool] | None = None,
+    only: Callable[[Where], bool] = _everywhere,
 ) -> Callable[[Callable[..., CheckOutcome]], Template]:
     """Declare a check of an asset: the function below, which gives it its name.
 
@@ -300,7 +302,7 @@ def check(
         Template of the key of the asset.
     partitions
         As those of the asset.
-    reads, settings, version
+    reads, settings, version, only
         As of `step`.
     blocking
         Nothing may be made of a cell that fails it.
@@ -317,9 +319,8 @@ def check(
         name = function.__name__
         more = {"asset": asset, "check_name": name, "blocking": blocking}
         template = f"{asset}{CHECK_SIGN}{name}"
-        return Template(
-            Check, template, partitions, reads, settings, function, version, _first_line(function), more, when
-        )
+        line = _first_line(function)
+        return Template(Check, template, partitions, reads, settings, function, version, line, only, more)
 
     return declare
 

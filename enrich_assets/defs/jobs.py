@@ -7,7 +7,14 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from enrich_assets.archive.drops import find_drops, ingest_drops
 from enrich_assets.core.graph import Graph
-from enrich_assets.core.stages import BATCH_ASSETS, GRID_ASSETS, archive_assets, similarity_assets, summary_assets
+from enrich_assets.core.stages import (
+    BATCH_ASSETS,
+    GRID_ASSETS,
+    archive_assets,
+    length_asset,
+    similarity_assets,
+    summary_assets,
+)
 from enrich_assets.core.where import arms_of
 from enrich_assets.defs.instance import know_batches
 from enrich_assets.defs.mount import Mount
@@ -24,7 +31,7 @@ Job = UnresolvedAssetJobDefinition | dg.JobDefinition
 
 
 def jobs(graph: Graph, mount: Mount) -> list[Job]:
-    """All jobs of an archive; three of them for each task."""
+    """All jobs of an archive; three or four of them for each task."""
     tasks = list(graph.profile.tasks)
 
     def job(name: str, keys: Sequence[str], description: str) -> UnresolvedAssetJobDefinition:
@@ -49,6 +56,11 @@ def jobs(graph: Graph, mount: Mount) -> list[Job]:
         all_jobs.append(
             job(f"rank_{task}", [f"{task}/{arm}/ranking" for arm in arms], f"Rank the pool of {task} by every arm.")
         )
+        if graph.profile.tasks[task].searches_length:
+            sentence = (
+                f"Find the number of training steps of {task} again, on purpose; where it changes, its models follow."
+            )
+            all_jobs.append(job(f"find_length_{task}", [length_asset(task)], sentence))
         for title, members in (("train", [arm for arm in arms if arm != ALL]), ("train_all", [ALL])):
             all_jobs.append(
                 job(

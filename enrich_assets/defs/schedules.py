@@ -8,10 +8,11 @@ import dagster as dg
 from enrich_assets.archive.home import Archive
 from enrich_assets.core.graph import Graph
 from enrich_assets.core.planner import Planner
-from enrich_assets.core.stages import Goal, Group, Outlook, Work, ranking_groups, training_groups
+from enrich_assets.core.stages import LENGTH, Goal, Group, Outlook, Work, length_asset, ranking_groups, training_groups
 from enrich_assets.core.step import Check
 from enrich_assets.defs.jobs import PUBLISH, publication_keys
 from enrich_assets.defs.mount import PARTITION, Mount
+from enrich_assets.store.receipts import Cell
 
 RECURATION, RETRAINING = "recuration", "retraining"
 RETRAINING_TAG = "enrich/retraining"  # run tag: `Mount.tag` of the task whose rankings a run makes again
@@ -90,6 +91,8 @@ def retraining_requests(archive: Archive, graph: Graph, task: str, mount: Mount)
     if outlook.pool_size(task) < 2 or not outlook.n_labelled(task):
         return []
     waiting = {group.partition.rpartition("|")[2] for group, _ in _stale_cells(outlook, task)}
+    if lacks_length(outlook, task):  # then no cell can be made, and none is called stale
+        waiting = set(map(str, graph.profile.tasks[task].seed_list))
     requests = []
     for group in ranking_groups(outlook.planner, task, Goal()):
         if group.partition in waiting or outlook.work(group):
@@ -104,6 +107,21 @@ def cells_after_ranking(archive: Archive, graph: Graph, task: str, seed: str, mo
     cells = _stale_cells(outlook, task)
     of_seed = [(group, work) for group, work in cells if group.partition.rpartition("|")[2] == seed]
     return [request_of(work, group.partition, mount) for group, work in of_seed]
+
+
+def lacks_length(outlook: Outlook, task: str) -> bool:
+    """Whether the number of steps of a task's trainings is left to the data and was never found."""
+    is_left = outlook.planner.graph.profile.tasks[task].searches_length
+    return is_left and outlook.planner.receipts.current(Cell(length_asset(task))) is None
+
+
+def length_request(archive: Archive, graph: Graph, task: str, mount: Mount, run_key: str) -> dg.RunRequest | None:
+    """A run that finds the number of steps of a task's trainings for the first time, or None where it is there."""
+    outlook = Outlook(Planner(archive, graph))
+    if not lacks_length(outlook, task):
+        return None
+    work = outlook.work(Group(LENGTH, tuple(graph.with_checks([length_asset(task)])), task=task))
+    return request_of(work, "", mount, run_key) if work else None
 
 
 def _stale_cells(outlook: Outlook, task: str) -> list[tuple[Group, Work]]:

@@ -19,7 +19,7 @@ from enrich_assets.core.step import Declared
 from enrich_assets.defs.attempts import ATTEMPT_OF, MOST_ATTEMPTS, Attempts, attempts, batches_at_work, run_key
 from enrich_assets.defs.jobs import DECODE, INGEST, TRAIN_VAE, Job
 from enrich_assets.defs.mount import Mount
-from enrich_assets.defs.schedules import ONLY_STALE, RETRAINING_TAG, cells_after_ranking, request_of
+from enrich_assets.defs.schedules import ONLY_STALE, RETRAINING_TAG, cells_after_ranking, length_request, request_of
 from enrich_assets.store.receipts import Cell, Origin, digest_of
 from enrich_assets.studies.drops import Drop, look
 
@@ -313,7 +313,7 @@ def _inputs(planner: Planner, declared: Declared, partition: str) -> list[object
 
 
 def _retrain_cells(graph: Graph, mount: Mount) -> dg.SensorDefinition:
-    kinds = ("subset", "model", "evaluation")
+    kinds = ("training_length", "subset", "model", "evaluation")
     keys = [key for key in graph.steps if key.rpartition("/")[2] in kinds]
 
     @dg.sensor(
@@ -344,16 +344,24 @@ def after_rankings(
     )
     known = set(json.loads(context.cursor or "[]"))
     new = [record.dagster_run for record in done if record.dagster_run.run_id not in known]
-    cursor = json.dumps(sorted(record.dagster_run.run_id for record in done))
+    lengths = {  # a task whose number of steps was never found waits for it; its runs are looked at again
+        task: request
+        for task in sorted({task_of[run.tags[RETRAINING_TAG]] for run in new})
+        if (
+            request := length_request(archive, graph, task, mount, f"{mount.tag(task)}-{digest_of(sorted(known))[:16]}")
+        )
+    }
+    seen = [record.dagster_run for record in done if task_of[record.dagster_run.tags[RETRAINING_TAG]] not in lengths]
     seeds = {
         (task_of[run.tags[RETRAINING_TAG]], run.tags["dagster/partition"])
         for run in new
-        if "|" not in run.tags.get("dagster/partition", "|")
+        if run in seen and "|" not in run.tags.get("dagster/partition", "|")
     }
     requests = [
         request for task, seed in sorted(seeds) for request in cells_after_ranking(archive, graph, task, seed, mount)
     ]
-    return dg.SensorResult(run_requests=requests, cursor=cursor)
+    cursor = json.dumps(sorted({*known, *(run.run_id for run in seen)} & {r.dagster_run.run_id for r in done}))
+    return dg.SensorResult(run_requests=[*lengths.values(), *requests], cursor=cursor)
 
 
 # -------------------------------------------------------------------------------------------------------------- tidying

@@ -18,7 +18,21 @@ Rate = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
 Share = Annotated[float, Gt(0), Lt(1)]
 ShareOrZero = Annotated[float, Ge(0), Lt(1)]
-Milestones = tuple[tuple[Count, Rate], ...]  # (epoch, learning rate from then on), ascending
+Milestones = tuple[
+    tuple[Count | Share, Rate], ...
+]  # (epoch, or share of the training; learning rate from then on), ascending
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How the number of steps of a task is found, once, on its whole pool: see `networks/length.py`."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    max_steps: Count  # of any training of the task
+    evaluate_every: Count = 50  # steps
+    patience: Count = 6  # evaluations in which nothing improves
+    held_out_share: Share = 0.2  # of the pool's patients
 
 
 @dataclass(frozen=True)
@@ -76,6 +90,12 @@ class ClassifierSettings:
     dropout: ShareOrZero = 0.5
     epochs: Count = 175
     min_steps: Annotated[int, Ge(0)] = 0  # more epochs for small subsets, until so many steps were taken
+    steps: Count | None = (
+        None  # of every training, however many frames it has; then `epochs` and `min_steps` do not count
+    )
+    search: SearchSettings | None = (
+        None  # the steps follow from the data; `epochs` and `steps` in a profile switch it off
+    )
     batch_size: Count = 32
     learning_rate: Rate = 5e-4
     lr_milestones: Milestones = ((100, 1e-4), (150, 5e-5))
@@ -91,6 +111,12 @@ class SegmenterSettings:
     dropout: ShareOrZero = 0.25  # after each concatenation
     epochs: Count = 500
     min_steps: Annotated[int, Ge(0)] = 0
+    steps: Count | None = (
+        None  # of every training, however many frames it has; then `epochs` and `min_steps` do not count
+    )
+    search: SearchSettings | None = (
+        None  # the steps follow from the data; `epochs` and `steps` in a profile switch it off
+    )
     batch_size: Count = 2
     learning_rate: Rate = 1e-4
     lr_milestones: Milestones = ((300, 5e-5), (375, 2.5e-5), (425, 1e-5))

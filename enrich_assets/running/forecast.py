@@ -6,10 +6,13 @@ What is not there yet (how many frames a file holds) is estimated; costs come fr
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,13 +31,14 @@ from enrich_assets.defs.instance import cells_at_once
 from enrich_assets.method.kinds import kind_of
 from enrich_assets.method.ranking import rule_named
 from enrich_assets.running.facts import RunFacts
-from enrich_assets.settings import budget_frames
+from enrich_assets.settings import ALL, budget_frames
 from enrich_assets.store.batches import Batch
 from enrich_assets.store.receipts import Cell
 
 SECONDS_PER_FILE = 0.05
 SECONDS_PER_EMBEDDING = 0.002
 PREDICTING = 1 / 3  # time of a frame that is only predicted, against one learned from: no way back through the network
+HALF_AS_LONG = 0.5  # the model of the whole pool is trained a second time, half as long
 SECONDS_PER_RUN = 0.5
 SECONDS_TO_PUBLISH = 8.0
 
@@ -224,7 +228,14 @@ Members = list[tuple[Declared, str]]
 
 def _priced(expected: Expected, stage: Stage, task: str, members: Members) -> PlannedStage:
     """A stage of one task (or of none) with its cost."""
-    price = {s.DECODING: _decoding, s.VAE: _vae, s.SIMILARITY: _similarity, s.RANKING: _ranking, s.TRAINING: _training}
+    price: dict[str, Callable[..., None]] = {
+        s.DECODING: _decoding,
+        s.VAE: _vae,
+        s.SIMILARITY: _similarity,
+        s.RANKING: _ranking,
+        s.LENGTH: _length,
+        s.TRAINING: _training,
+    }
     planned = PlannedStage(f"{task}: {stage.name}" if task else stage.name)
     planned.cells = [declared.cell(partition) for declared, partition in members if not isinstance(declared, Check)]
     n_runs = len({partition for _, partition in members})
@@ -302,15 +313,31 @@ def _ranking(expected: Expected, planned: PlannedStage, task: str, members: Memb
     planned.note = f"{pool:,} frames, {cost.bytes / 1e6:,.0f} MB of memory"
 
 
+def _length(expected: Expected, planned: PlannedStage, task: str, members: Members) -> None:
+    """The search for the number of steps, at its bound, with what it predicts at each look."""
+    from enrich_assets.method.networks.length import MOST_WATCHED, first_share
+
+    settings = expected.planner.archive.profile.tasks[task].model_settings
+    search, n_frames = settings.search, expected.n_labelled(task)
+    if not planned.cells:
+        return
+    steps = math.ceil(search.max_steps * first_share(settings))
+    watched = min(MOST_WATCHED, math.ceil(search.held_out_share * n_frames))
+    presented = steps * min(settings.batch_size, n_frames) + steps / search.evaluate_every * watched * PREDICTING
+    planned.seconds += presented * _seconds_per_frame(expected, task)
+    planned.note, planned.is_measured = f"at most {steps:,} steps", True
+
+
 def _training(expected: Expected, planned: PlannedStage, task: str, members: Members) -> None:
     """Models are trained, evaluations only predict; so many at a time as there are slots."""
     archive = expected.planner.archive
-    settings = archive.profile.tasks[task]
+    settings, model_settings, is_bound = archive.profile.tasks[task], *_with_length(expected, task)
     kind, pool, n_test = kind_of(settings.kind), expected.pool_size(task), expected.n_test(task)
     per_frame = _seconds_per_frame(expected, task)
     counts = Counter(declared.name for declared, _ in members if not isinstance(declared, Check))
     presented = sum(
-        kind.presentations(settings.model_settings, budget_frames(partition.partition("|")[0], pool))
+        kind.presentations(model_settings, budget_frames(partition.partition("|")[0], pool))
+        * (1 + HALF_AS_LONG * (declared.where.arm == ALL))
         for declared, partition in members
         if declared.name == "model" and not isinstance(declared, Check)
     )
@@ -320,6 +347,20 @@ def _training(expected: Expected, planned: PlannedStage, task: str, members: Mem
     planned.seconds = (presented * per_frame + n_runs * SECONDS_PER_RUN) / at_once
     planned.is_measured = True
     planned.note = f"{counts['model']:,} trainings, {counts['evaluation']:,} scores, {at_once} at a time"
+    if getattr(model_settings, "steps", None) is not None:
+        planned.note += f", {'at most ' if is_bound else ''}{model_settings.steps:,} steps each"
+
+
+def _with_length(expected: Expected, task: str) -> tuple[Any, bool]:
+    """The network's settings with the number of steps, and whether that is only the bound: not found yet."""
+    settings = expected.planner.archive.profile.tasks[task]
+    if not settings.searches_length:
+        return settings.model_settings, False
+    cell = Cell(s.length_asset(task))
+    found = expected.planner.receipts.current(cell)
+    is_bound = found is None or cell in expected.pending
+    steps = settings.model_settings.search.max_steps if found is None or is_bound else found.metrics["steps"]
+    return replace(settings.model_settings, steps=steps, search=None), is_bound
 
 
 def _seconds_per_frame(expected: Expected, task: str) -> float:
@@ -328,9 +369,10 @@ def _seconds_per_frame(expected: Expected, task: str) -> float:
     settings = profile.tasks[task]
     kind = kind_of(settings.kind)
     known = [
-        receipt.metrics["seconds"] / kind.presentations(settings.model_settings, receipt.metrics["n_train"])
+        receipt.metrics["seconds"] / receipt.metrics["presented"]
         for arm in arms_of(settings)
         for receipt in expected.planner.held(f"{task}/{arm}/model").values()
+        if "presented" in receipt.metrics
     ]
     if known:
         return float(np.median(known))

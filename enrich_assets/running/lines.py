@@ -97,7 +97,13 @@ def _ranking(planner: Planner, declared: Declared, receipt: Receipt) -> str:
     return f"{declared.where.arm} {receipt.metrics['frames']:,} frames"
 
 
+def _length(planner: Planner, declared: Declared, receipt: Receipt) -> str:
+    end = "" if receipt.metrics["stopped"] else " (the bound: still improving)"
+    return f"{receipt.metrics['steps']:,} steps for every model{end}"
+
+
 HEADLINES = {
+    "training_length": _length,
     "evaluation": _evaluation,
     "frames": _frames,
     "labels": _labels,

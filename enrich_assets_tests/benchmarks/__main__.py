@@ -1,4 +1,4 @@
-"""All benchmarks on this machine, into BENCHMARKS.md: `make benchmarks` (some twenty minutes; leave the machine alone meanwhile)."""
+"""All benchmarks on this machine, into BENCHMARKS.md: `make benchmarks` (some forty minutes; leave the machine alone meanwhile)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from enrich_assets_tests.benchmarks import overhead, training_step
+from enrich_assets_tests.benchmarks import convergence, overhead, training_step
 from enrich_assets_tests.benchmarks.marked_section import write_section
 
 BENCHMARKS = Path(__file__).parents[2] / "BENCHMARKS.md"
@@ -42,12 +42,23 @@ def overhead_section() -> str:
     return f"## Overhead of `enrich run`\n\n{began}\n\n{overhead.table(overhead.measure())}"
 
 
+def convergence_section() -> str:
+    began = stamp()
+    import torch
+
+    torch.set_num_threads(1)  # as a cell has
+    head, _, rest = convergence.section(list(convergence.SOURCES), 48, 2).partition("\n\n")
+    return f"{head}\n\n{began}\n\n{rest}"
+
+
 def main() -> None:
-    chosen = sys.argv[1:] or ["curation", "training-step", "overhead"]
+    chosen = sys.argv[1:] or ["curation", "training-step", "overhead", "convergence"]
     if "curation" in chosen:
         subprocess.run([sys.executable, "-m", "enrich_assets_tests.benchmarks.curation", "--peers"], check=True)
     if "training-step" in chosen:
         write_section("training-step", training_section(), BENCHMARKS)
+    if "convergence" in chosen:
+        write_section("convergence", convergence_section(), BENCHMARKS)
     if "overhead" in chosen:
         write_section("overhead", overhead_section(), BENCHMARKS)
 

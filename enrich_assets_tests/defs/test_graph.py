@@ -36,7 +36,7 @@ def test_keys_are_those_of_the_design(definitions: dg.Definitions) -> None:
         "results",
         "report",
     }
-    per_task = {"pool", "similarity/vae", "redundancy/vae", "test_set", "comparison", "worklist"}
+    per_task = {"pool", "similarity/vae", "redundancy/vae", "test_set", "training_length", "comparison", "worklist"}
     per_arm = {"ranking", "subset", "model", "evaluation"}
     wanted = whole | {f"{t}/{a}" for t in ("view", "chambers") for a in per_task}
     wanted |= {f"{t}/{arm}/{a}" for t in ("view", "chambers") for arm in ("enrich", "random", "all") for a in per_arm}
@@ -56,7 +56,13 @@ def test_checks_are_those_of_the_graph_and_blocking_where_nothing_may_follow(def
         "near_duplicates_across_split",
         "labels_agree",
         "patients_differ",
+        "stopped_improving",
+        "fits_the_pool",
     }
+
+
+def test_a_length_that_the_profile_names_is_no_asset() -> None:
+    assert not [k for k in graph_of(load_profile("paper")).steps if k.endswith("training_length")]
 
 
 def test_no_ranking_depends_on_a_label(definitions: dg.Definitions) -> None:
@@ -101,7 +107,9 @@ def test_every_asset_says_what_it_is(definitions: dg.Definitions) -> None:
 
 def test_each_job_has_one_partitions_definition(definitions: dg.Definitions) -> None:
     names = {job.name for job in definitions.resolve_all_job_defs() if not job.name.startswith("__")}
-    per_task = {f"{what}_{task}" for what in ("rank", "train", "train_all") for task in ("view", "chambers")}
+    per_task = {
+        f"{what}_{task}" for what in ("rank", "find_length", "train", "train_all") for task in ("view", "chambers")
+    }
     assert names == {"decode_batch", "train_vae", "measure_similarity", "publish", "ingest_drops"} | per_task
 
 

@@ -118,6 +118,32 @@ def test_the_cells_follow_the_run_that_ranked_once(small: Path) -> None:
         assert not again.run_requests
 
 
+def test_a_number_of_steps_never_found_is_asked_for_before_the_cells_that_wait_for_it(small: Path) -> None:
+    archive, graph = Archive(small, profile()), graph_of(profile())
+    forget(archive, Cell("view/training_length"), Cell("view/random/model", "20|0"))
+    requests = retraining_requests(archive, graph, "view", MOUNT)
+    assert {request.partition_key for request in requests} == {"0", "1"}, "though every ranking is fresh"
+    with dg.DagsterInstance.ephemeral() as instance:
+        tags = {RETRAINING_TAG: "view", "dagster/partition": "0"}
+        run = instance.add_run(dg.DagsterRun(job_name="rank_view", tags=tags)).run_id
+        instance.report_dagster_event(dg.DagsterEvent("PIPELINE_SUCCESS", job_name="rank_view"), run_id=run)
+
+        def tick(cursor: str | None) -> dg.SensorResult:
+            found = after_rankings(archive, graph, dg.build_sensor_context(instance=instance, cursor=cursor), MOUNT)
+            assert isinstance(found, dg.SensorResult)
+            return found
+
+        first = tick(None)
+        (length,) = first.run_requests or []
+        assert (names(length), length.partition_key) == ({"view/training_length"}, None)
+        second = tick(first.cursor)
+        assert [r.run_key for r in second.run_requests or []] == [length.run_key], "Dagster drops what it has seen"
+        make_cells(archive, "", "view/training_length")
+        third = tick(second.cursor)
+        assert [r.partition_key for r in third.run_requests or []] == ["20|0"]
+        assert not tick(third.cursor).run_requests
+
+
 def test_a_seed_whose_run_ends_after_a_later_one_is_not_forgotten(small: Path) -> None:
     """Runs are ranked side by side: the first to begin may be the last to end."""
     archive = Archive(small, profile())

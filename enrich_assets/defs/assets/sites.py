@@ -20,7 +20,7 @@ GROUP = "ingestion"
 
 @step(
     "sites",
-    when=lambda profile: bool(profile.sites),
+    only=lambda where: bool(where.profile.sites),
     reads={
         "studies": every("studies"),
         "frames": every("frames"),
@@ -95,7 +95,7 @@ def _redundancy(by_site: pd.DataFrame, vectors: Vectors, max_pairs: int, advance
     return pd.concat(parts, ignore_index=True)[names] if parts else pd.DataFrame(columns=names)
 
 
-@check("sites", when=lambda profile: bool(profile.sites), reads={"sites": same("sites")})
+@check("sites", only=lambda where: bool(where.profile.sites), reads={"sites": same("sites")})
 def classes_do_not_follow_from_sites(cell: CellContext, sites: Value) -> CheckOutcome:
     """Class and site do not go together: otherwise a model may learn the site, and test patients of the same sites do not show it."""
     table = sites.table("site_association")

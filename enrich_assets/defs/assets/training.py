@@ -1,7 +1,7 @@
 """The proof: a model for each subset, and its score on the test patients. Here labels meet the chosen frames."""
 
 import contextlib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,62 +13,30 @@ from enrich_assets.archive.frames import Frames, Split, ViewOfFrames, digest_col
 from enrich_assets.archive.labels import Labels, LabelsOfFrames, labels_digest
 from enrich_assets.archive.values import Plain, Value
 from enrich_assets.core.partitions import Partitions, budget_and_seed
-from enrich_assets.core.reads import every, part, same
-from enrich_assets.core.stages import Outlook
+from enrich_assets.core.reads import Read, every, part, same
 from enrich_assets.core.step import CellContext, CheckOutcome, Link, Picture, StepOutput, check, step
 from enrich_assets.core.where import Where
+from enrich_assets.defs.assets.parts import (
+    class_names,
+    frames_of_subset,
+    frames_of_test_set,
+    labels_of_subset,
+    labels_of_test_set,
+    no_new_class,
+    subset_is_elsewhere,
+    test_set_is_elsewhere,
+)
 from enrich_assets.defs.assets.similarity import any_label, any_label_stays
 from enrich_assets.defs.automation import summary
 from enrich_assets.method.images.digest import pixel_digests
 from enrich_assets.method.kinds import kind_of
+from enrich_assets.settings import ALL
 from enrich_assets.store.cell_record import CellRecord, Recorded
 from enrich_assets.store.identity import evaluation_id, subset_id
 from enrich_assets.store.receipts import DamagedStore, MissingArtefact, digest_of
 
+AT_HALF = "model_at_half"  # weights of the whole pool's model, trained half as long
 PICTURED = 6  # test frames shown with truth and prediction
-
-
-# ------------------------------------------------------------------------------------------- parts of what is read
-
-
-def class_names(where: Where, labels: Labels) -> Plain:
-    """The class names of the task."""
-    return labels.classes(where.task, where.task_settings)
-
-
-def labels_of_subset(where: Where, labels: Labels, subset: Value) -> LabelsOfFrames:
-    """Labels of the subset's frames; others may be corrected without anything being trained again."""
-    return labels.of(subset.table("subset"), where.task)
-
-
-def frames_of_subset(where: Where, frames: Frames, subset: Value) -> ViewOfFrames:
-    """The subset's frames, as the task's models see them."""
-    return frames.of(subset.table("subset"), where.task)
-
-
-def labels_of_test_set(where: Where, labels: Labels, test_set: Value) -> LabelsOfFrames:
-    """Labels of the test frames."""
-    return labels.of(test_set.table("test_set"), where.task)
-
-
-def frames_of_test_set(where: Where, frames: Frames, test_set: Value) -> ViewOfFrames:
-    """The test frames, as the task's models see them."""
-    return frames.of(test_set.table("test_set"), where.task)
-
-
-def no_new_class(outlook: Outlook, where: Where, batches: set[str]) -> bool:
-    """Whether `class_names` stays as it is when these batches are read."""
-    return not outlook.new_classes(where.task, batches)
-
-
-def subset_is_elsewhere(outlook: Outlook, where: Where, batches: set[str], subset: Value) -> bool:
-    """Whether no frame of the subset is of these batches."""
-    return batches.isdisjoint(subset.table("subset")["batch"])
-
-
-def test_set_is_elsewhere(outlook: Outlook, where: Where, batches: set[str], test_set: Value) -> bool:
-    """Whether no test frame is of these batches."""
-    return batches.isdisjoint(test_set.table("test_set")["batch"])
 
 
 # ---------------------------------------------------------------------------------------------------------- test set
@@ -127,53 +95,102 @@ def scorable(cell: CellContext, test_set: Value, classes: Plain, any_labelled: P
 # ------------------------------------------------------------------------------------------------------------- model
 
 
-@step(
-    "{task}/{arm}/model",
-    Partitions.GRID,
-    reads={
+def _reads_of_model(where: Where) -> dict[str, Read]:
+    reads = {
         "subset": same("{task}/{arm}/subset"),
         "labels": part(every("labels"), labels_of_subset, of=("subset",), stays=subset_is_elsewhere),
         "frames": part(every("frames"), frames_of_subset, of=("subset",), stays=subset_is_elsewhere),
         "classes": part(every("labels"), class_names, stays=no_new_class, of_receipts=True),
-    },
-    settings=lambda where: {"kind": where.task_settings.kind, "training": where.task_settings.model_settings},
+    }
+    if where.task_settings.searches_length:
+        reads["length"] = same("{task}/training_length")
+    return reads
+
+
+def _settings_of_model(where: Where) -> dict[str, Any]:
+    """How the length was searched for is no part of a model, only what was found; absent where nothing was said of it."""
+    training = asdict(where.task_settings.model_settings)
+    training.pop("search", None)
+    if training.get("steps") is None:
+        training.pop("steps", None)
+    half = {"half_as_long": True} if where.arm == ALL else {}  # those made before there was a second training lack it
+    return {"kind": where.task_settings.kind, "training": training, **half}
+
+
+@step(
+    "{task}/{arm}/model",
+    Partitions.GRID,
+    reads=_reads_of_model,
+    settings=_settings_of_model,
     description=lambda where: (
         f"Arm {where.arm}: the {kind_of(where.task_settings.kind).network_label} trained on the subset, and its training curve."
     ),
     kinds=("pytorch",),
     pool="gpu",
 )
-def model(cell: CellContext, subset: Value, labels: LabelsOfFrames, frames: ViewOfFrames, classes: Plain) -> StepOutput:
-    """The network trained on the subset, and its training curve."""
-    chosen, settings = subset.table("subset"), cell.settings["training"]
+def model(
+    cell: CellContext,
+    subset: Value,
+    labels: LabelsOfFrames,
+    frames: ViewOfFrames,
+    classes: Plain,
+    length: Value | None = None,
+) -> StepOutput:
+    """The network trained on the subset, and its training curve; of the whole pool another one trained half as long."""
+    from enrich_assets.method.networks import length as training_length
+    from enrich_assets.method.networks.schedule import Schedule
+
+    chosen, kind = subset.table("subset"), kind_of(cell.settings["kind"])
+    settings = settings_with_length(cell.where, length)
     _require_labels(cell, chosen, labels, classes)
     images = _verified_pixels(cell, chosen, frames, subset.metrics["subset_id"])
-    with cell.progress("training", "epochs") as advance:
-        trained = kind_of(cell.settings["kind"]).fit(
+    answers, n_classes = labels.answers(cell.where.task_settings, tuple(classes.value)), len(classes.value)
+    seed = budget_and_seed(cell.partition)[1]
+    with cell.progress("training", "epochs" if getattr(settings, "steps", None) is None else "steps") as advance:
+        trained = kind.fit(
             images,
-            labels.answers(cell.where.task_settings, tuple(classes.value)),
-            len(classes.value),
+            answers,
+            n_classes,
             settings,
-            seed=budget_and_seed(cell.partition)[1],
+            seed=seed,
             device=cell.device,
             progress=advance,
             resume=cell.checkpoint(),
             save=cell.save_checkpoint,
         )
-    history = pd.DataFrame(trained.history)
+    weights, presented = {"model": trained.weights}, kind.presentations(settings, len(chosen))
+    if cell.where.arm == ALL:
+        shorter = training_length.half_as_long(settings, len(chosen))
+        with cell.progress("training half as long") as advance:
+            half = kind.fit(images, answers, n_classes, shorter, seed=seed, device=cell.device, progress=advance)
+        weights[AT_HALF], presented = half.weights, presented + kind.presentations(shorter, len(chosen))
+    history, schedule = pd.DataFrame(trained.history), Schedule.of(settings)
+    of_half = training_length.loss_fall(trained.history)[0]
     metrics = {
         "device": trained.device,
         "n_train": len(chosen),
         "parameters": int(sum(np.asarray(w).size for w in trained.weights.values())),
-        "epochs": len(history),
+        "epochs": schedule.epochs_for(len(chosen)),
+        "steps": schedule.steps_for(len(chosen)),
+        "presented": presented,
         "classes": list(classes.value),
+        "converged": training_length.has_converged(
+            trained.history, None if length is None else length.metrics["stopped"]
+        ),
+        "loss_fall": None if np.isnan(of_half) else round(of_half, 4),
     }
     return StepOutput(
-        weights={"model": trained.weights},
+        weights=weights,
         note_tables={"history": history},
         metrics=metrics,
         metadata={"training_curve": history.tail(5).round(4)},
     )
+
+
+def settings_with_length(where: Where, length: Value | None) -> Any:
+    """The network's settings, with the steps that were found for the task where the profile leaves them open."""
+    settings = where.task_settings.model_settings
+    return settings if length is None else replace(settings, steps=int(length.metrics["steps"]), search=None)
 
 
 def _require_labels(cell: CellContext, chosen: pd.DataFrame, labels: LabelsOfFrames, classes: Plain) -> None:
@@ -231,6 +248,10 @@ def evaluation(
     images, truth = frames.pixels(), labels.answers(task, classes)
     predicted = kind.predict(model.weights("model"), images, task.model_settings, cell.device)
     score = kind.score(predicted, truth, table["patient_id"].to_numpy(), classes, task.positive or classes[-1])
+    at_half = None
+    if cell.where.arm == ALL:
+        shorter = kind.predict(model.weights(AT_HALF), images, task.model_settings, cell.device)
+        at_half = kind.score(shorter, truth, table["patient_id"].to_numpy(), classes, task.positive or classes[-1])
     predictions = score.predictions
     predictions.insert(0, "frame_id", table["frame_id"].to_numpy()[predictions.pop("row").to_numpy()])
     budget, seed = budget_and_seed(cell.partition)
@@ -251,7 +272,10 @@ def evaluation(
         "model_digest": model.receipt.digest,
         "device": model.metrics["device"],
         "train_seconds": model.metrics["seconds"],
+        "steps": model.metrics.get("steps"),  # absent of a model made before it was counted
     }
+    if at_half is not None:
+        metrics["value_at_half"] = float(at_half.value)
     pictures = _pictures(kind.answers, images, truth, predicted, classes)
     recorded = _record(cell, model, subset, metrics, pictures)
     metrics |= {"mlflow_run_id": recorded.run_id, "mlflow_model_id": recorded.model_id}
@@ -314,6 +338,7 @@ def _record(
                     "kind": task.kind,
                     "size": task.size,
                     "device": metrics["device"],
+                    "steps": metrics["steps"],
                 },
                 curves=curves,
                 weights=weights,

@@ -128,7 +128,23 @@ class TaskKind(ABC):
 
     def presentations(self, settings: Any, n_frames: int) -> float:
         """Frames presented to the network in one training on a subset of so many."""
+        if getattr(settings, "steps", None) is not None:
+            return float(settings.steps * min(settings.batch_size, n_frames))
         return float(max(settings.epochs * n_frames, settings.min_steps * settings.batch_size))
+
+    def progress_made(self, predicted: NDArray[Any], truth: Answers, n_classes: int) -> dict[str, float]:
+        """What a search for the length of a training watches on held-out frames, by name; greater is better.
+
+        Unlike `score` it is defined for any frames, those that lack a class too. A kind whose hyper-parameters have no `search` is
+        never asked.
+
+        Parameters
+        ----------
+        predicted, truth
+            As of `score`.
+        n_classes : int
+        """
+        raise NotImplementedError(f"{self.name} does not say how the length of its trainings is found")
 
     def seconds_per_frame(
         self, settings: Any, size: int, n_classes: int, clock: Clock, device: str | None = None
@@ -146,7 +162,8 @@ class TaskKind(ABC):
         device : str, optional
             None: CUDA where there is one.
         """
-        short = replace(settings, epochs=1, min_steps=0, lr_milestones=())
+        fixed = {"steps": None, "search": None} if hasattr(settings, "search") else {}
+        short = replace(settings, epochs=1, min_steps=0, lr_milestones=(), **fixed)
         images = np.random.default_rng(0).integers(0, 256, (TIMED_STEPS * short.batch_size, size, size), np.uint8)
         answers = self.possible_answers(images, n_classes)
         one = short.batch_size

@@ -91,6 +91,13 @@ class Segmentation(TaskKind):
             pd.concat(of_structure, ignore_index=True),
         )
 
+    def progress_made(self, predicted: NDArray[Any], truth: Answers, n_classes: int) -> dict[str, float]:
+        """Jaccard; 1 where neither truth nor prediction holds a structure."""
+        from enrich_assets.method.statistics.metrics import jaccard, jaccard_counts
+
+        intersections, unions = jaccard_counts(truth, predicted, n_classes)
+        return {"jaccard": float(jaccard(intersections, unions)) if unions.any() else 1.0}
+
     def value_of(self, predictions: pd.DataFrame) -> float:
         from enrich_assets.method.statistics.metrics import jaccard
 

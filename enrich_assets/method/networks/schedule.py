@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-Milestones = tuple[tuple[int, float], ...]
+Milestones = tuple[tuple[float, float], ...]
+ROUNDS = 100  # a training of so many steps is told in about so many rounds of whole epochs
 
 
 class Scheduled(Protocol):
@@ -36,10 +37,13 @@ class Schedule:
         Frames per step.
     learning_rate : float
         Until the first milestone.
-    lr_milestones : tuple of (int, float)
-        (epoch, learning rate from then on), epochs ascending.
+    lr_milestones : tuple of (float, float)
+        (where, learning rate from then on), ascending. Where: an epoch (1 and more), or a share of the training (below 1).
+        An epoch stands for its share of `epochs` wherever the training has another length.
     min_steps : int
         A small subset is passed over more often, until this many steps are done.
+    steps : int, optional
+        Exactly so many steps, whatever the number of frames; `epochs` and `min_steps` then only place the milestones.
 
     Raises
     ------
@@ -52,30 +56,60 @@ class Schedule:
     learning_rate: float
     lr_milestones: Milestones = ()
     min_steps: int = 0
+    steps: int | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1 or self.learning_rate <= 0 or self.min_steps < 0:
             raise ValueError("epochs, batch_size and learning_rate must be positive, min_steps not negative")
-        if [epoch for epoch, _ in self.lr_milestones] != sorted({epoch for epoch, _ in self.lr_milestones}):
-            raise ValueError(f"lr_milestones must stand in ascending order of epochs: {self.lr_milestones}")
+        if self.steps is not None and self.steps < 1:
+            raise ValueError(f"steps must be positive, not {self.steps}")
+        shares = self.milestone_shares()
+        if [share for share, _ in shares] != sorted({share for share, _ in shares}):
+            raise ValueError(f"lr_milestones must stand in ascending order: {self.lr_milestones}")
 
     @classmethod
     def of(cls, settings: Scheduled) -> Schedule:
         """The schedule that the settings of a network describe."""
         return cls(
-            settings.epochs, settings.batch_size, settings.learning_rate, settings.lr_milestones, settings.min_steps
+            settings.epochs,
+            settings.batch_size,
+            settings.learning_rate,
+            settings.lr_milestones,
+            settings.min_steps,
+            getattr(settings, "steps", None),  # a kind of one's own need not know it
         )
 
     def epochs_for(self, n: int) -> int:
-        """Passes over n frames: `epochs`, or as many as `min_steps` asks for."""
-        return max(self.epochs, math.ceil(self.min_steps / len(batches_of(n, self.batch_size))))
+        """Passes over n frames, the last one perhaps a part: `epochs`, or as many as the steps ask for."""
+        a_pass = len(batches_of(n, self.batch_size))
+        if self.steps is not None:
+            return math.ceil(self.steps / a_pass)
+        return max(self.epochs, math.ceil(self.min_steps / a_pass))
 
-    def rate(self, epoch: int, n: int) -> float:
-        """Learning rate of an epoch (from 0). Where `min_steps` stretches the training, the milestones stretch too."""
-        stretch = self.epochs_for(n) / self.epochs
+    def steps_for(self, n: int) -> int:
+        """Steps of a training on n frames."""
+        return self.steps if self.steps is not None else self.epochs_for(n) * len(batches_of(n, self.batch_size))
+
+    def epochs_a_round(self, n: int) -> int:
+        """Passes between two entries of the history: one, or so many that there are about `ROUNDS` entries."""
+        return 1 if self.steps is None else max(1, round(self.epochs_for(n) / ROUNDS))
+
+    def milestone_shares(self) -> tuple[tuple[float, float], ...]:
+        """(share of the training, learning rate from then on)."""
+        return tuple((at if at < 1 else at / self.epochs, rate) for at, rate in self.lr_milestones)
+
+    def rate(self, epoch: int, n: int, batch: int = 0) -> float:
+        """Learning rate of a batch (from 0) of an epoch (from 0).
+
+        A training by epochs changes its rate between epochs; one by steps between any two steps.
+        """
+        if self.steps is None:
+            done = epoch / self.epochs_for(n)
+        else:
+            done = (epoch * len(batches_of(n, self.batch_size)) + batch) / self.steps
         rate = self.learning_rate
-        for milestone, lower in self.lr_milestones:
-            if epoch >= milestone * stretch:
+        for share, lower in self.milestone_shares():
+            if done >= share:
                 rate = lower
         return rate
 

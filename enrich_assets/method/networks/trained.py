@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int, dict[str, float]], None]  # (done, of, losses and further means)
 Save = Callable[[bytes], None]
 Weights = dict[str, NDArray[Any]]  # name -> array, on the CPU
+Watch = Callable[[int, Weights], bool]  # (steps done, weights so far) -> whether the training ends here
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Trained:
     weights : dict of str to ndarray
         The model's state, normalisation included.
     history : list of dict
-        One entry per epoch (VAE: per evaluation on the held-out patients).
+        One entry per epoch, or per round of epochs where the training has a number of steps (VAE: per evaluation on the
+        held-out patients).
     device : str
         What it ran on: "cpu", or the name of the GPU.
     """
@@ -39,20 +41,25 @@ class Trained:
 
 
 class TrainingOptions(TypedDict, total=False):
-    """How a training runs; none of these changes its weights on one machine.
+    """How a training runs; none of these changes its weights on one machine, but for a watch that ends it.
 
     Attributes
     ----------
     device : str or torch.device or None
         Where it runs; None for CUDA where there is one, else the CPU.
     progress : callable or None
-        Called at the end of every epoch with (epochs done, epochs, means of the epoch).
+        Called at the end of every epoch with (epochs done, epochs, means of the epoch); of every round with steps instead,
+        where the training has a number of steps.
     resume : bytes or None
         A checkpoint from `save`; the result is that of the uninterrupted training.
     save : callable or None
         Called with a checkpoint at the end of an epoch, once `checkpoint_steps` steps were taken since the last.
     checkpoint_steps : int
         Steps between two checkpoints, at least.
+    watch : callable or None
+        Asked every `watch_every` steps; where it answers True, the training ends.
+    watch_every : int
+        Steps.
     """
 
     device: str | torch.device | None
@@ -60,3 +67,5 @@ class TrainingOptions(TypedDict, total=False):
     resume: bytes | None
     save: Save | None
     checkpoint_steps: int
+    watch: Watch | None
+    watch_every: int

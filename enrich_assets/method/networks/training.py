@@ -102,6 +102,10 @@ def adam(model: nn.Module, learning_rate: float) -> torch.optim.Adam:
     return torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
 
 
+class _Ended(Exception):
+    """The watch has seen enough."""
+
+
 def _run_epochs(
     model: nn.Module,
     batch_loss: Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]],
@@ -120,46 +124,97 @@ def _run_epochs(
         checkpoint = Checkpoint.decode(resume)
         checkpoint.restore(model, optimizer, made_of)
         history = checkpoint.history
-    epochs = schedule.epochs_for(n)
+    epochs, steps, a_round = schedule.epochs_for(n), schedule.steps_for(n), schedule.epochs_a_round(n)
     batches = batches_of(n, schedule.batch_size)
+    ask = _asking(model, options)
     unsaved = 0
     model.train()
-    for epoch in range(len(history), epochs):
-        rate = schedule.rate(epoch, n)
-        means = _run_epoch(batch_loss, optimizer, batches, rate, derived_seed(seed, EPOCH, epoch))
-        history.append({"epoch": float(epoch), "learning_rate": rate, **means})
-        if not math.isfinite(means["loss"]):
-            raise FloatingPointError(f"the loss became {means['loss']} in epoch {epoch}; lower the learning rate")
-        unsaved += len(batches)
-        if save is not None and unsaved >= options.get("checkpoint_steps", CHECKPOINT_STEPS) and epoch + 1 < epochs:
+    for first in range(len(history) * a_round, epochs, a_round):
+        last = min(first + a_round, epochs)  # epoch after the round
+        means = _Means()
+        try:
+            for epoch in range(first, last):
+                done = epoch * len(batches)
+                _run_epoch(
+                    batch_loss,
+                    optimizer,
+                    batches[: steps - done],
+                    n,
+                    means,
+                    rate_of=lambda batch, epoch=epoch: schedule.rate(epoch, n, batch),  # type: ignore[misc]
+                    after=lambda batch, done=done: ask(done + batch + 1),  # type: ignore[misc]
+                    seed=derived_seed(seed, EPOCH, epoch),
+                )
+        except _Ended:
+            steps = 0
+        entry = {"epoch": float(first), "learning_rate": schedule.rate(first, n), **means.values()}
+        history.append(entry)
+        if not math.isfinite(entry["loss"]):
+            raise FloatingPointError(f"the loss became {entry['loss']} in epoch {first}; lower the learning rate")
+        if not steps:
+            return history
+        unsaved += (last - first) * len(batches)
+        if save is not None and unsaved >= options.get("checkpoint_steps", CHECKPOINT_STEPS) and last < epochs:
             unsaved = 0
-            save(Checkpoint.of(model, optimizer, epoch + 1, made_of, history).encode())
+            save(Checkpoint.of(model, optimizer, last, made_of, history).encode())
         if progress is not None:
-            progress(epoch + 1, epochs, {"learning_rate": rate, **means})
+            at = (last, epochs) if schedule.steps is None else (min(last * len(batches), steps), steps)
+            progress(*at, {name: value for name, value in entry.items() if name != "epoch"})
     return history
+
+
+def _asking(model: nn.Module, options: TrainingOptions) -> Callable[[int], None]:
+    """Asks the watch when it is due; raises _Ended where it has seen enough."""
+    watch, every = options.get("watch"), options.get("watch_every", 1)
+
+    def ask(step: int) -> None:
+        if watch is None or step % every:
+            return
+        with torch.random.fork_rng(devices=[]):  # what the watch draws is no part of the training
+            if watch(step, state_arrays(model)):
+                raise _Ended
+
+    return ask
+
+
+class _Means:
+    """Running means over frames, summed on the device: reading a number per step would stall a GPU."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._frames = 0
+
+    def add(self, values: dict[str, Tensor], frames: int) -> None:
+        self._frames += frames
+        for name, value in values.items():
+            weighted = value.detach() * frames
+            self._sums[name] = self._sums[name] + weighted if name in self._sums else weighted
+
+    def values(self) -> dict[str, float]:
+        return {name: float(value) / self._frames for name, value in self._sums.items()}
 
 
 def _run_epoch(
     batch_loss: Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]],
     optimizer: torch.optim.Optimizer,
     batches: list[tuple[int, int]],
-    rate: float,
+    n: int,
+    means: _Means,
+    *,
+    rate_of: Callable[[int], float],
+    after: Callable[[int], None],
     seed: int,
-) -> dict[str, float]:
-    """One pass over the frames in the order of the seed; loss and further means over them."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    n, device = batches[-1][1], optimizer.param_groups[0]["params"][0].device
+) -> None:
+    """One pass over the n frames in the order of the seed, or its first batches; `means` gets their loss and further means."""
+    device = optimizer.param_groups[0]["params"][0].device
     order = torch.from_numpy(np.random.default_rng(seed).permutation(n)).to(device)
     torch.manual_seed(seed)
-    sums: dict[str, Tensor] = {}
-    for start, end in batches:
-        loss, means = batch_loss(order[start:end])
+    for number, (start, end) in enumerate(batches):
+        for group in optimizer.param_groups:
+            group["lr"] = rate_of(number)
+        loss, more = batch_loss(order[start:end])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        # Summed on the device: reading a number per step would stall a GPU.
-        for name, value in {"loss": loss, **means}.items():
-            weighted = value.detach() * (end - start)
-            sums[name] = sums[name] + weighted if name in sums else weighted
-    return {name: float(value) / n for name, value in sums.items()}
+        means.add({"loss": loss, **more}, end - start)
+        after(number)

@@ -35,9 +35,38 @@ def test_a_small_subset_is_passed_over_more_often_and_its_rate_drops_at_the_same
     assert schedule.epochs_for(5) == 60
 
 
+def test_a_number_of_steps_is_the_same_for_every_subset_and_its_rate_falls_at_the_same_step():
+    schedule = Schedule(175, 10, 1e-3, ((0.6, 1e-4), (0.9, 1e-5)), steps=100)
+    for n in (5, 30, 64, 1000, 5000):
+        a_pass = len(batches_of(n, 10))
+        assert schedule.steps_for(n) == 100
+        assert (schedule.epochs_for(n) - 1) * a_pass < 100 <= schedule.epochs_for(n) * a_pass
+        rates = [schedule.rate(step // a_pass, n, step % a_pass) for step in range(100)]
+        assert rates == [1e-3] * 60 + [1e-4] * 30 + [1e-5] * 10
+
+
+def test_an_epoch_stands_for_its_share_where_steps_are_given():
+    assert Schedule.of(ClassifierSettings(steps=70)).milestone_shares() == ((100 / 175, 1e-4), (150 / 175, 5e-5))
+
+
+def test_a_share_of_the_training_is_a_milestone_of_epochs_too():
+    schedule = Schedule(8, 10, 1e-3, ((0.75, 1e-4),))
+    assert [schedule.rate(epoch, 100) for epoch in (5, 6)] == [1e-3, 1e-4]
+
+
+def test_a_long_training_of_a_small_subset_is_told_in_about_a_hundred_rounds():
+    schedule = Schedule(1, 32, 1e-3, steps=3000)
+    for n in (19, 100, 3000, 100_000):
+        rounds = -(-schedule.epochs_for(n) // schedule.epochs_a_round(n))
+        assert rounds <= 150
+    assert Schedule(3000, 32, 1e-3).epochs_a_round(19) == 1
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
+        {"steps": 0},
+        {"epochs": 10, "lr_milestones": ((0.5, 1e-3), (5, 1e-4))},
         {"epochs": 0},
         {"batch_size": 0},
         {"learning_rate": 0.0},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -37,3 +39,45 @@ def test_a_loss_that_is_no_number_ends_the_training_with_advice():
     images = np.full((4, 3, 3), 9, np.uint8)
     with pytest.raises(FloatingPointError, match="in epoch 0; lower the learning rate"):
         fit(lambda: torch.nn.Linear(1, 1), infinite, images, np.zeros(4, np.int64), SETTINGS, seed=0, device="cpu")
+
+
+BY_STEPS = replace(SETTINGS, steps=230, lr_milestones=((0.5, 0.01),))
+
+
+def fitted(settings, n=12, **options):
+    """A line through the brightness of n frames, fitted."""
+    images = (np.ones((n, 3, 3)) * np.linspace(0, 255, n)[:, None, None]).astype(np.uint8)
+    answers = (images[:, 0, 0] > 127).astype(np.int64)
+    return fit(lambda: torch.nn.Linear(1, 1), squared, images, answers, settings, seed=0, device="cpu", **options)
+
+
+@pytest.mark.parametrize("n", [2, 12, 3000])
+def test_a_training_takes_exactly_its_steps_whatever_the_number_of_frames(n):
+    asked = []
+    trained = fitted(BY_STEPS, n, watch=lambda step, weights: asked.append(step), watch_every=10)
+    assert asked == list(range(10, 231, 10))
+    assert len(trained.history) <= 150
+
+
+def test_a_training_by_steps_that_was_interrupted_goes_on_bit_for_bit():
+    checkpoints = []
+    whole = fitted(BY_STEPS, save=checkpoints.append, checkpoint_steps=50)
+    assert len(checkpoints) == 4
+    for checkpoint in checkpoints:
+        resumed = fitted(BY_STEPS, resume=checkpoint)
+        assert resumed.history == whole.history
+        np.testing.assert_array_equal(resumed.weights["weight"], whole.weights["weight"])
+
+
+def test_epochs_and_the_steps_they_come_to_give_the_same_weights():
+    by_epochs, by_steps = fitted(SETTINGS), fitted(replace(SETTINGS, steps=120))  # 3 steps an epoch
+    np.testing.assert_array_equal(by_epochs.weights["weight"], by_steps.weights["weight"])
+
+
+def test_a_watch_sees_the_weights_ends_the_training_and_changes_nothing_before():
+    seen = {}
+    stopped = fitted(BY_STEPS, watch=lambda step, weights: seen.update({step: weights}) or step == 30, watch_every=15)
+    assert list(seen) == [15, 30]
+    np.testing.assert_array_equal(stopped.weights["weight"], seen[30]["weight"])
+    unwatched = fitted(replace(BY_STEPS, steps=30, lr_milestones=()))
+    np.testing.assert_array_equal(unwatched.weights["weight"], seen[30]["weight"])
