@@ -122,23 +122,24 @@ def _ingest(archive: Archive, path: str, batch: str | None) -> None:
     type=click.IntRange(min=1),
     help="Trainings side by side (by default one on a GPU, else one per core, up to 8).",
 )
+@click.option("--retrain-vae", "refit", flag_value="vae", help="Train the VAE again on all that is there: --refit vae.")
 @click.option(
-    "--retrain-vae", is_flag=True, help="Train the VAE again on all that is there now; all embeddings follow."
+    "--refit", metavar="EMBEDDING", help="Fit it (vae, pca) again on all that is there now; what uses it follows."
 )
-def run(task: str | None, arm: str | None, no_training: bool, workers: int | None, retrain_vae: bool) -> None:
+def run(task: str | None, arm: str | None, no_training: bool, workers: int | None, refit: str | None) -> None:
     """Bring everything that is missing or stale up to date. Interrupt it when you like: it continues where it stopped."""
     archive = _archive()
     if workers is not None:
         archive.profile = archive.profile.model_copy(update={"workers": workers})
-    _run(archive, task, arm, retrain_vae=retrain_vae, train=not no_training)
+    _run(archive, task, arm, refit=refit, train=not no_training)
 
 
 def _run(
-    archive: Archive, task: str | None = None, arm: str | None = None, *, retrain_vae: bool = False, train: bool = True
+    archive: Archive, task: str | None = None, arm: str | None = None, *, refit: str | None = None, train: bool = True
 ) -> None:
     from filelock import FileLock, Timeout
 
-    from enrich_assets.core.stages import Goal
+    from enrich_assets.core.stages import Goal, fitted_assets
     from enrich_assets.defs.instance import open_instance
     from enrich_assets.running.driver import Driver
     from enrich_assets.running.execution import fail_dead_runs
@@ -148,7 +149,8 @@ def _run(
 
     if not archive.batches:
         raise Refusal("no studies were ingested yet: `enrich ingest PATH`, or `enrich demo` for the built-in archive")
-    for name, known in ((task, list(archive.profile.tasks)), (arm, _arms(archive))):
+    fitted = [key.removesuffix("_weights") for key in fitted_assets(archive.profile)]
+    for name, known in ((task, list(archive.profile.tasks)), (arm, _arms(archive)), (refit, fitted)):
         if name is not None and name not in known:
             raise Refusal(f"{name!r} is not in the profile; there are: {', '.join(known)}")
     lock = FileLock(str(archive.home / ".run.lock"))
@@ -156,8 +158,8 @@ def _run(
         try:
             with lock.acquire(timeout=0), open_instance(archive) as instance:
                 fail_dead_runs(instance)
-                if retrain_vae:
-                    archive.store.receipts.forget(Cell("vae_weights"))
+                if refit is not None:
+                    archive.store.receipts.forget(Cell(f"{refit}_weights"))
                 goal = Goal(task, arm, train)
                 outcome = Driver(archive, instance, _say, goal, interrupts=interrupts).run()
         except Timeout as error:

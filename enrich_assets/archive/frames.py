@@ -19,6 +19,11 @@ SIMILARITY = "similarity"
 FRAME_COLUMNS = ("frame_id", "study_id", "clip_id", "patient_id", "batch", "frame_index", "path", "part", "row")
 
 
+def embedding_view(embedding: str) -> str:
+    """The view of a network that takes pictures of a size of its own. No task is called so: no name has two underscores."""
+    return f"embedding__{embedding}"
+
+
 def digest_column(view: str) -> str:
     """The column of the frame table that holds the pixel digests of a view."""
     return f"digest_{view}"

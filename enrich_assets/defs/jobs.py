@@ -7,11 +7,19 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from enrich_assets.archive.drops import find_drops, ingest_drops
 from enrich_assets.core.graph import Graph
-from enrich_assets.core.stages import BATCH_ASSETS, GRID_ASSETS, similarity_assets, summary_assets
+from enrich_assets.core.stages import (
+    BATCH_ASSETS,
+    EMBEDDING_HEALTH,
+    GRID_ASSETS,
+    VAE_WEIGHTS,
+    fitted_assets,
+    similarity_assets,
+    summary_assets,
+)
 from enrich_assets.core.where import arms_of
 from enrich_assets.defs.instance import know_batches
 from enrich_assets.defs.mount import Mount
-from enrich_assets.settings import ALL
+from enrich_assets.settings import ALL, Profile
 
 DECODE, TRAIN_VAE, MEASURE, PUBLISH, INGEST = (
     "decode_batch",
@@ -35,11 +43,14 @@ def jobs(graph: Graph, mount: Mount) -> list[Job]:
 
     all_jobs: list[Job] = [
         job(DECODE, BATCH_ASSETS, "Read, de-identify, crop and label one batch."),
-        job(TRAIN_VAE, ["vae_weights"], "Train the beta-VAE again, on purpose; everything embedded with it follows."),
-        job(MEASURE, similarity_assets(tasks), "Embed one batch and compare it with itself and all before."),
+        *(
+            job(fitting_job(key), [key], f"Make {key} again, on purpose; everything embedded with it follows.")
+            for key in fitted_assets(graph.profile)
+        ),
+        job(MEASURE, similarity_assets(graph.profile), "Embed one batch and compare it with itself and all before."),
         job(
             PUBLISH,
-            publication_keys(tasks),
+            publication_keys(graph.profile),
             "Sum up redundancy, compare arms, draw up worklists, publish the database and the report.",
         ),
         _ingest_job(mount),
@@ -61,11 +72,16 @@ def jobs(graph: Graph, mount: Mount) -> list[Job]:
     return all_jobs
 
 
-def publication_keys(tasks: Sequence[str]) -> list[str]:
+def fitting_job(key: str) -> str:
+    """Name of the job that makes the weights of an embedding: `train_vae`, `fit_pca`."""
+    return TRAIN_VAE if key == VAE_WEIGHTS else f"fit_{key.removesuffix('_weights')}"
+
+
+def publication_keys(profile: Profile) -> list[str]:
     """Keys of sums, comparisons, worklists, and what is published."""
-    summaries = [key for task in tasks for key in summary_assets(task)]
-    conclusions = [f"{task}/{asset}" for task in tasks for asset in ("comparison", "worklist")]
-    return [*summaries, *conclusions, "results", "report"]
+    summaries = [key for task in profile.tasks for key in summary_assets(profile, task)]
+    conclusions = [f"{task}/{asset}" for task in profile.tasks for asset in ("comparison", "worklist")]
+    return [EMBEDDING_HEALTH, *summaries, *conclusions, "results", "report"]
 
 
 class DropsToIngest(dg.Config):

@@ -49,7 +49,7 @@ def _recuration(graph: Graph, mount: Mount, cron: str) -> dg.ScheduleDefinition:
 def publication_request(archive: Archive, graph: Graph, mount: Mount) -> dg.RunRequest | None:
     """One run of what is stale and can be made now of sums, comparisons, worklists, results and report, or None."""
     outlook = Outlook(Planner(archive, graph))
-    keys = [key for key in publication_keys(list(graph.profile.tasks)) if _has_inputs(outlook, key)]
+    keys = [key for key in publication_keys(graph.profile) if _has_inputs(outlook, key)]
     work = outlook.work(Group("publication", tuple(graph.with_checks(keys))))
     return request_of(work, "", mount) if work and archive.batches else None
 

@@ -61,7 +61,9 @@ APPENDIX_HEADS = (
 )
 
 
-def redundancy_grid(task: str, redundancy: pd.DataFrame, source: str = "redundancy") -> Grid:
+def redundancy_grid(
+    task: str, redundancy: pd.DataFrame, source: str = "redundancy", embedding: str | None = None
+) -> Grid:
     """The numbers of figure 1: pairs of each relation, and their shares above the thresholds.
 
     Parameters
@@ -72,6 +74,8 @@ def redundancy_grid(task: str, redundancy: pd.DataFrame, source: str = "redundan
         Rows of the table `redundancy`, of this task.
     source : {"redundancy", "panel_redundancy"}
         The published table that they come from, which the SQL queries.
+    embedding : str, optional
+        Whose rows they are, where the task has several.
 
     Returns
     -------
@@ -86,9 +90,8 @@ def redundancy_grid(task: str, redundancy: pd.DataFrame, source: str = "redundan
         f"coalesce(sum(pairs) FILTER (WHERE lower >= {k} - 1e-9), 0) / sum(pairs) AS over_{str(k).replace('.', '_')}"
         for k in figures.THRESHOLDS
     )
-    sql = (
-        f"SELECT relation, sum(pairs) AS pairs, {over_sql} FROM {source} WHERE task = {_quoted(task)} GROUP BY relation"
-    )
+    of = f"task = {_quoted(task)}" + ("" if embedding is None else f" AND embedding = {_quoted(embedding)}")
+    sql = f"SELECT relation, sum(pairs) AS pairs, {over_sql} FROM {source} WHERE {of} GROUP BY relation"
     return Grid(("pairs of frames", "pairs", *(f"over {k}" for k in figures.THRESHOLDS)), rows, sql)
 
 

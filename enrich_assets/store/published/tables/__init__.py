@@ -14,6 +14,7 @@ from enrich_assets.store.published.tables.evaluation import (
 from enrich_assets.store.published.tables.operation import CHECKS, PROVENANCE, WORKLIST
 from enrich_assets.store.published.tables.selection import RANKINGS, SUBSET_FRAMES, SUBSETS
 from enrich_assets.store.published.tables.similarity import (
+    EMBEDDING_HEALTH,
     NEAR_DUPLICATES,
     NEIGHBOURS,
     PANEL_REDUNDANCY,
@@ -22,7 +23,7 @@ from enrich_assets.store.published.tables.similarity import (
 
 TABLES: tuple[Table, ...] = (
     STUDIES, FILES, CLIPS, FRAMES, LABELS, LABEL_PROBLEMS,
-    REDUNDANCY, PANEL_REDUNDANCY, NEIGHBOURS, NEAR_DUPLICATES,
+    EMBEDDING_HEALTH, REDUNDANCY, PANEL_REDUNDANCY, NEIGHBOURS, NEAR_DUPLICATES,
     RANKINGS, SUBSETS, SUBSET_FRAMES,
     EVALUATIONS, PREDICTIONS, COMPARISONS, SUFFICIENT, TRAINING_CURVES,
     WORKLIST, CHECKS, PROVENANCE,

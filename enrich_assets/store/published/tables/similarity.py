@@ -6,9 +6,10 @@ from enrich_assets.store.published.declaration import declare
 
 REDUNDANCY = declare(
     "redundancy", "Histogram of the similarity of all pairs of a pool: one row per bin [lower, upper). Per batch: panel_redundancy.",
-    key="task relation lower is_estimate",
+    key="task embedding relation lower is_estimate",
     columns="""
     task         id!    whose pool
+    embedding    id!    whose vectors: the name of an embedding of the profile
     relation     text!  all, within clip, within patient (other clips of it), between patients
     lower        real!  cosine similarity at the bin's lower edge (included)
     upper        real!  at its upper edge (left out, but for the last bin)
@@ -23,9 +24,10 @@ REDUNDANCY = declare(
 PANEL_REDUNDANCY = declare(
     "panel_redundancy",
     "The same per batch: pairs of that batch with itself and every earlier one. Counted pairs add up to redundancy's.",
-    key="task batch relation lower is_estimate",
+    key="task embedding batch relation lower is_estimate",
     columns="""
     task         id!    whose pool
+    embedding    id!    whose vectors: the name of an embedding of the profile
     batch        id!    the batch whose panel this is
     relation     text!  all, within clip, within patient (other clips of it), between patients
     lower        real!  cosine similarity at the bin's lower edge (included)
@@ -39,9 +41,10 @@ PANEL_REDUNDANCY = declare(
 )  # fmt: skip
 
 NEIGHBOURS = declare(
-    "neighbours", "The most similar frames of each frame.", key="task frame_id relation rank",
+    "neighbours", "The most similar frames of each frame.", key="task embedding frame_id relation rank",
     columns="""
     task          id!    whose pool
+    embedding     id!    whose vectors: the name of an embedding of the profile
     frame_id      id!    the frame
     rank          int!   1 = most similar
     neighbour_id  id!    a frame_id
@@ -52,13 +55,29 @@ NEIGHBOURS = declare(
 
 NEAR_DUPLICATES = declare(
     "near_duplicates", "Pairs of frames above the similarity called a near-duplicate in the profile.",
-    key="task frame_id other_id",
+    key="task embedding frame_id other_id",
     columns="""
     task             id!    whose pool
+    embedding        id!    whose vectors: the name of an embedding of the profile
     frame_id         id!    one frame
     other_id         id!    the other; a frame_id
     similarity       real!  cosine of the embeddings
     relation         text!  within clip, within patient, between patients
     labels_conflict  flag   true where both carry a label and these differ
+    """,
+)  # fmt: skip
+
+EMBEDDING_HEALTH = declare(
+    "embedding_health",
+    "Each embedding by each measure of its health, over the whole archive. Only a collapse blocks; by which check: table checks.",
+    key="embedding measure",
+    columns="""
+    embedding  id!    its name in the profile
+    measure    text!  of the nearest frame: same clip, same patient, same label; cosines; units and reconstruction of a VAE; seconds
+    value      real   the share of frames whose nearest is so, a cosine, a number of units, a ratio, seconds
+    chance     real   the same of a neighbour drawn at random
+    n          int    frames (units) it was measured on
+    verdict    text!  ok, warning, blocks, overridden (the profile goes on despite it), for reading, not measurable
+    note       text   what a reader should know
     """,
 )  # fmt: skip
