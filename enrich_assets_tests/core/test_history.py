@@ -54,11 +54,10 @@ def grown_home(small_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         row.pop("label")
         row[column] = labels[i % len(labels)]
     ingest(archive, str(write_stills(home / "more", rows, side=120)), "second")
-    tasks = list(archive.profile.tasks)
     for batch in archive.batches:
         bring_up_to_date(archive, batch, *BATCH_ASSETS)
     for batch in archive.batches:
-        bring_up_to_date(archive, batch, *similarity_assets(tasks))
+        bring_up_to_date(archive, batch, *similarity_assets(archive.profile))
     bring_up_to_date(archive, "", "view/redundancy/vae", "view/test_set")
     for seed in ("0", "1"):
         bring_up_to_date(archive, seed, "view/enrich/ranking")

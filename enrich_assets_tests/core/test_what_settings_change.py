@@ -43,15 +43,16 @@ def test_under_the_same_settings_all_is_fresh(small: Path) -> None:
 
 def test_a_threshold_of_the_health_check_makes_the_check_stale_and_retrains_nothing(small: Path) -> None:
     archive = with_settings(small, "vae: {min_active_share: 0.02}\n")
-    assert stale(archive) == {"vae_weights@health": "its settings changed"}
+    shows_it = {"embedding_health": "its settings changed"}
+    assert stale(archive) == {"vae_weights@health": "its settings changed", **shows_it}
     before = archive.store.receipts.require(Cell("vae_weights"))
     assert bring_up_to_date(archive, "", "vae_weights") == {"vae_weights@health": "its settings changed"}
     assert archive.store.receipts.require(Cell("vae_weights")) == before
-    assert set(stale(archive)) <= {"results", "report"}, "what shows the outcome"
+    assert set(stale(archive)) <= {"embedding_health", "results", "report"}, "what shows the outcome"
 
 
 def test_a_threshold_that_the_vae_does_not_reach_blocks_what_would_be_made_of_it(small: Path) -> None:
-    archive = with_settings(small, "vae: {max_error_ratio: 0.01}\n")
+    archive = with_settings(small, "vae: {min_active_share: 0.999}\n")
     bring_up_to_date(archive, "", "vae_weights")
     assert not archive.store.receipts.require(Cell("vae_weights@health")).metrics["passed"]
     assert is_fresh(archive, "vae_weights")

@@ -30,6 +30,7 @@ def test_keys_are_those_of_the_design(definitions: dg.Definitions) -> None:
         "labels",
         "vae_weights",
         "embeddings/vae",
+        "embedding_health",
         "results",
         "report",
     }
@@ -47,7 +48,13 @@ def test_checks_are_those_of_the_graph_and_blocking_where_nothing_may_follow(def
     assert set(found) == set(declared)
     assert {key for key, node in found.items() if node.blocking} == {k for k, c in declared.items() if c.blocking}
     warnings = {check.check_name for check in declared.values() if not check.blocking}
-    assert warnings == {"manifest_moves_nobody", "drift", "near_duplicates_across_split", "labels_agree"}
+    assert warnings == {
+        "manifest_moves_nobody",
+        "drift",
+        "near_duplicates_across_split",
+        "labels_agree",
+        "nothing_to_warn_of",
+    }
 
 
 def test_no_ranking_depends_on_a_label(definitions: dg.Definitions) -> None:

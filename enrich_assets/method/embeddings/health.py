@@ -214,6 +214,8 @@ def judge(measures: HealthMeasures, settings: VaeSettings) -> Health:
     active = sum(variance > ACTIVE_VARIANCE for variance in measures.unit_variances)
     collapse = _too_few_active(active, measures.latent, settings)
     poor = (_poor_reconstruction(measures, settings), _poor_retrieval(measures, settings))
+    if not math.isfinite(measures.reconstruction_error):
+        collapse = f"the reconstruction error is {measures.reconstruction_error}, no number: "
     reasons = (f"{collapse}{cure}",) if collapse else ()
     return Health(not reasons, active, reasons, _notes(measures), tuple(f"{one}{cure}" for one in poor if one))
 
