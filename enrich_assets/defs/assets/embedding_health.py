@@ -86,6 +86,7 @@ def _of_vae(vae: Value, where: Where, despite: bool) -> list[dict[str, Any]]:
     """What only a VAE has: units, and the reconstruction against the mean image."""
     health, measures = judged(vae, where), vae.metrics["measures"]
     error, mean_error = measures["reconstruction_error"], measures["mean_image_error"]
+    ratio = error / mean_error if mean_error and error is not None else None
     rows: list[dict[str, Any]] = [
         {
             "measure": ACTIVE_UNITS,
@@ -96,13 +97,9 @@ def _of_vae(vae: Value, where: Where, despite: bool) -> list[dict[str, Any]]:
         },
         {
             "measure": RECONSTRUCTION,
-            "value": error / mean_error if mean_error else None,
+            "value": ratio,
             "n": measures["n_frames"],
-            "verdict": UNKNOWN
-            if not mean_error
-            else OK
-            if error <= where.profile.vae.max_error_ratio * mean_error
-            else WARNING,
+            "verdict": UNKNOWN if ratio is None else OK if ratio <= where.profile.vae.max_error_ratio else WARNING,
             "note": "error over that of the mean image",
         },
     ]

@@ -61,6 +61,8 @@ class HealthMeasures:
     def from_json(cls, content: Mapping[str, Any]) -> HealthMeasures:
         """The measures that `to_json` wrote; further keys are left aside."""
         known = {field.name: content[field.name] for field in fields(cls)}
+        for name in ("reconstruction_error", "mean_image_error"):  # JSON has no NaN: it was written as null
+            known[name] = math.nan if known[name] is None else known[name]
         return cls(**{**known, "unit_variances": tuple(known["unit_variances"])})
 
 
