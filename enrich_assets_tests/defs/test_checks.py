@@ -103,10 +103,9 @@ def vectors_of_other_patients(archive: Archive) -> None:
     """Each frame has its vector in common with a frame of another patient, and with no other."""
     cell = Cell("embeddings/vae", "first")
     frames = table_of(archive, Cell("frames", "first"), "frames")
-    number = frames.groupby("patient_id").cumcount().to_numpy()
-    in_turn = np.lexsort((pd.factorize(frames["patient_id"])[0], number))  # neighbours in it are of different patients
-    vectors = np.zeros((len(frames), len(frames)), np.int16)
-    vectors[in_turn, np.arange(len(frames)) // 2] = 4000
+    by_patient, half = np.argsort(frames["patient_id"].to_numpy(), kind="stable"), (len(frames) + 1) // 2
+    vectors = np.zeros((len(frames), half), np.int16)
+    vectors[by_patient, np.arange(len(frames)) % half] = 4000
     tamper(archive, cell, vectors=vectors)
 
 

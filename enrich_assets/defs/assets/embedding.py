@@ -150,10 +150,14 @@ def health(cell: CellContext, vae: Value) -> CheckOutcome:
     health, measures = judged(vae, cell.where), vae.metrics["measures"]
     measured = (
         f"{health.active_units} of {len(measures['unit_variances'])} units active; reconstruction error "
-        f"{measures['reconstruction_error']:.4g} against {measures['mean_image_error']:.4g} of the mean image; same-clip "
+        f"{_number(measures['reconstruction_error'])} against {_number(measures['mean_image_error'])} of the mean image; same-clip "
         f"retrieval {_rate(measures['retrieval_rank1'])} against {_rate(measures['retrieval_chance'])} by chance"
     )
     return outcome(health.reasons, health.warnings, measured, cell.where, "vae")
+
+
+def _number(value: float | None) -> str:
+    return "no number" if value is None else f"{value:.4g}"
 
 
 def _rate(value: float | None) -> str:
