@@ -107,20 +107,21 @@ def _ingest(archive: Archive, path: str, batch: str | None) -> None:
     type=click.IntRange(min=1),
     help="Trainings side by side (by default one on a GPU, else one per core, up to 8).",
 )
-@click.option("--retrain-vae", is_flag=True, help="Train the VAE again on all that is there; all embeddings follow.")
+@click.option("--retrain-vae", "refit", flag_value="vae", help="Train the VAE again on all that is there: --refit vae.")
+@click.option(
+    "--refit", metavar="EMBEDDING", help="Fit it (vae, pca) again on all that is there; what uses it follows."
+)
 @click.option(
     "--renew-length", is_flag=True, help="Find the number of training steps again; models follow if it moves."
 )
 def run(
-    task: str | None, arm: str | None, no_training: bool, workers: int | None, retrain_vae: bool, renew_length: bool
+    task: str | None, arm: str | None, no_training: bool, workers: int | None, refit: str | None, renew_length: bool
 ) -> None:
     """Bring everything that is missing or stale up to date. Interrupt it when you like: it continues where it stopped."""
     archive = _archive()
     if workers is not None:
         archive.profile = archive.profile.model_copy(update={"workers": workers})
-    lengths = [f"{name}/training_length" for name in archive.profile.tasks if renew_length and task in (None, name)]
-    again = lengths + ["vae_weights"] * retrain_vae
-    _run(archive, task, arm, again=again, train=not no_training)
+    _run(archive, task, arm, refit=refit, renew_length=renew_length, train=not no_training)
 
 
 def _run(
@@ -128,12 +129,13 @@ def _run(
     task: str | None = None,
     arm: str | None = None,
     *,
-    again: list[str] | None = None,
+    refit: str | None = None,
+    renew_length: bool = False,
     train: bool = True,
 ) -> None:
     from filelock import FileLock, Timeout
 
-    from enrich_assets.core.stages import Goal
+    from enrich_assets.core.stages import Goal, fitted_assets
     from enrich_assets.defs.instance import open_instance
     from enrich_assets.running.driver import Driver
     from enrich_assets.running.execution import fail_dead_runs
@@ -143,7 +145,8 @@ def _run(
 
     if not archive.batches:
         raise Refusal("no studies were ingested yet: `enrich ingest PATH`, or `enrich demo` for the built-in archive")
-    for name, known in ((task, list(archive.profile.tasks)), (arm, _arms(archive))):
+    fitted = [key.removesuffix("_weights") for key in fitted_assets(archive.profile)]
+    for name, known in ((task, list(archive.profile.tasks)), (arm, _arms(archive)), (refit, fitted)):
         if name is not None and name not in known:
             raise Refusal(f"{name!r} is not in the profile; there are: {', '.join(known)}")
     lock = FileLock(str(archive.home / ".run.lock"))
@@ -151,7 +154,10 @@ def _run(
         try:
             with lock.acquire(timeout=0), open_instance(archive) as instance:
                 fail_dead_runs(instance)
-                for key in again or ():
+                again = [
+                    f"{name}/training_length" for name in archive.profile.tasks if renew_length and task in (None, name)
+                ]
+                for key in [*again, *([f"{refit}_weights"] if refit is not None else [])]:
                     archive.store.receipts.forget(Cell(key))
                 goal = Goal(task, arm, train)
                 outcome = Driver(archive, instance, _say, goal, interrupts=interrupts).run()

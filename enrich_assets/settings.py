@@ -23,11 +23,19 @@ from pydantic import (
     model_validator,
 )
 
-from enrich_assets.method.hyperparameters import VaeSettings
+from enrich_assets.method.hyperparameters import (
+    AnyEmbedding,
+    ImportedEmbedding,
+    OnnxEmbedding,
+    PcaEmbedding,
+    VaeEmbedding,
+    VaeSettings,
+)
 from enrich_assets.method.kinds import kind_names, kind_of
 from enrich_assets.method.ranking import rule_named, rule_names
 
 ALL = "all"  # the arm, and the budget key, of the whole pool
+DEFAULT_EMBEDDINGS: dict[str, dict[str, str]] = {"vae": {}}
 DEFAULT_ARMS: dict[str, dict[str, str]] = {"enrich": {}, "random": {"rule": "random"}}  # as a profile would name them
 
 
@@ -146,6 +154,36 @@ class ArmSettings(_Settings):
 
     rule: RuleName = "k-center-greedy"
     similarity: Literal["cosine", "ssim", "pixels"] = "cosine"
+    # None: the first of the profile. Left out of the digest of the settings, for what is read says it: `embeddings/<name>`.
+    embedding: str | None = Field(None, exclude=True)
+
+
+def _with_kind(name: str, given: Any) -> Any:
+    """What an embedding is, where it does not say so: by what it names (`onnx`, `imported`), else by its own name."""
+    _check_name("embedding", name)
+    if not isinstance(given, dict):
+        return given
+    by_content = next((kind for kind in ("onnx", "imported") if kind in given), None)
+    kind = given.get("kind", by_content or name)
+    if kind not in EMBEDDING_KINDS:
+        raise ValueError(
+            f"embedding {name!r}: say what it is: `kind: pca`, `onnx: FILE` or `imported: FILE` "
+            f"(without that, only {' and '.join(BY_NAME)} go by their names)"
+        )
+    if (kind == "vae") != (name == "vae"):
+        raise ValueError(f"embedding {name!r}: there is one VAE, it is called vae and set under `vae`; kind: {kind}")
+    return {**given, "kind": kind}
+
+
+BY_NAME = ("vae", "pca")
+EMBEDDING_KINDS: dict[str, type] = {
+    "vae": VaeEmbedding,
+    "pca": PcaEmbedding,
+    "onnx": OnnxEmbedding,
+    "imported": ImportedEmbedding,
+}
+Embedding = AnyEmbedding
+EmbeddingOf = Annotated[AnyEmbedding, Field(discriminator="kind")]
 
 
 class FrameSettings(_Settings):
@@ -330,6 +368,7 @@ class Profile(_Settings):
     sites: tuple[str, ...] = ()  # manifest columns that say where a study comes from: hospital, scanner, source
     vae: VaeSettings = VaeSettings()
     vae_seed: int = 0
+    embeddings: dict[str, EmbeddingOf] = Field({"vae": VaeEmbedding()}, min_length=1)
     similarity: SimilaritySettings = SimilaritySettings()
     tasks: dict[str, TaskSettings] = Field(min_length=1)
     curate_test_set: int | None = Field(
@@ -368,7 +407,38 @@ class Profile(_Settings):
         """The manifest column of the sites that `split: {by: site}` draws. Raises IndexError without `sites`."""
         return self.split.column or self.sites[0]
 
-    def crop_of(self, task: TaskSettings) -> tuple[Crop, float]:
-        """Crop and crop fraction of a task's pictures: its own, else those of `frames`."""
+    @field_validator("embeddings", mode="before")
+    @classmethod
+    def _kinds(cls, embeddings: Any) -> Any:
+        named = embeddings if isinstance(embeddings, dict) else {}
+        return {name: _with_kind(name, given) for name, given in named.items()} or embeddings
+
+    @model_validator(mode="after")
+    def _arms_name_embeddings(self) -> Profile:
+        for task_name, task in self.tasks.items():
+            for arm_name, arm in task.arms.items():
+                if arm.embedding not in (None, *self.embeddings):
+                    raise ValueError(
+                        f"tasks.{task_name}.arms.{arm_name}: there is no embedding {arm.embedding!r}; embeddings: "
+                        f"{', '.join(self.embeddings)}{did_you_mean(str(arm.embedding), self.embeddings)}"
+                    )
+        return self
+
+    @property
+    def default_embedding(self) -> str:
+        """The first that is named: of arms that name none, of the worklist, and of the redundancy figure."""
+        return next(iter(self.embeddings))
+
+    def embedding_of(self, arm: ArmSettings) -> str:
+        """Name of the embedding by which an arm compares frames."""
+        return arm.embedding or self.default_embedding
+
+    def embeddings_of(self, task: TaskSettings) -> list[str]:
+        """Those whose panels a task needs, in the order of the profile: the default one, and those of its arms."""
+        by_arms = {self.embedding_of(arm) for arm in task.arms.values() if rule_named(arm.rule).compares_frames}
+        return [name for name in self.embeddings if name in {self.default_embedding, *by_arms}]
+
+    def crop_of(self, task: TaskSettings | OnnxEmbedding) -> tuple[Crop, float]:
+        """Crop and crop fraction of a task's (a network's) pictures: its own, else those of `frames`."""
         crop = task.crop if task.crop is not None else self.frames.crop
         return crop, task.crop_fraction or self.frames.crop_fraction

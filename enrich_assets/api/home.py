@@ -102,7 +102,7 @@ class Home:
             raise KeyError(f"no view {view!r}; there are {', '.join(views)}")
         return self._catalogue.frames().pixels(view, table)
 
-    def embeddings(self, frame_ids: Sequence[str] | None = None, embedding: str = "vae") -> NDArray[np.float32]:
+    def embeddings(self, frame_ids: Sequence[str] | None = None, embedding: str | None = None) -> NDArray[np.float32]:
         """Vectors of frames, of unit length.
 
         Parameters
@@ -110,7 +110,7 @@ class Home:
         frame_ids
             Whose; all frames, in the order of table `frames`, where not given.
         embedding
-            Its name in the profile.
+            Its name in the profile; the first of it, where none is named.
 
         Returns
         -------

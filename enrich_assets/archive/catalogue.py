@@ -45,9 +45,9 @@ class Catalogue:
         """Train frames that a task may choose from."""
         return self._batches(Pool, f"{task}/pool")
 
-    def vectors(self, embedding: str = "vae") -> Vectors:
-        """Vectors of every frame by an embedding."""
-        return self._batches(Vectors, f"embeddings/{embedding}")
+    def vectors(self, embedding: str | None = None) -> Vectors:
+        """Vectors of every frame by an embedding; by the profile's first one, where none is named."""
+        return self._batches(Vectors, f"embeddings/{embedding or self.archive.profile.default_embedding}")
 
     def frame_table(self, batches: Sequence[str] | None = None) -> pd.DataFrame:
         """All frames with their side of the split, batch after batch.

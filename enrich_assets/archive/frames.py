@@ -13,10 +13,15 @@ import numpy as np
 import pandas as pd
 
 from enrich_assets.archive.values import Value
-from enrich_assets.store.receipts import DamagedStore, Receipt, digest_of
+from enrich_assets.store.receipts import DamagedStore, MissingArtefact, Receipt, digest_of
 
 SIMILARITY = "similarity"
 FRAME_COLUMNS = ("frame_id", "study_id", "clip_id", "patient_id", "batch", "frame_index", "path", "part", "row")
+
+
+def embedding_view(embedding: str) -> str:
+    """The view of a network that takes pictures of a size of its own. No task is called so: no name has two underscores."""
+    return f"embedding__{embedding}"
 
 
 def digest_column(view: str) -> str:
@@ -137,13 +142,22 @@ class ViewOfFrames:
     @cached_property
     def digest(self) -> str:
         """Of frame, patient and clip ids, and of the pixels."""
+        self._require_decoded()
         columns = ["frame_id", "patient_id", "clip_id"]
         return digest_of([self.table[c].tolist() for c in (*columns, digest_column(self.view))])
 
     @property
     def pixel_digests(self) -> pd.Series:
         """sha256 of each frame's pixels in this view, in hex."""
+        self._require_decoded()
         return self.table[digest_column(self.view)]
+
+    def _require_decoded(self) -> None:
+        if len(self.table) and digest_column(self.view) not in self.table:
+            raise MissingArtefact(
+                f"the frames were decoded before pictures for {self.view.removeprefix(embedding_view(''))} were asked for: "
+                "`enrich run` decodes them again"
+            )
 
     def pixels(self, rows: pd.DataFrame | None = None) -> np.ndarray:
         """(n, side, side) uint8, of all or of some rows of `table`."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from enrich_assets.archive.embeddings import embedding_model, imported_vectors
 from enrich_assets.archive.frames import Frames
 from enrich_assets.archive.sides import LastTime
 from enrich_assets.store.annotations import Annotations
@@ -31,13 +32,14 @@ def source_value(archive: Archive, name: str, partition: str, *others: Any) -> A
     archive
         Of which.
     name
-        One of `SOURCES`.
+        One of `SOURCES`; of an embedding's file with its name, `embedding_model/NAME`.
     partition
         Of the cell.
     *others
         Values that the source is chosen by.
     """
-    return SOURCES[name](archive, partition, *others)
+    kind, _, of = name.partition("/")
+    return SOURCES[kind](archive, partition, *([of] if of else []), *others)
 
 
 @dataclass(frozen=True)
@@ -170,4 +172,8 @@ SOURCES: dict[str, Callable[..., Any]] = {
     "files": lambda archive, partition: source_files(archive),
     "history": lambda archive, partition: History(archive),
     "last_sides": LastTime,
+    "embedding_model": lambda archive, partition, name: embedding_model(archive, name),
+    "imported_vectors": lambda archive, partition, name, frames: imported_vectors(
+        archive, partition, name, frames.table
+    ),
 }

@@ -48,7 +48,9 @@ class Read:
     stays: Stays | None = None  # for forecasts: whether the part will be as it is, though the whole is about to change
     of_receipts: bool = False  # the part says what receipts say beside their content: equal content, yet another part
     follows: bool = True  # a change of it asks for the cell in Dagster; False: only drawn, the planner sees to it
-    each: tuple[str, ...] = ()  # "task", "arm": of every one of them; the value is a mapping by their names
+    each: tuple[
+        str, ...
+    ] = ()  # "task", "arm", "embedding": of every one of them; the value is a mapping by their names
 
     def places(self, where: Where) -> dict[Any, Where]:
         """Where the assets it reads stand, by the names that tell them apart.
@@ -56,13 +58,15 @@ class Read:
         Returns
         -------
         dict
-            One entry "" without `each`; else (task,), (arm,) or (task, arm) -> place.
+            One entry "" without `each`; else their names, (task, arm) and the like -> place.
         """
         if not self.each:
             return {"": where}
         places = where.each_task() if "task" in self.each else [where]
         if "arm" in self.each:
             places = (arm for place in places for arm in place.each_arm())
+        if "embedding" in self.each:
+            places = (embedding for place in places for embedding in place.each_embedding())
         return {tuple(getattr(place, name) for name in self.each): place for place in places}
 
     def keys(self, where: Where) -> list[str]:

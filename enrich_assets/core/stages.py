@@ -13,11 +13,13 @@ from enrich_assets.core.partitions import cell_keys
 from enrich_assets.core.planner import Planner, State, Verdict
 from enrich_assets.core.reads import Read
 from enrich_assets.core.step import Check, Declared, Step
-from enrich_assets.core.where import EMBEDDINGS, arms_of
-from enrich_assets.settings import budget_frames
+from enrich_assets.core.where import arms_of
+from enrich_assets.settings import Profile, budget_frames
 from enrich_assets.store.receipts import NOT_MADE_YET, Cell, DamagedStore
 
-DECODING, VAE, SIMILARITY, REDUNDANCY = "decoding", "vae", "similarity", "redundancy"
+DECODING, VAE, FITTING, SIMILARITY, REDUNDANCY = "decoding", "vae", "fitting", "similarity", "redundancy"
+HEALTH, VAE_WEIGHTS, EMBEDDING_HEALTH = "health", "vae_weights", "embedding_health"
+FITTED = ("vae", "pca")  # kinds of embedding with weights of their own
 RANKING, LENGTH, TRAINING, CONCLUSIONS = "ranking", "training length", "training", "conclusions"
 BATCH_ASSETS = ("studies", "frames", "split", "label_presence", "labels")
 GRID_ASSETS = ("subset", "model", "evaluation")
@@ -271,11 +273,14 @@ def stages(outlook: Outlook, goal: Goal) -> Iterator[Stage]:
     planner, profile = outlook.planner, outlook.planner.archive.profile
     batches = planner.archive.batches
     yield Stage(DECODING, batch_groups(planner, DECODING, BATCH_ASSETS, batches))
-    yield Stage(VAE, [_group(planner, VAE, ["vae_weights"])])
-    yield Stage(SIMILARITY, batch_groups(planner, SIMILARITY, similarity_assets(list(profile.tasks)), batches))
+    fitted = fitted_assets(profile)
+    yield Stage(VAE, [_group(planner, VAE, [key]) for key in fitted if key == VAE_WEIGHTS])
+    yield Stage(FITTING, [_group(planner, FITTING, [key]) for key in fitted if key != VAE_WEIGHTS])
+    yield Stage(SIMILARITY, batch_groups(planner, SIMILARITY, similarity_assets(profile), batches))
+    yield Stage(HEALTH, [_group(planner, HEALTH, [EMBEDDING_HEALTH])])
     tasks = [task for task in profile.tasks if _has_pool(outlook, task)]
-    of_tasks = [_group(planner, REDUNDANCY, summary_assets(task), task=task) for task in tasks]
-    of_archive = [_group(planner, REDUNDANCY, archive_assets())] if batches else []
+    of_tasks = [_group(planner, REDUNDANCY, summary_assets(profile, task), task=task) for task in tasks]
+    of_archive = [_group(planner, REDUNDANCY, archive_assets(profile))] if batches else []
     yield Stage(REDUNDANCY, [*of_archive, *of_tasks])
     trained = [task for task in tasks if goal.train and goal.task in (None, task) and _is_trainable(outlook, task)]
     yield Stage(RANKING, [group for task in trained for group in ranking_groups(planner, task, goal)])
@@ -287,20 +292,29 @@ def stages(outlook: Outlook, goal: Goal) -> Iterator[Stage]:
     yield Stage(CONCLUSIONS, [conclusion_group(outlook, tasks)])
 
 
-def similarity_assets(tasks: Sequence[str]) -> list[str]:
-    """Of a batch: its embeddings, the archive's panel, then each task's pool and panel."""
-    per_task = [key for task in tasks for key in (f"{task}/pool", *(f"{task}/similarity/{e}" for e in EMBEDDINGS))]
-    return [*(f"embeddings/{name}" for name in EMBEDDINGS), f"archive/similarity/{EMBEDDINGS[0]}", *per_task]
+def fitted_assets(profile: Profile) -> list[str]:
+    """Weights of the embeddings that are fitted to the archive once: the VAE, principal components."""
+    return [f"{name}_weights" for name, embedding in profile.embeddings.items() if embedding.kind in FITTED]
 
 
-def archive_assets() -> list[str]:
+def archive_assets(profile: Profile) -> list[str]:
     """Of the whole archive, by its first embedding: redundancy over all frames, and leaks."""
-    return [f"archive/redundancy/{EMBEDDINGS[0]}", "leaks"]
+    return [f"archive/redundancy/{profile.default_embedding}", "leaks"]
 
 
-def summary_assets(task: str) -> list[str]:
-    """Of a task: its redundancy over all batches, and its test set."""
-    return [*(f"{task}/redundancy/{name}" for name in EMBEDDINGS), f"{task}/test_set"]
+def similarity_assets(profile: Profile) -> list[str]:
+    """Of a batch: its embeddings, the archive's panel, then each task's pool and the panels that its arms need."""
+    keys = [f"embeddings/{name}" for name in profile.embeddings]
+    keys.append(f"archive/similarity/{profile.default_embedding}")
+    for task, settings in profile.tasks.items():
+        keys += [f"{task}/pool", *(f"{task}/similarity/{name}" for name in profile.embeddings_of(settings))]
+    return keys
+
+
+def summary_assets(profile: Profile, task: str) -> list[str]:
+    """Of a task: its redundancy over all batches, by each of its embeddings, and its test set."""
+    names = profile.embeddings_of(profile.tasks[task])
+    return [*(f"{task}/redundancy/{name}" for name in names), f"{task}/test_set"]
 
 
 def length_asset(task: str) -> str:

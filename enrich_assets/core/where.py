@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from enrich_assets.settings import ALL, ArmSettings, Profile, TaskSettings
-
-EMBEDDINGS = ("vae",)  # names of embeddings; the profile has one so far
+from enrich_assets.settings import ALL, ArmSettings, Embedding, Profile, TaskSettings
 
 
 def arms_of(task: TaskSettings) -> dict[str, ArmSettings]:
@@ -36,7 +34,19 @@ class Where:
 
     def fill(self, template: str) -> str:
         """An asset key from a template such as `{task}/similarity/{embedding}`."""
-        return template.format(task=self.task, arm=self.arm, embedding=self.embedding or EMBEDDINGS[0])
+        return template.format(task=self.task, arm=self.arm, embedding=self.own_embedding)
+
+    @property
+    def own_embedding(self) -> str:
+        """The embedding that `{embedding}` stands for here: the one in the key, else the arm's own, else the first of the profile."""
+        if self.embedding:
+            return self.embedding
+        return self.profile.embedding_of(self.arm_settings) if self.arm else self.profile.default_embedding
+
+    @property
+    def embedding_settings(self) -> Embedding:
+        """Of the embedding that it is of."""
+        return self.profile.embeddings[self.own_embedding]
 
     def each_arm(self) -> Iterator[Where]:
         """This place for each arm of its task, the whole pool last."""
@@ -46,7 +56,13 @@ class Where:
     def each_task(self) -> Iterator[Where]:
         """This place for each task of the profile."""
         for task in self.profile.tasks:
-            yield Where(self.profile, task, "", self.embedding or EMBEDDINGS[0])
+            yield Where(self.profile, task, "", self.embedding)
+
+    def each_embedding(self) -> Iterator[Where]:
+        """This place for each embedding of its task, or of the profile where it is of no task."""
+        names = self.profile.embeddings_of(self.task_settings) if self.task else self.profile.embeddings
+        for name in names:
+            yield Where(self.profile, self.task, self.arm, name)
 
 
 def places(template: str, profile: Profile) -> list[Where]:
@@ -57,5 +73,5 @@ def places(template: str, profile: Profile) -> list[Where]:
     if "{arm}" in template:
         wheres = [arm for where in wheres for arm in where.each_arm()]
     if "{embedding}" in template:
-        wheres = [Where(profile, where.task, where.arm, name) for where in wheres for name in EMBEDDINGS]
+        wheres = [embedding for where in wheres for embedding in where.each_embedding()]
     return wheres

@@ -9,8 +9,11 @@ from enrich_assets.archive.drops import find_drops, ingest_drops
 from enrich_assets.core.graph import Graph
 from enrich_assets.core.stages import (
     BATCH_ASSETS,
+    EMBEDDING_HEALTH,
     GRID_ASSETS,
+    VAE_WEIGHTS,
     archive_assets,
+    fitted_assets,
     length_asset,
     similarity_assets,
     summary_assets,
@@ -42,8 +45,11 @@ def jobs(graph: Graph, mount: Mount) -> list[Job]:
 
     all_jobs: list[Job] = [
         job(DECODE, BATCH_ASSETS, "Read, de-identify, crop and label one batch."),
-        job(TRAIN_VAE, ["vae_weights"], "Train the beta-VAE again, on purpose; everything embedded with it follows."),
-        job(MEASURE, similarity_assets(tasks), "Embed one batch and compare it with itself and all before."),
+        *(
+            job(fitting_job(key), [key], f"Make {key} again, on purpose; everything embedded with it follows.")
+            for key in fitted_assets(graph.profile)
+        ),
+        job(MEASURE, similarity_assets(graph.profile), "Embed one batch and compare it with itself and all before."),
         job(
             PUBLISH,
             publication_keys(graph),
@@ -73,13 +79,18 @@ def jobs(graph: Graph, mount: Mount) -> list[Job]:
     return all_jobs
 
 
+def fitting_job(key: str) -> str:
+    """Name of the job that makes the weights of an embedding: `train_vae`, `fit_pca`."""
+    return TRAIN_VAE if key == VAE_WEIGHTS else f"fit_{key.removesuffix('_weights')}"
+
+
 def publication_keys(graph: Graph) -> list[str]:
     """Keys of sums, comparisons, worklists, and what is published."""
-    tasks = list(graph.profile.tasks)
-    summaries = archive_assets() + [key for task in tasks for key in summary_assets(task)]
-    conclusions = [f"{task}/{asset}" for task in tasks for asset in ("comparison", "worklist")]
+    profile = graph.profile
+    summaries = archive_assets(profile) + [key for task in profile.tasks for key in summary_assets(profile, task)]
+    conclusions = [f"{task}/{asset}" for task in profile.tasks for asset in ("comparison", "worklist")]
     sites = [key for key in ("sites",) if key in graph.steps]
-    return [*summaries, *sites, *conclusions, "results", "report"]
+    return [EMBEDDING_HEALTH, *summaries, *sites, *conclusions, "results", "report"]
 
 
 class DropsToIngest(dg.Config):

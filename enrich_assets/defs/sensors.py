@@ -6,7 +6,7 @@ what it detects. What ended in vain is asked for again, up to a limit; then the 
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import dagster as dg
 
@@ -14,16 +14,26 @@ from enrich_assets.archive.drops import DropRegister, remove_read_drops
 from enrich_assets.archive.home import Archive
 from enrich_assets.core.graph import Graph
 from enrich_assets.core.planner import Planner
-from enrich_assets.core.stages import BATCH_ASSETS, DECODING, SIMILARITY, Outlook, Work, batch_groups, similarity_assets
+from enrich_assets.core.stages import (
+    BATCH_ASSETS,
+    DECODING,
+    SIMILARITY,
+    Outlook,
+    Work,
+    batch_groups,
+    fitted_assets,
+    similarity_assets,
+)
 from enrich_assets.core.step import Declared
 from enrich_assets.defs.attempts import ATTEMPT_OF, MOST_ATTEMPTS, Attempts, attempts, batches_at_work, run_key
-from enrich_assets.defs.jobs import DECODE, INGEST, TRAIN_VAE, Job
+from enrich_assets.defs.first_fit import first_fit_sensor
+from enrich_assets.defs.jobs import DECODE, INGEST, Job
 from enrich_assets.defs.mount import Mount
 from enrich_assets.defs.schedules import ONLY_STALE, RETRAINING_TAG, cells_after_ranking, length_request, request_of
-from enrich_assets.store.receipts import Cell, Origin, digest_of
+from enrich_assets.store.receipts import Cell, digest_of
 from enrich_assets.studies.drops import Drop, look
 
-INCOMING, FIRST_VAE, FOLLOW, UNSEEN = "incoming", "first_vae", "follow", "unseen_changes"
+INCOMING, FOLLOW, UNSEEN = "incoming", "follow", "unseen_changes"
 RETRAIN, TIDY = "retrain_cells", "tidy_incoming"
 
 
@@ -43,7 +53,7 @@ def sensors(
     interval = graph.profile.incoming.interval_seconds
     definitions: list[dg.SensorDefinition] = [
         _incoming(graph, mount, requested, clock),
-        _first_vae(graph, mount),
+        *(first_fit_sensor(graph, mount, key) for key in fitted_assets(graph.profile)),
         _unseen_changes(graph, mount),
         dg.AutomationConditionSensorDefinition(
             mount.name(FOLLOW),
@@ -170,74 +180,11 @@ def _new_partitions(
     return [mount.batches.build_add_request(new)] if new else []
 
 
-# ---------------------------------------------------------------------------------------------------------- first VAE
-
-
-def _first_vae(graph: Graph, mount: Mount) -> dg.SensorDefinition:
-    @dg.sensor(
-        name=mount.name(FIRST_VAE),
-        job_name=mount.name(TRAIN_VAE),
-        minimum_interval_seconds=30,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        required_resource_keys={mount.resource},
-        description="Trains the VAE when the first drops are read. Never again: retraining it is for you to decide.",
-    )
-    def first_vae(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        archive = getattr(context.resources, mount.resource).open()
-        return first_vae_request(archive, graph, context.instance, mount)
-
-    return first_vae
-
-
-def first_vae_request(
-    archive: Archive,
-    graph: Graph,
-    instance: dg.DagsterInstance,
-    mount: Mount = Mount(),  # noqa: B008  (frozen)
-) -> dg.RunRequest | dg.SkipReason:
-    """The run that trains the first VAE, once all that dropped in so far is read.
-
-    Where it did not pass its health check (too few frames, mostly) it is asked for again when more frames have come.
-    """
-    planner = Planner(archive, graph)
-    vae = archive.store.receipts.current(Cell("vae_weights"))
-    if vae is not None and _is_sound(planner, vae.cell):
-        return dg.SkipReason("there is a VAE")
-    if not DropRegister(archive).batches & set(archive.batches):
-        return dg.SkipReason("nothing has dropped in")  # what was ingested by hand is run by hand
-    if set(archive.batches) - set(planner.held("split")) or set(archive.batches) - set(planner.held("frames")):
-        return dg.SkipReason("waiting until every batch is read")
-    frames = {batch: receipt.digest for batch, receipt in planner.held("frames").items()}
-    what = mount.tag(f"first-vae-{digest_of(frames)[:16]}")
-    tried = attempts(instance, what)
-    if tried.going_on:
-        return dg.SkipReason("it is being trained")
-    if vae is not None and {f"frames[{b}]": d for b, d in frames.items()}.items() <= _read_digests(vae.read).items():
-        return dg.SkipReason("the VAE is not healthy; waiting for more frames")
-    if not tried.may_try:
-        return dg.SkipReason(f"training it failed in {MOST_ATTEMPTS} runs ({what}); look at their logs")
-    return dg.RunRequest(
-        run_key=run_key(what, tried), tags={ATTEMPT_OF: what}
-    )  # not "only stale": an unhealthy one is made again
-
-
-def _is_sound(planner: Planner, cell: Cell) -> bool:
-    try:
-        planner.require_sound(cell, planner.receipts.require(cell))
-    except LookupError:
-        return False
-    return True
-
-
-def _read_digests(read: Mapping[str, Origin]) -> dict[str, str]:
-    return {cell: origin.digest for cell, origin in read.items()}
-
-
 # ----------------------------------------------------------------------------------------------------- unseen changes
 
 
 def _unseen_changes(graph: Graph, mount: Mount) -> dg.SensorDefinition:
-    keys = [*BATCH_ASSETS, *similarity_assets(list(graph.profile.tasks))]
+    keys = [*BATCH_ASSETS, *similarity_assets(graph.profile)]
 
     @dg.sensor(
         name=mount.name(UNSEEN),
@@ -279,7 +226,7 @@ def unseen_requests(
     """
     outlook, at_work = Outlook(Planner(archive, graph)), batches_at_work(instance, mount)
     requests, stale = [], []
-    for stage, keys in ((DECODING, BATCH_ASSETS), (SIMILARITY, similarity_assets(list(graph.profile.tasks)))):
+    for stage, keys in ((DECODING, BATCH_ASSETS), (SIMILARITY, similarity_assets(graph.profile))):
         for group in batch_groups(outlook.planner, stage, keys, archive.batches):
             if outlook.planner.receipts.current(Cell("studies", group.partition)) is None:
                 continue  # not read yet: the run of its drop, or `enrich run`, does that

@@ -1,9 +1,9 @@
 """Where home and its profile are, and how a profile is read: YAML, `extends`, what `null` takes out, and plain errors.
 
 A profile may extend another (`extends: demo`): what it says replaces what the other said, key by key. `null` takes a
-task or an arm of the other profile out. The arms that a task names replace the arms it has by default, `enrich` and
+task, an arm or an embedding of the other profile out. The arms that a task names replace the arms it has by default, `enrich` and
 `random`; if one of them is `null`, they are merged over the defaults instead, so that `arms: {random: null}` leaves
-`enrich`.
+`enrich`. So with embeddings, of which `vae` is the default.
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ from pydantic import BaseModel, ValidationError
 
 from enrich_assets.profiles.errors import ProfileError
 from enrich_assets.profiles.renamed import rename_settings
-from enrich_assets.settings import DEFAULT_ARMS, ArmSettings, Profile, TaskSettings, did_you_mean
+from enrich_assets.settings import (
+    DEFAULT_ARMS,
+    DEFAULT_EMBEDDINGS,
+    EMBEDDING_KINDS,
+    ArmSettings,
+    Profile,
+    TaskSettings,
+    did_you_mean,
+)
 
 BUILT_IN = ("archive", "demo", "paper")
 Place = tuple[str, ...]  # keys that lead to a setting
@@ -122,7 +130,7 @@ def _merge(base: dict[str, Any], over: dict[str, Any], at: Place, lines: Lines) 
     merged = dict(base)
     for key, value in over.items():
         here = (*at, str(key))
-        if value is None and (_is_task(here) or _is_arm(here)):
+        if value is None and (_is_task(here) or _is_arm(here) or _is_embedding(here)):
             if key not in merged:
                 raise ProfileError(f"{_where(here, lines)}: {_nothing_to_take_out(here, list(merged))}")
             del merged[key]
@@ -131,7 +139,8 @@ def _merge(base: dict[str, Any], over: dict[str, Any], at: Place, lines: Lines) 
         elif isinstance(value, dict):
             beneath = merged.get(key)
             if not isinstance(beneath, dict):
-                beneath = DEFAULT_ARMS if _is_arms(here) and None in value.values() else {}
+                defaults = DEFAULT_ARMS if _is_arms(here) else DEFAULT_EMBEDDINGS if here == ("embeddings",) else {}
+                beneath = defaults if None in value.values() else {}
             merged[key] = _merge(beneath, value, here, lines)
         else:
             merged[key] = value
@@ -150,8 +159,12 @@ def _is_arm(at: Place) -> bool:
     return len(at) == 4 and _is_arms(at[:3])
 
 
+def _is_embedding(at: Place) -> bool:
+    return len(at) == 2 and at[0] == "embeddings"
+
+
 def _nothing_to_take_out(at: Place, names: list[str]) -> str:
-    what = "arm" if _is_arm(at) else "task"
+    what = "arm" if _is_arm(at) else "embedding" if _is_embedding(at) else "task"
     return (
         f"no {what} {at[-1]!r} for null to take out; {what}s: {', '.join(names) or 'none'}{did_you_mean(at[-1], names)}"
     )
@@ -167,10 +180,11 @@ def _where(at: Place, lines: Lines, source: str = "") -> str:
 
 
 def _explain(source: str, error: Any, lines: Lines) -> str:
-    at = tuple(str(part) for part in error["loc"])
+    of_kind = tuple(str(part) for part in error["loc"])
+    at = of_kind[:2] + of_kind[3:] if of_kind[:1] == ("embeddings",) else of_kind  # without the name of its kind
     where = _where(at, lines, source)
     if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        allowed = _allowed(at[:-1])
+        allowed = _allowed(of_kind[:-1])
         listed = f"; allowed here: {', '.join(allowed)}" if allowed else ""
         return f"{where} is no setting{listed}{did_you_mean(at[-1], allowed)}"
     return f"{where}: {error['msg'].removeprefix('Value error, ')} (is: {str(error.get('input'))[:60]!r})"
@@ -186,10 +200,12 @@ def _allowed(at: Place) -> list[str]:
                 here = {"": TaskSettings}
             elif part == "arms":
                 here = {"": ArmSettings}
+            elif part == "embeddings":
+                here = {"": EMBEDDING_KINDS}
             else:
                 here = annotation
         elif isinstance(here, dict):
-            here = here[""]
+            here = here.get(part, here.get(""))
         else:
             return []
     if isinstance(here, type) and issubclass(here, BaseModel):

@@ -35,6 +35,7 @@ from enrich_assets.report.figures.grids import (
 from enrich_assets.report.figures.sides import side_grid, site_grid
 from enrich_assets.report.findings import Finding, finding
 from enrich_assets.report.gallery import Gallery, Images, Pictures, gallery, png_uri
+from enrich_assets.report.health import health_grid, overridden
 from enrich_assets.report.leaks import leak_part
 
 # Columns the page reads of each table: a table that is absent or empty is taken as one of these without rows.
@@ -43,11 +44,12 @@ NEEDED: dict[str, str] = {
     "files": "path batch status reason",
     "frames": "frame_id clip_id study_id patient_id batch split",
     "labels": "frame_id task label mask_path current",
-    "redundancy": "whole task relation lower upper pairs share is_estimate",
-    "panel_redundancy": "whole task batch relation lower upper pairs share is_estimate",
-    "neighbours": "task frame_id neighbour_id similarity",
+    "embedding_health": "embedding measure value chance n verdict note",
+    "redundancy": "whole task embedding relation lower upper pairs share is_estimate",
+    "panel_redundancy": "whole task embedding batch relation lower upper pairs share is_estimate",
+    "neighbours": "task embedding frame_id neighbour_id similarity",
     "nearest_chosen": "task frame_id chosen_id similarity",
-    "near_duplicates": "task frame_id other_id similarity relation labels_conflict",
+    "near_duplicates": "task embedding frame_id other_id similarity relation labels_conflict",
     "leaks": "frame_id other_id patient_id other_patient_id split other_split similarity identical_pixels relation "
     "across_split labels_conflict task label other_label",
     "rankings": "task arm seed position frame_id similarity_to_chosen",
@@ -79,6 +81,9 @@ class TaskPart:
     finding: Finding
     redundancy: Markup | None
     redundancy_shares: Grid
+    embedding: str
+    other_embeddings: list[tuple[str, Grid]]
+    arms: str
     is_estimate: bool
     curves: Markup | None
     scores: Grid
@@ -141,7 +146,8 @@ def render(
     generated_at : timestamp or str
         Printed at the top.
     meta : mapping, optional
-        What no table holds; each key may be absent: `tasks` (names in the order wanted); `seconds_by_stage` {stage:
+        What no table holds; each key may be absent: `tasks` (names in the order wanted); `embedding` (the one of figure 1);
+        `arms` {task: {arm: how it chooses}}; `seconds_by_stage` {stage:
         seconds}; `seconds_per_label` {task: seconds}; `advice` {task: sentence}; `near_duplicates_left_out` {task:
         count}; `leaks` {metric of that asset: count}; `vae_health` {active_units, latent, reconstruction_error, mean_image_error, retrieval_rank1,
         retrieval_chance}; `vae_history` (table by step); `vae_reconstructions` (PNG bytes); `versions` {name:
@@ -180,6 +186,8 @@ def render(
         patients_across_split=_patients_across_split(known["frames"]),
         refused=refused_grid(known["files"]),
         vae=_vae(about),
+        health=health_grid(known["embedding_health"]),
+        overridden=overridden(known["embedding_health"]),
         checks=check_grid(known["checks"]),
         n_checks=len(known["checks"]),
         cost=cost_grid(about.get("seconds_by_stage") or {}, evaluations),
@@ -228,7 +236,11 @@ def _task_part(
     seconds_per_label: dict[str, float],
     pictures: Pictures,
 ) -> TaskPart:
-    of_task = {name: _of(known, name, task) if "task" in table else table for name, table in known.items()}
+    whole = {name: _of(known, name, task) if "task" in table else table for name, table in known.items()}
+    default = _default_embedding(whole, about)
+    of_task = {name: _by(table, default) if name in BY_EMBEDDING else table for name, table in whole.items()}
+    others = [str(one) for one in whole["redundancy"]["embedding"].dropna().unique() if one != default]
+    ways = (about.get("arms") or {}).get(task, {})
     evaluations, comparisons, subsets = of_task["evaluations"], of_task["comparisons"], of_task["subsets"]
     redundancy, source = of_task["redundancy"], "redundancy"
     if redundancy.empty:  # the batches were compared, but not summed yet
@@ -241,7 +253,15 @@ def _task_part(
             task, evaluations, comparisons, of_task["sufficient"], of_task["adequacy"], seconds_per_label.get(task)
         ),
         redundancy=_svg(figures.redundancy_svg(redundancy, f"f1-{task}")) if len(redundancy) else None,
-        redundancy_shares=redundancy_grid({"task": task}, redundancy, source),
+        redundancy_shares=redundancy_grid(
+            {"task": task, **({"embedding": default} if others else {})}, redundancy, source
+        ),
+        embedding=default,
+        other_embeddings=[
+            (one, redundancy_grid({"task": task, "embedding": one}, _by(whole["redundancy"], one)))
+            for one in sorted(others)
+        ],
+        arms="; ".join(f"{numbers.arm_name(arm)}: {way}" for arm, way in ways.items()),
         is_estimate=bool(redundancy["is_estimate"].fillna(False).astype(bool).any()),
         curves=_svg(figures.curves_svg(evaluations, comparisons, f"f2-{task}")) if len(evaluations) else None,
         scores=score_grid(task, evaluations),
@@ -268,6 +288,21 @@ def _archive_redundancy(redundancy: pd.DataFrame) -> ArchiveRedundancy | None:
         redundancy_grid({"whole": "train"}, train),
         bool(whole["is_estimate"].fillna(False).astype(bool).any()),
     )
+
+
+BY_EMBEDDING = ("redundancy", "panel_redundancy", "neighbours", "near_duplicates")
+
+
+def _default_embedding(of_task: dict[str, pd.DataFrame], about: dict[str, Any]) -> str:
+    """The embedding of figure 1: the profile's first, else the first that has rows; vae where no row names one."""
+    named = [str(name) for table in BY_EMBEDDING for name in of_task[table]["embedding"].dropna().unique()]
+    given = str(about.get("embedding") or "")
+    return given if given in named or not named else named[0]
+
+
+def _by(table: pd.DataFrame, embedding: str) -> pd.DataFrame:
+    """Rows of one embedding; those that name none are taken as its rows."""
+    return table[table["embedding"].isna() | (table["embedding"] == embedding)]
 
 
 def _budget_to_show(sufficient: pd.DataFrame) -> int | None:

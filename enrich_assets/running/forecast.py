@@ -36,7 +36,13 @@ from enrich_assets.store.batches import Batch
 from enrich_assets.store.receipts import Cell
 
 SECONDS_PER_FILE = 0.05
-SECONDS_PER_EMBEDDING = 0.002
+SECONDS_PER_EMBEDDING = {
+    "vae": 0.002,
+    "pca": 0.0002,
+    "onnx": 0.05,
+    "imported": 0.0002,
+}  # a frame, before the first is known
+SECONDS_TO_FIT = {"pca": 5.0}
 PREDICTING = 1 / 3  # time of a frame that is only predicted, against one learned from: no way back through the network
 HALF_AS_LONG = 0.5  # the model of the whole pool is trained a second time, half as long
 SECONDS_PER_RUN = 0.5
@@ -231,6 +237,7 @@ def _priced(expected: Expected, stage: Stage, task: str, members: Members) -> Pl
     price: dict[str, Callable[..., None]] = {
         s.DECODING: _decoding,
         s.VAE: _vae,
+        s.FITTING: _fitting,
         s.SIMILARITY: _similarity,
         s.RANKING: _ranking,
         s.LENGTH: _length,
@@ -267,13 +274,32 @@ def _vae(expected: Expected, planned: PlannedStage, task: str, members: Members)
         planned.note, planned.is_measured = f"at most {profile.vae.max_steps:,} steps", True
 
 
+def _fitting(expected: Expected, planned: PlannedStage, task: str, members: Members) -> None:
+    fitted = [declared for declared, _ in members if not isinstance(declared, Check)]
+    planned.seconds += sum(SECONDS_TO_FIT.get(declared.where.embedding_settings.kind, 0.0) for declared in fitted)
+    planned.note = ", ".join(declared.key for declared in fitted)
+
+
+def _seconds_to_embed(expected: Expected, declared: Declared, batch: Batch) -> float:
+    """By the batches that were embedded so far, else by its kind."""
+    held = expected.planner.held(declared.key).values()
+    frames = sum(receipt.metrics["frames"] for receipt in held)
+    seconds = sum(receipt.metrics.get("seconds", 0.0) for receipt in held)
+    per_frame = seconds / frames if frames else SECONDS_PER_EMBEDDING[declared.where.embedding_settings.kind]
+    return float(expected.n_frames(batch) * per_frame)
+
+
 def _similarity(expected: Expected, planned: PlannedStage, task: str, members: Members) -> None:
     from enrich_assets.method.pairs.cost import calibrate, forecast_pairs
 
     archive = expected.planner.archive
     settings = archive.profile.similarity
-    embedded = _batches_of(expected, members, "embeddings")
-    planned.seconds += sum(expected.n_frames(batch) for batch in embedded) * SECONDS_PER_EMBEDDING
+    batches = {batch.name: batch for batch in archive.pinned}
+    planned.seconds += sum(
+        _seconds_to_embed(expected, declared, batches[partition])
+        for declared, partition in members
+        if declared.name == "embeddings" and not isinstance(declared, Check)
+    )
     rates = calibrate(time.perf_counter, frames=sum(expected.n_frames(batch) for batch in archive.pinned))
     pairs, largest = 0, 0
     for declared, partition in members:

@@ -77,13 +77,19 @@ def _vae(planner: Planner, declared: Declared, receipt: Receipt) -> str:
     return f"trained on {receipt.metrics['train_frames']:,} frames{state}"
 
 
+def _embedding_health(planner: Planner, declared: Declared, receipt: Receipt) -> str:
+    return ", ".join(f"{name} {verdict}" for name, verdict in receipt.metrics["verdicts"].items())
+
+
 def _similarity(planner: Planner, declared: Declared, receipt: Receipt) -> str:
-    return f"{declared.where.task or 'archive'} {receipt.metrics['pairs']:,} pairs"
+    by = f" by {declared.where.embedding}" if len(planner.archive.profile.embeddings) > 1 else ""
+    return f"{declared.where.task or 'archive'} {receipt.metrics['pairs']:,} pairs{by}"
 
 
 def _redundancy(planner: Planner, declared: Declared, receipt: Receipt) -> str:
     estimated = " (estimated)" if receipt.metrics["is_estimate"] else ""
-    return f"{receipt.metrics['share_over_0.9']:.1%} of pairs over 0.9{estimated}"
+    by = f" by {declared.where.embedding}" if len(planner.archive.profile.embeddings) > 1 else ""
+    return f"{receipt.metrics['share_over_0.9']:.1%} of pairs over 0.9{by}{estimated}"
 
 
 def _leaks(planner: Planner, declared: Declared, receipt: Receipt) -> str:
@@ -108,6 +114,7 @@ HEADLINES = {
     "frames": _frames,
     "labels": _labels,
     "vae_weights": _vae,
+    "embedding_health": _embedding_health,
     "similarity": _similarity,
     "redundancy": _redundancy,
     "leaks": _leaks,

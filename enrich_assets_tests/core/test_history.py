@@ -54,12 +54,12 @@ def grown_home(small_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         row.pop("label")
         row[column] = labels[i % len(labels)]
     ingest(archive, str(write_stills(home / "more", rows, side=120)), "second")
-    tasks = list(archive.profile.tasks)
     for batch in archive.batches:
         bring_up_to_date(archive, batch, *BATCH_ASSETS)
     for batch in archive.batches:
-        bring_up_to_date(archive, batch, *similarity_assets(tasks))
-    bring_up_to_date(archive, "", *archive_assets(), *summary_assets("view"), *summary_assets("chambers"))
+        bring_up_to_date(archive, batch, *similarity_assets(archive.profile))
+    sums = [key for task in ("view", "chambers") for key in summary_assets(archive.profile, task)]
+    bring_up_to_date(archive, "", *archive_assets(archive.profile), *sums)
     for seed in ("0", "1"):
         bring_up_to_date(archive, seed, "view/enrich/ranking")
     bring_up_to_date(archive, "10|0", SUBSET.asset)

@@ -13,7 +13,7 @@ from enrich_assets.defs.assets import graph_of
 from enrich_assets.profiles import load_profile
 from enrich_assets.settings import Profile
 from enrich_assets.store.receipts import Cell
-from enrich_assets_tests.defs.made_archive import bring_up_to_date, extended, is_fresh, planner_of, verdict
+from enrich_assets_tests.defs.made_archive import bring_up_to_date, extended, is_fresh, planner_of, tamper, verdict
 
 
 def stale(archive: Archive) -> dict[str, str]:
@@ -32,6 +32,13 @@ def with_settings(home: Path, text: str) -> Archive:
     return extended(home, home / "enrich.yaml", text)
 
 
+def half_silent(archive: Archive) -> None:
+    """Half of the VAE's units are as good as constant."""
+    measures = archive.store.receipts.require(Cell("vae_weights")).metrics["measures"]
+    variances = [*measures["unit_variances"][::2], *[0.0] * (len(measures["unit_variances"]) // 2)]
+    tamper(archive, Cell("vae_weights"), metrics={"measures": {**measures, "unit_variances": variances}})
+
+
 @pytest.fixture(scope="module")
 def profile(small_home: Path) -> Profile:
     return load_profile(str(small_home / "enrich.yaml"))
@@ -43,15 +50,17 @@ def test_under_the_same_settings_all_is_fresh(small: Path) -> None:
 
 def test_a_threshold_of_the_health_check_makes_the_check_stale_and_retrains_nothing(small: Path) -> None:
     archive = with_settings(small, "vae: {min_active_share: 0.02}\n")
-    assert stale(archive) == {"vae_weights@health": "its settings changed"}
+    shows_it = {"embedding_health": "its settings changed"}
+    assert stale(archive) == {"vae_weights@health": "its settings changed", **shows_it}
     before = archive.store.receipts.require(Cell("vae_weights"))
     assert bring_up_to_date(archive, "", "vae_weights") == {"vae_weights@health": "its settings changed"}
     assert archive.store.receipts.require(Cell("vae_weights")) == before
-    assert set(stale(archive)) <= {"results", "report"}, "what shows the outcome"
+    assert set(stale(archive)) <= {"embedding_health", "results", "report"}, "what shows the outcome"
 
 
 def test_a_threshold_that_the_vae_does_not_reach_blocks_what_would_be_made_of_it(small: Path) -> None:
-    archive = with_settings(small, "vae: {max_error_ratio: 0.01}\n")
+    archive = with_settings(small, "vae: {min_active_share: 0.6}\n")
+    half_silent(archive)
     bring_up_to_date(archive, "", "vae_weights")
     assert not archive.store.receipts.require(Cell("vae_weights@health")).metrics["passed"]
     assert is_fresh(archive, "vae_weights")

@@ -100,7 +100,16 @@ def cells(*assets: str, batch: str = "") -> set[tuple[str, str]]:
     return {(asset, batch) for asset in assets}
 
 
-SUMS = ("archive/redundancy/vae", "leaks", "view/redundancy/vae", "view/test_set", "view/worklist", "results", "report")
+SUMS = (
+    "embedding_health",
+    "archive/redundancy/vae",
+    "leaks",
+    "view/redundancy/vae",
+    "view/test_set",
+    "view/worklist",
+    "results",
+    "report",
+)
 
 
 def once(asked: list[set[tuple[str, str]]]) -> set[tuple[str, str]]:

@@ -87,10 +87,31 @@ def no_unit_is_active(archive: Archive) -> None:
     tamper(archive, Cell("vae_weights"), metrics={"measures": silent})
 
 
-def no_better_than_the_mean_image(archive: Archive) -> None:
+def no_number_for_a_reconstruction(archive: Archive) -> None:
     measures = archive.store.receipts.require(Cell("vae_weights")).metrics["measures"]
-    blurred = {**measures, "reconstruction_error": measures["mean_image_error"] * 1.01}
-    tamper(archive, Cell("vae_weights"), metrics={"measures": blurred})
+    tamper(archive, Cell("vae_weights"), metrics={"measures": {**measures, "reconstruction_error": float("nan")}})
+
+
+def all_vectors_nearly_alike(archive: Archive) -> None:
+    vectors = array_of(archive, Cell("embeddings/vae", "first"), "vectors").astype(np.float64)
+    together = vectors[0] + 0.01 * vectors
+    fixed = np.rint(4000 * together / np.linalg.norm(together, axis=1, keepdims=True)).astype(np.int16)
+    tamper(archive, Cell("embeddings/vae", "first"), vectors=fixed)
+
+
+def vectors_of_other_patients(archive: Archive) -> None:
+    """Each frame has its vector in common with a frame of another patient, and with no other."""
+    cell = Cell("embeddings/vae", "first")
+    frames = table_of(archive, Cell("frames", "first"), "frames")
+    by_patient, half = np.argsort(frames["patient_id"].to_numpy(), kind="stable"), (len(frames) + 1) // 2
+    vectors = np.zeros((len(frames), half), np.int16)
+    vectors[by_patient, np.arange(len(frames)) % half] = 4000
+    tamper(archive, cell, vectors=vectors)
+
+
+def a_poor_embedding(archive: Archive) -> None:
+    health = table_of(archive, Cell("embedding_health"), "health")
+    tamper(archive, Cell("embedding_health"), health=health.assign(verdict=["warning", *health["verdict"].iloc[1:]]))
 
 
 def a_vector_of_zeros(archive: Archive) -> None:
@@ -213,8 +234,13 @@ def trained_on_a_test_patient(archive: Archive) -> None:
 CASES: dict[str, tuple[str, list[Wrong]]] = {  # name of the check -> a cell of it, and what makes it fail
     "patients_disjoint": ("split@patients_disjoint[first]", [patient_on_both_sides, patient_on_no_side]),
     "manifest_moves_nobody": ("split@manifest_moves_nobody[first]", [manifest_asks_for_the_other_side]),
-    "health": ("vae_weights@health", [no_unit_is_active, no_better_than_the_mean_image]),
+    "health": ("vae_weights@health", [no_unit_is_active, no_number_for_a_reconstruction]),
     "unit_length": ("embeddings/vae@unit_length[first]", [a_vector_of_zeros, a_vector_too_few]),
+    "tells_frames_apart": (
+        "embeddings/vae@tells_frames_apart[first]",
+        [all_vectors_nearly_alike, vectors_of_other_patients],
+    ),
+    "nothing_to_warn_of": ("embedding_health@nothing_to_warn_of", [a_poor_embedding]),
     "drift": ("embeddings/vae@drift[first]", [frames_the_vae_does_not_know]),
     "panel_is_whole": ("view/similarity/vae@panel_is_whole[first]", [a_pair_too_few, a_neighbour_passed_over]),
     "archive_panel_is_whole": (

@@ -33,6 +33,7 @@ def test_keys_are_those_of_the_design(definitions: dg.Definitions) -> None:
         "archive/similarity/vae",
         "archive/redundancy/vae",
         "leaks",
+        "embedding_health",
         "results",
         "report",
     }
@@ -58,6 +59,7 @@ def test_checks_are_those_of_the_graph_and_blocking_where_nothing_may_follow(def
         "patients_differ",
         "stopped_improving",
         "fits_the_pool",
+        "nothing_to_warn_of",
     }
 
 

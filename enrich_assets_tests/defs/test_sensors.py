@@ -25,9 +25,10 @@ from enrich_assets.core.stages import BATCH_ASSETS
 from enrich_assets.defs.assets import graph_of
 from enrich_assets.defs.attempts import MOST_ATTEMPTS
 from enrich_assets.defs.build import build_definitions
+from enrich_assets.defs.first_fit import first_vae_request
 from enrich_assets.defs.mount import BATCH, Mount
 from enrich_assets.defs.resources import ArchiveResource
-from enrich_assets.defs.sensors import first_vae_request, unseen_requests, watch
+from enrich_assets.defs.sensors import unseen_requests, watch
 from enrich_assets.profiles import load_profile
 from enrich_assets.settings import IncomingSettings
 from enrich_assets.store.annotations import Annotations

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from enrich_assets.archive.tables.source import Everything, Tables, concat
+from enrich_assets.archive.values import Value
 from enrich_assets.method.kinds import kind_of
 from enrich_assets.store.artefacts import Store
 from enrich_assets.store.panels import POOL, panel_redundancy
@@ -13,34 +14,47 @@ from enrich_assets.store.receipts import DamagedStore, Receipt
 
 
 def similarity_tables(everything: Everything) -> Tables:
-    """The tables redundancy, panel_redundancy, neighbours, near_duplicates and leaks."""
+    """The tables redundancy, panel_redundancy, neighbours, near_duplicates, leaks and embedding_health."""
     whole, by_batch, neighbours, near, leaks = [], [], [], [], []
+    default = everything.profile.default_embedding
     if everything.archive_redundancy.is_there:
-        whole.append(everything.archive_redundancy.table("redundancy"))
+        whole.append(everything.archive_redundancy.table("redundancy").assign(embedding=default))
         by_batch += [
-            panel_redundancy(everything.archive_panels.store, receipt).assign(batch=batch)
+            panel_redundancy(everything.archive_panels.store, receipt).assign(embedding=default, batch=batch)
             for batch, receipt in everything.archive_panels.receipts.items()
         ]
     if everything.leaks.is_there:
         leaks.append(everything.leaks.table("leaks"))
-    for name, value in everything.redundancy.items():
+    for (name, embedding), value in everything.redundancy.items():
         if not value.is_there:
             continue
-        store = value.store
-        whole.append(value.table("redundancy").assign(whole=POOL, task=name))
+        store, key = value.store, {"task": name, "embedding": embedding}
+        whole.append(value.table("redundancy").assign(whole=POOL, **key))
         by_batch += [
-            panel_redundancy(store, receipt).assign(task=name, batch=batch)
-            for batch, receipt in everything.panels[name].receipts.items()
+            panel_redundancy(store, receipt).assign(**key, batch=batch)
+            for batch, receipt in everything.panels[name, embedding].receipts.items()
         ]
-        neighbours.append(value.table("neighbours").assign(task=name))
-        near.append(_near_duplicates(everything, name, value.table("near_duplicates")))
+        neighbours.append(value.table("neighbours").assign(**key))
+        near.append(_near_duplicates(everything, name, value.table("near_duplicates")).assign(embedding=embedding))
     return {
         "redundancy": concat(whole),
         "panel_redundancy": concat(by_batch),
         "neighbours": concat(neighbours),
         "near_duplicates": concat(near),
         "leaks": concat(leaks),
+        "embedding_health": _health(everything.health),
     }
+
+
+def _health(health: Value) -> pd.DataFrame:
+    """What was measured, and how long each embedding took, which is no part of the content it was measured on."""
+    if not health.is_there:
+        return pd.DataFrame()
+    seconds = [
+        {"embedding": name, "measure": "seconds for 1,000 frames", "value": value, "verdict": "for reading", "note": ""}
+        for name, value in health.metrics["seconds_per_1000_frames"].items()
+    ]
+    return concat([health.table("health"), pd.DataFrame(seconds)])
 
 
 def _near_duplicates(everything: Everything, task: str, pairs: pd.DataFrame) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from enrich_assets.store.receipts import Cell, Receipt
 
 Tables = dict[str, pd.DataFrame]
 ByTask = Mapping[str, Value]
+ByEmbedding = Mapping[tuple[str, str], Value]  # (task, embedding)
 ByArm = Mapping[tuple[str, str], Value]  # (task, arm)
 
 
@@ -33,8 +34,9 @@ class Everything:
     archive_redundancy: Value
     archive_panels: Panels
     leaks: Value
-    redundancy: ByTask
-    panels: Mapping[str, Panels]
+    redundancy: ByEmbedding
+    panels: Mapping[tuple[str, str], Panels]  # (task, embedding)
+    health: Value
     comparisons: ByTask
     worklists: ByTask
     rankings: ByArm

@@ -7,6 +7,8 @@ from enrich_assets.core.step import Template
 from enrich_assets.defs.assets import (
     conclusions,
     embedding,
+    embedding_health,
+    further_embeddings,
     leaks,
     length,
     publication,
@@ -21,6 +23,8 @@ from enrich_assets.settings import Profile
 STAGES: tuple[ModuleType, ...] = (
     studies,
     embedding,
+    further_embeddings,
+    embedding_health,
     leaks,
     similarity,
     sites,

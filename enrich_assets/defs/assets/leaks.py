@@ -40,12 +40,18 @@ def codes_of(frames: pd.DataFrame, sides: Plain) -> dict[str, np.ndarray]:
     return {**codes, "sides": (frames["patient_id"].map(sides.value) == "test").to_numpy(np.int64)}
 
 
+def by_default_embedding(where: Where) -> bool:
+    """The whole archive is compared once, by the first embedding of the profile."""
+    return where.embedding == where.profile.default_embedding
+
+
 # -------------------------------------------------------------------------------------------------------- similarity
 
 
 @step(
     "archive/similarity/{embedding}",
     Partitions.BATCH,
+    only=by_default_embedding,
     reads={
         "frames": part(up_to("frames"), similarity_view),
         "split": part(up_to("split"), sides_of_patients),
@@ -97,6 +103,7 @@ def archive_similarity(cell: CellContext, frames: ViewOfFrames, split: Plain, ve
 @check(
     "archive/similarity/{embedding}",
     Partitions.BATCH,
+    only=by_default_embedding,
     reads={
         "panel": same("archive/similarity/{embedding}"),
         "frames": part(up_to("frames"), similarity_view),
@@ -140,6 +147,7 @@ def _wrongly_listed(panel: Any, vectors: np.ndarray, table: pd.DataFrame) -> lis
 
 @step(
     "archive/redundancy/{embedding}",
+    only=by_default_embedding,
     reads={
         "panels": every("archive/similarity/{embedding}", current=True),
         "frames": part(every("frames"), similarity_view),

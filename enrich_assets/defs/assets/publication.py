@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from enrich_assets.archive.curation import Pool
+from enrich_assets.archive.curation import Pool, Vectors
 from enrich_assets.archive.frames import Frames
 from enrich_assets.archive.tables import all_tables
 from enrich_assets.archive.tables.source import Everything
@@ -16,6 +16,8 @@ from enrich_assets.archive.values import Plain, Value
 from enrich_assets.core.reads import Read, every, every_check, part, same, source
 from enrich_assets.core.step import CellContext, FilePath, StepOutput, step
 from enrich_assets.core.where import Where, arms_of
+from enrich_assets.defs.assets.embedding import has_vae, judged
+from enrich_assets.defs.assets.ranking import way_of
 from enrich_assets.defs.automation import publication
 from enrich_assets.settings import Profile
 from enrich_assets.store.folder import Folder
@@ -23,7 +25,7 @@ from enrich_assets.store.receipts import Cell, Receipt, digest_of, now
 
 GROUP = "publication"
 DATABASE, PAGE = "enrich.duckdb", "report.html"
-TASK, ARM = ("task",), ("task", "arm")
+TASK, ARM, EMBEDDING, TASK_EMBEDDING = ("task",), ("task", "arm"), ("embedding",), ("task", "embedding")
 
 
 def with_runs(where: Where, evaluations: Mapping[Any, Value]) -> Plain:
@@ -37,14 +39,14 @@ READS: dict[str, Read] = {
     "frames": every("frames", optional=True),
     "split": every("split", optional=True),
     "labels": every("labels", optional=True),
-    "vae": same("vae_weights", optional=True),
-    "vectors": every("embeddings/{embedding}", optional=True),
+    "vectors": every("embeddings/{embedding}", each=EMBEDDING, optional=True),
+    "health": same("embedding_health", optional=True),
     "archive_panels": every("archive/similarity/{embedding}", optional=True),
     "archive_redundancy": same("archive/redundancy/{embedding}", optional=True),
     "leaks": same("leaks", optional=True),
     "pools": every("{task}/pool", each=TASK, optional=True),
-    "panels": every("{task}/similarity/{embedding}", each=TASK, optional=True),
-    "redundancy": same("{task}/redundancy/{embedding}", each=TASK, optional=True),
+    "panels": every("{task}/similarity/{embedding}", each=TASK_EMBEDDING, optional=True),
+    "redundancy": same("{task}/redundancy/{embedding}", each=TASK_EMBEDDING, optional=True),
     "test_sets": same("{task}/test_set", each=TASK, optional=True),
     "comparisons": same("{task}/comparison", each=TASK, optional=True),
     "worklists": same("{task}/worklist", each=TASK, optional=True),
@@ -59,8 +61,10 @@ READS: dict[str, Read] = {
 
 
 def reads_of_results(where: Where) -> dict[str, Read]:
-    """The same, and the sites where the profile names any."""
-    return {**READS, **({"sites": same("sites", optional=True)} if where.profile.sites else {})}
+    """The same, and the VAE and the sites where the profile names any."""
+    vae = {"vae": same("vae_weights", optional=True)} if has_vae(where) else {}
+    sites = {"sites": same("sites", optional=True)} if where.profile.sites else {}
+    return {**READS, **vae, **sites}
 
 
 def reads_of_report(where: Where) -> dict[str, Read]:
@@ -102,7 +106,7 @@ def results(cell: CellContext, **values: Any) -> StepOutput:
 
 
 def _everything(profile: Profile, values: Mapping[str, Any]) -> Everything:
-    wanted = ("history", "studies", "frames", "split", "labels", "comparisons", "worklists")
+    wanted = ("history", "studies", "frames", "split", "labels", "health", "comparisons", "worklists")
     alike = ("archive_panels", "archive_redundancy", "leaks", "panels", "redundancy")
     by_arm = ("rankings", "subsets", "evaluations", "checks")
     of_steps = {name: values[name] for name in (*wanted, *alike, *by_arm)}
@@ -155,22 +159,27 @@ def page_facts(profile: Profile, values: Mapping[str, Any]) -> dict[str, object]
     facts["advice"] = {name: value.metrics["advice"] for name, value in values["worklists"].items() if value.is_there}
     facts["near_duplicates_left_out"] = {
         name: value.metrics["near_duplicates"] - value.metrics["near_duplicates_listed"]
-        for name, value in values["redundancy"].items()
-        if value.is_there
+        for (name, embedding), value in values["redundancy"].items()
+        if value.is_there and embedding == profile.default_embedding
     }
     if values["leaks"].is_there:
         facts["leaks"] = dict(values["leaks"].metrics)
+    facts["embedding"] = profile.default_embedding
+    facts["arms"] = {name: _ways(profile, name) for name in tasks}
     facts["versions"] = {name: version(name) for name in ("enrich-assets", "torch", "dagster", "duckdb", "mlflow")}
     links = {"Dagster": profile.tracking.dagster_url, "MLflow": profile.tracking.ui_url}
     facts["links"] = {name: url for name, url in links.items() if url}
     return facts
 
 
-def _vae_facts(profile: Profile, values: Mapping[str, Any]) -> dict[str, object]:
-    from enrich_assets.defs.assets.embedding import judged
+def _ways(profile: Profile, task: str) -> dict[str, str]:
+    """Arm -> how it chooses."""
+    return {arm: way_of(Where(profile, task, arm)) for arm in profile.tasks[task].arms}
 
-    vae: Value = values["vae"]
-    if not vae.is_there:
+
+def _vae_facts(profile: Profile, values: Mapping[str, Any]) -> dict[str, object]:
+    vae: Value | None = values.get("vae")
+    if vae is None or not vae.is_there:
         return {}
     health, measures = judged(vae, Where(profile)), vae.metrics["measures"]
     published = ("reconstruction_error", "mean_image_error", "retrieval_rank1", "retrieval_chance")
@@ -193,7 +202,8 @@ def seconds_by_stage(values: Mapping[str, Any]) -> dict[str, float]:
     for receipt in _receipts(values):
         parts = receipt.asset.split("/")
         stage = parts[1] if len(parts) > 1 and parts[1] in ("similarity", "redundancy") else parts[-1]
-        stage = "embeddings" if parts[0] == "embeddings" else stage
+        stage = f"embeddings by {parts[1]}" if parts[0] == "embeddings" and parts[1] != "vae" else stage
+        stage = "embeddings" if receipt.asset == "embeddings/vae" else stage
         seconds[stage] = seconds.get(stage, 0.0) + float(receipt.metrics.get("seconds", 0.0))
     return {stage: round(value, 2) for stage, value in seconds.items()}
 
@@ -220,9 +230,11 @@ def nearest_chosen(profile: Profile, values: Mapping[str, Any]) -> pd.DataFrame:
     tables = []
     for name, task in profile.tasks.items():
         pool: Pool = values["pools"][name]
-        if not set(pool.frames.get("batch", ())) <= values["vectors"].receipts.keys():
+        first_arm = next(iter(task.arms))
+        vectors: Vectors = values["vectors"][profile.embedding_of(task.arms[first_arm])]
+        if not set(pool.frames.get("batch", ())) <= vectors.receipts.keys():
             continue
-        subsets: Value = values["subsets"][name, next(iter(task.arms))]
+        subsets: Value = values["subsets"][name, first_arm]
         of_seed = [r for cell, r in subsets.receipts.items() if cell.endswith(f"|{task.seed_list[0]}")]
         if not of_seed:
             continue
@@ -230,7 +242,7 @@ def nearest_chosen(profile: Profile, values: Mapping[str, Any]) -> pd.DataFrame:
         chosen = subsets.store.table(smallest, "subset")
         if len(chosen) >= len(pool) or not chosen["frame_id"].isin(pool.ids).all():
             continue
-        coverage = coverage_of(values["vectors"].of(pool.frames), pool.positions(chosen["frame_id"]))
+        coverage = coverage_of(vectors.of(pool.frames), pool.positions(chosen["frame_id"]))
         columns = {"frame_id": pool.ids[coverage.left_out], "chosen_id": pool.ids[coverage.nearest]}
         tables.append(pd.DataFrame({**columns, "similarity": coverage.cosines(), "task": name}))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

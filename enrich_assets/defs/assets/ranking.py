@@ -13,7 +13,7 @@ from enrich_assets.core.partitions import Partitions, budget_and_seed
 from enrich_assets.core.reads import Read, every, itself, same, seed_of
 from enrich_assets.core.stages import Outlook
 from enrich_assets.core.step import CellContext, CheckOutcome, StepOutput, check, step
-from enrich_assets.core.where import Where, arms_of
+from enrich_assets.core.where import Where
 from enrich_assets.method.ranking import rule_named
 from enrich_assets.settings import ALL, ArmSettings, budget_frames
 from enrich_assets.store.identity import subset_id
@@ -25,14 +25,21 @@ RANKED = ["frame_id", "batch", "patient_id", "clip_id", "pixel_digest"]
 # ----------------------------------------------------------------------------------------------------------- ranking
 
 
-def way_of(arm: ArmSettings) -> str:
+def way_of(where: Where) -> str:
     """How an arm chooses. A ranking is only ever extended by an arm that chooses in the same way."""
-    return f"{arm.rule} rule, {arm.similarity} similarity"
+    arm = where.arm_settings
+    by = f" of {where.own_embedding}" if _compares_vectors(arm) and where.own_embedding != "vae" else ""
+    return f"{arm.rule} rule, {arm.similarity} similarity{by}"
+
+
+def _compares_vectors(arm: ArmSettings) -> bool:
+    return rule_named(arm.rule).compares_frames and arm.similarity == "cosine"
 
 
 def _description(where: Where) -> str:
     arm = where.arm_settings
-    how = "by chance" if not rule_named(arm.rule).compares_frames else f"{arm.rule} on {arm.similarity} similarity"
+    by = f" of {where.own_embedding}" if _compares_vectors(arm) else ""
+    how = "by chance" if not rule_named(arm.rule).compares_frames else f"{arm.rule} on {arm.similarity} similarity{by}"
     return f"Arm {where.arm}: the order in which frames would be labelled ({'the whole pool' if where.arm == ALL else how})."
 
 
@@ -41,13 +48,21 @@ def _looks_at_pixels(arm: ArmSettings) -> bool:
 
 
 def ranking_reads(where: Where) -> Mapping[str, Read]:
-    """Pixels are read only by an arm that compares them. The panels are no input: their checks must have passed."""
+    """Vectors of the arm's own embedding; by those of the profile's first one coverage is measured, the same for all arms.
+
+    Pixels are read only by an arm that compares them. The panels are no input: their checks must have passed.
+    """
     reads = {
         "pool": every("{task}/pool"),
         "vectors": every("embeddings/{embedding}"),
         "panels": every("{task}/similarity/{embedding}", counts=False),
         "before": itself("{task}/{arm}/ranking"),
     }
+    if not _compares_vectors(where.arm_settings) or where.own_embedding == where.profile.default_embedding:
+        own = where.profile.default_embedding
+        reads |= {"vectors": every(f"embeddings/{own}"), "panels": every(f"{{task}}/similarity/{own}", counts=False)}
+    else:
+        reads["coverage_vectors"] = every(f"embeddings/{where.profile.default_embedding}", optional=True)
     return {**reads, "frames": every("frames")} if _looks_at_pixels(where.arm_settings) else reads
 
 
@@ -65,7 +80,13 @@ def ranking_reads(where: Where) -> Mapping[str, Read]:
     kinds=("numba", "numpy"),
 )
 def ranking(
-    cell: CellContext, pool: Pool, vectors: Vectors, panels: Value, before: Value, frames: Frames | None = None
+    cell: CellContext,
+    pool: Pool,
+    vectors: Vectors,
+    panels: Value,
+    before: Value,
+    frames: Frames | None = None,
+    coverage_vectors: Vectors | None = None,
 ) -> StepOutput:
     """The order in which frames would be labelled: least similar to the chosen first."""
     from enrich_assets.method.ranking import Candidates, coverage_at, rank_frames
@@ -73,7 +94,8 @@ def ranking(
     arm, task, seed = cell.settings["arm"], cell.where.task_settings, int(cell.partition)
     budgets = {key: budget_frames(key, len(pool)) for key in task.budgets}
     affordable = sorted({size for size in budgets.values() if size <= len(pool)})
-    bought = None if task.growth != "extend" or cell.where.arm == ALL else labels_bought(before, pool, way_of(arm))
+    way = way_of(cell.where)
+    bought = None if task.growth != "extend" or cell.where.arm == ALL else labels_bought(before, pool, way)
     start = (
         bought if bought is not None else _initial_frames(pool, task.initial_frame_count(len(pool)), affordable, seed)
     )
@@ -89,11 +111,16 @@ def ranking(
         )
     table = pool.frames.loc[order.order, RANKED].reset_index(drop=True)
     table["similarity_to_chosen"] = order.cosine_to_chosen()
-    coverage = _coverage_table(coverage_at(of_pool, order.order, affordable, device=cell.device))
+    judged_by = vectors if coverage_vectors is None else coverage_vectors
+    can = (
+        set(pool.frames["batch"]) <= judged_by.receipts.keys()
+    )  # else the first embedding is blocked, and this arm goes on
+    left_out = coverage_at(judged_by.of(pool.frames), order.order, affordable, device=cell.device) if can else {}
+    coverage = _coverage_table(left_out)
     metrics = {
         "frames": len(pool),
         "start": len(start),
-        "way": way_of(arm),
+        "way": way,
         "budgets": budgets,
         "patients_in_first_tenth": int(table["patient_id"].head(max(1, len(pool) // 10)).nunique()),
     }
@@ -193,7 +220,7 @@ def prefix_is_kept(outlook: Outlook, cell: Cell) -> bool:
         return _pool_stays(outlook, step.where, before.read)
     if task.growth != "extend":
         return False
-    if before.metrics["way"] != way_of(arms_of(task)[arm]) or _frames_change(outlook, before.read):
+    if before.metrics["way"] != way_of(step.where) or _frames_change(outlook, before.read):
         return False
     kept = max((size for size in before.metrics["budgets"].values() if size <= before.metrics["frames"]), default=0)
     return subset.metrics["frames"] == budget_frames(budget, outlook.pool_size(step.where.task)) <= kept

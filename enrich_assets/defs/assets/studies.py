@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from enrich_assets.archive.decoding import PART_FRAMES, Decoding, View
-from enrich_assets.archive.frames import SIMILARITY, Frames, Split
+from enrich_assets.archive.frames import SIMILARITY, Frames, Split, embedding_view
 from enrich_assets.archive.home import Archive
 from enrich_assets.archive.labelling.reading import LabelSources
 from enrich_assets.archive.labels import LabelPresence, Labels
@@ -18,6 +18,7 @@ from enrich_assets.core.partitions import Partitions
 from enrich_assets.core.reads import Read, earlier, part, same, source, up_to
 from enrich_assets.core.step import CellContext, CheckOutcome, StepOutput, check, step
 from enrich_assets.core.where import Where
+from enrich_assets.method.hyperparameters import OnnxEmbedding
 from enrich_assets.method.kinds import kind_of
 from enrich_assets.method.together import groups_together, linked_patients
 from enrich_assets.settings import Profile
@@ -59,6 +60,9 @@ def views_of(profile: Profile) -> dict[str, View]:
     views: dict[str, View] = {SIMILARITY: (frames.crop, frames.crop_fraction, frames.side)}
     for name, task in profile.tasks.items():
         views[name] = (*profile.crop_of(task), task.size)
+    for name, embedding in profile.embeddings.items():
+        if isinstance(embedding, OnnxEmbedding):
+            views[embedding_view(name)] = (*profile.crop_of(embedding), embedding.size)
     return views
 
 

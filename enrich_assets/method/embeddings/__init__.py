@@ -1,1 +1,1 @@
-"""Vectors: the beta-VAE, its health, and fixed point."""
+"""Vectors: the beta-VAE and its health, principal components, ONNX networks; whether they tell frames apart; fixed point."""

@@ -61,6 +61,8 @@ class HealthMeasures:
     def from_json(cls, content: Mapping[str, Any]) -> HealthMeasures:
         """The measures that `to_json` wrote; further keys are left aside."""
         known = {field.name: content[field.name] for field in fields(cls)}
+        for name in ("reconstruction_error", "mean_image_error"):  # JSON has no NaN: it was written as null
+            known[name] = math.nan if known[name] is None else known[name]
         return cls(**{**known, "unit_variances": tuple(known["unit_variances"])})
 
 
@@ -75,19 +77,27 @@ class Health:
     active_units : int
         Units whose mean varies over the frames by more than 0.01.
     reasons : tuple of str
-        What failed and what to change; empty if passed.
+        What shows a collapse and what to change; empty if passed.
     notes : tuple of str
         What could not be judged.
+    warnings : tuple of str
+        What is poor, but no collapse.
     """
 
     passed: bool
     active_units: int
     reasons: tuple[str, ...]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values by name."""
-        return {**asdict(self), "reasons": list(self.reasons), "notes": list(self.notes)}
+        return {
+            **asdict(self),
+            "reasons": list(self.reasons),
+            "notes": list(self.notes),
+            "warnings": list(self.warnings),
+        }
 
 
 def measure(
@@ -192,19 +202,24 @@ def judge(measures: HealthMeasures, settings: VaeSettings) -> Health:
     Returns
     -------
     Health
+
+    Notes
+    -----
+    Only units without variance show a collapse by themselves. A blurred reconstruction, or a nearest frame of another clip,
+    need not be one: of a stack of different slices the nearest slice is of another clip of the same patient. Whether the
+    vectors tell patients apart is asked of every embedding alike (`separation`).
     """
     if settings.loss == "capacity":
         cure = "use loss: plain, or raise capacity, lower capacity_steps and train for more steps"
     else:
         cure = f"lower beta (now {settings.beta:g}) or raise max_steps and patience"
     active = sum(variance > ACTIVE_VARIANCE for variance in measures.unit_variances)
-    failures = (
-        _too_few_active(active, measures.latent, settings),
-        _poor_reconstruction(measures, settings),
-        _poor_retrieval(measures, settings),
-    )
-    reasons = tuple(f"{failure}{cure}" for failure in failures if failure)
-    return Health(not reasons, active, reasons, _notes(measures))
+    collapse = _too_few_active(active, measures.latent, settings)
+    poor = (_poor_reconstruction(measures, settings), _poor_retrieval(measures, settings))
+    if not math.isfinite(measures.reconstruction_error):
+        collapse = f"the reconstruction error is {measures.reconstruction_error}, no number: "
+    reasons = (f"{collapse}{cure}",) if collapse else ()
+    return Health(not reasons, active, reasons, _notes(measures), tuple(f"{one}{cure}" for one in poor if one))
 
 
 def _too_few_active(active: int, latent: int, settings: VaeSettings) -> str | None:
@@ -231,7 +246,7 @@ def _poor_retrieval(measures: HealthMeasures, settings: VaeSettings) -> str | No
         return None
     return (
         f"the nearest frame is of the same clip in {rank1:.0%} of cases (chance {chance:.0%}): "
-        f"similarity would be noise; "
+        "its frames are different pictures, or the VAE does not see that they are alike; "
     )
 
 

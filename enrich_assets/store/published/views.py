@@ -108,6 +108,7 @@ LINKS = {
     "labels": "labels_digest",
     "split": "split_digest",
     "vae_weights": "vae_weights_digest",
+    "embedding_weights": "embedding_weights_digest",
     "embeddings": "embeddings_digest",
     "pool": "pool_digest",
     "similarity": "similarity_digest",
@@ -117,7 +118,7 @@ LINKS = {
     "evaluation": "predictions_digest",
 }
 _DIGESTS = ",\n        ".join(
-    f"string_agg(digest, ', ' ORDER BY partition) FILTER (WHERE link = {literal(link)}) AS {column}"
+    f"string_agg(digest, ', ' ORDER BY asset, partition) FILTER (WHERE link = {literal(link)}) AS {column}"
     for link, column in LINKS.items()
 )
 _SELECTED_DIGESTS = ", ".join(LINKS.values()).replace(
@@ -134,6 +135,7 @@ LINEAGE = View(
         {_DIGESTS}
         FROM (
             SELECT *, CASE WHEN asset LIKE 'embeddings/%' THEN 'embeddings' WHEN asset LIKE '%/similarity/%' THEN 'similarity'
+                      WHEN ends_with(asset, '_weights') AND asset <> 'vae_weights' THEN 'embedding_weights'
                       ELSE list_extract(string_split(asset, '/'), -1) END AS link FROM provenance
         ) GROUP BY evaluation_id
     ), sources AS (
@@ -160,7 +162,8 @@ LINEAGE = View(
         "n_train": "frames trained on",
         "n_test": "frames scored",
         **{
-            column: f"sha256 of the content of {link}" + (" (its predictions)" if link == "evaluation" else "")
+            column: f"sha256 of the content of {link}"
+            + {"evaluation": " (its predictions)", "embedding_weights": " (principal components)"}.get(link, "")
             for link, column in LINKS.items()
         },
         "mlflow_run_id": "run in MLflow",

@@ -65,8 +65,10 @@ def test_the_schema_of_a_table_is_its_declaration(tmp_path: Path) -> None:
 def test_a_key_is_made_of_columns() -> None:
     with pytest.raises(ValueError, match=r"visits: the key names \['patient'\]"):
         declare("visits", "One row per visit.", "visit id! the visit", key="visit patient")
-    assert "Key: whole, task, relation, lower, is_estimate." in create_table(BY_NAME["redundancy"])
-    assert "Key: whole, task, batch, relation, lower, is_estimate." in create_table(BY_NAME["panel_redundancy"])
+    assert "Key: whole, task, embedding, relation, lower, is_estimate." in create_table(BY_NAME["redundancy"])
+    assert "Key: whole, task, embedding, batch, relation, lower, is_estimate." in create_table(
+        BY_NAME["panel_redundancy"]
+    )
 
 
 def test_the_whole_pool_and_its_batches_are_two_tables() -> None:

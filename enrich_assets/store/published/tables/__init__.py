@@ -15,6 +15,7 @@ from enrich_assets.store.published.tables.evaluation import (
 from enrich_assets.store.published.tables.operation import CHECKS, PROVENANCE, WORKLIST
 from enrich_assets.store.published.tables.selection import RANKINGS, SUBSET_FRAMES, SUBSETS
 from enrich_assets.store.published.tables.similarity import (
+    EMBEDDING_HEALTH,
     LEAKS,
     NEAR_DUPLICATES,
     NEIGHBOURS,
@@ -26,7 +27,7 @@ from enrich_assets.store.published.tables.sites import SITE_ASSOCIATION, SITE_RE
 TABLES: tuple[Table, ...] = (
     STUDIES, FILES, CLIPS, FRAMES, LABELS, LABEL_PROBLEMS,
     STUDY_SITES, SITES, SITE_ASSOCIATION, SITE_REDUNDANCY,
-    REDUNDANCY, PANEL_REDUNDANCY, NEIGHBOURS, NEAR_DUPLICATES, LEAKS,
+    EMBEDDING_HEALTH, REDUNDANCY, PANEL_REDUNDANCY, NEIGHBOURS, NEAR_DUPLICATES, LEAKS,
     RANKINGS, SUBSETS, SUBSET_FRAMES,
     EVALUATIONS, PREDICTIONS, COMPARISONS, SUFFICIENT, ADEQUACY, TRAINING_CURVES,
     WORKLIST, CHECKS, PROVENANCE,

@@ -6,10 +6,11 @@ from enrich_assets.store.published.declaration import declare
 
 REDUNDANCY = declare(
     "redundancy", "Histogram of the similarity of all pairs of a whole: one row per bin [lower, upper). Per batch: panel_redundancy.",
-    key="whole task relation lower is_estimate",
+    key="whole task embedding relation lower is_estimate",
     columns="""
     whole        text!  of which frames: archive (all), train (all train frames), pool (those that a task may choose from)
     task         id     whose pool; NULL for archive and train
+    embedding    id!    whose vectors: the name of an embedding of the profile
     relation     text!  all, within clip, within patient (other clips of it), between patients
     lower        real!  cosine similarity at the bin's lower edge (included)
     upper        real!  at its upper edge (left out, but for the last bin)
@@ -24,10 +25,11 @@ REDUNDANCY = declare(
 PANEL_REDUNDANCY = declare(
     "panel_redundancy",
     "The same per batch: pairs of that batch with itself and every earlier one. Counted pairs add up to redundancy's.",
-    key="whole task batch relation lower is_estimate",
+    key="whole task embedding batch relation lower is_estimate",
     columns="""
     whole        text!  archive (all frames), train (all train frames), pool (those that a task may choose from)
     task         id     whose pool; NULL for archive and train
+    embedding    id!    whose vectors: the name of an embedding of the profile
     batch        id!    the batch whose panel this is
     relation     text!  all, within clip, within patient (other clips of it), between patients
     lower        real!  cosine similarity at the bin's lower edge (included)
@@ -41,9 +43,10 @@ PANEL_REDUNDANCY = declare(
 )  # fmt: skip
 
 NEIGHBOURS = declare(
-    "neighbours", "The most similar frames of each frame.", key="task frame_id relation rank",
+    "neighbours", "The most similar frames of each frame.", key="task embedding frame_id relation rank",
     columns="""
     task          id!    whose pool
+    embedding     id!    whose vectors: the name of an embedding of the profile
     frame_id      id!    the frame
     rank          int!   1 = most similar
     neighbour_id  id!    a frame_id
@@ -54,9 +57,10 @@ NEIGHBOURS = declare(
 
 NEAR_DUPLICATES = declare(
     "near_duplicates", "Pairs of frames above the similarity called a near-duplicate in the profile.",
-    key="task frame_id other_id",
+    key="task embedding frame_id other_id",
     columns="""
     task             id!    whose pool
+    embedding        id!    whose vectors: the name of an embedding of the profile
     frame_id         id!    one frame
     other_id         id!    the other; a frame_id
     similarity       real!  cosine of the embeddings
@@ -85,5 +89,20 @@ LEAKS = declare(
     task              text   tasks whose labels differ, with commas between
     label             text   of frame_id: in the first such task, else in the first task that has a label of the two
     other_label       text   of other_id, in the same task
+    """,
+)  # fmt: skip
+
+EMBEDDING_HEALTH = declare(
+    "embedding_health",
+    "Each embedding by each measure of its health, over the whole archive. Only a collapse blocks; by which check: table checks.",
+    key="embedding measure",
+    columns="""
+    embedding  id!    its name in the profile
+    measure    text!  of the nearest frame: same clip, same patient, same label; cosines; units and reconstruction of a VAE; seconds
+    value      real   the share of frames whose nearest is so, a cosine, a number of units, a ratio, seconds
+    chance     real   the same of a neighbour drawn at random
+    n          int    frames (units) it was measured on
+    verdict    text!  ok, warning, blocks, overridden (the profile goes on despite it), for reading, not measurable
+    note       text   what a reader should know
     """,
 )  # fmt: skip
