@@ -212,10 +212,11 @@ class Template:
     version: int
     description: str | Callable[[Where], str]
     more: Mapping[str, Any]
+    only: Callable[[Where], bool] | None = None  # at which of the places that the template names; None: at all
 
     def at_each_place(self, profile: Profile) -> list[Declared]:
         """The steps (checks) that a profile asks for."""
-        return [self._at(where) for where in places(self.template, profile)]
+        return [self._at(where) for where in places(self.template, profile) if self.only is None or self.only(where)]
 
     def _at(self, where: Where) -> Declared:
         more = {name: where.fill(value) if name == "asset" else value for name, value in self.more.items()}
@@ -242,6 +243,7 @@ def step(
     settings: Settings = lambda where: None,
     version: int = 1,
     description: Callable[[Where], str] | None = None,
+    only: Callable[[Where], bool] | None = None,
     **more: Any,
 ) -> Callable[[Callable[..., StepOutput]], Template]:
     """Declare an asset: the function below makes one cell of it.
@@ -260,6 +262,8 @@ def step(
         Of the code; raise it when the same inputs come to give something else.
     description
         For the UI; else the first paragraph of the function's docstring.
+    only
+        At which of the places that the template names: two declarations may share a template where each has its own.
     **more
         Fields of `Step`: holds, group, kinds, pool, automation, product, again, outlives.
 
@@ -271,7 +275,7 @@ def step(
 
     def declare(function: Callable[..., StepOutput]) -> Template:
         summary = description or _first_line(function)
-        return Template(Step, template, partitions, reads or {}, settings, function, version, summary, more)
+        return Template(Step, template, partitions, reads or {}, settings, function, version, summary, more, only)
 
     return declare
 

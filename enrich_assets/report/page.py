@@ -46,6 +46,7 @@ NEEDED: dict[str, str] = {
     "neighbours": "task frame_id neighbour_id similarity",
     "nearest_chosen": "task frame_id chosen_id similarity",
     "near_duplicates": "task frame_id other_id similarity relation labels_conflict",
+    "arms": "task arm rule sees_labels",
     "rankings": "task arm seed position frame_id similarity_to_chosen",
     "subsets": "subset_id task arm budget seed n_frames n_patients n_clips coverage_p50 coverage_p05 coverage_min",
     "subset_frames": "subset_id position frame_id",
@@ -69,6 +70,7 @@ class TaskPart:
     name: str
     anchor: str
     finding: Finding
+    saw_labels: str
     redundancy: Markup | None
     redundancy_shares: Grid
     is_estimate: bool
@@ -217,6 +219,7 @@ def _task_part(
         name=task,
         anchor=f"task-{task}",
         finding=finding(task, evaluations, comparisons, of_task["sufficient"], seconds_per_label.get(task)),
+        saw_labels=_saw_labels(of_task["arms"], evaluations),
         redundancy=_svg(figures.redundancy_svg(redundancy, f"f1-{task}")) if len(redundancy) else None,
         redundancy_shares=redundancy_grid(task, redundancy, source),
         is_estimate=bool(redundancy["is_estimate"].fillna(False).astype(bool).any()),
@@ -233,6 +236,20 @@ def _task_part(
         advice=str((about.get("advice") or {}).get(task, "")),
         margin=f"{margins.iloc[0]:g}" if len(margins) else "",
         alpha=f"{comparisons['alpha'].iloc[0]:g}" if len(comparisons) else "0.05",
+    )
+
+
+def _saw_labels(arms: pd.DataFrame, evaluations: pd.DataFrame) -> str:
+    """A sentence that names the arms that chose by labels; empty where none of those evaluated did."""
+    evaluated = arms[arms["arm"].isin(set(evaluations["arm"]))]
+    seeing = evaluated[evaluated["sees_labels"].fillna(False).astype(bool)]
+    named = [f"{numbers.arm_name(row.arm)} (rule {row.rule})" for row in seeing.itertuples()]
+    if not named:
+        return ""
+    verb = "chooses" if len(named) == 1 else "choose"
+    return (
+        f"{', '.join(named)} {verb} by labels: a network trained on each budget's labels chooses the frames of the next. "
+        "The other arms see no label."
     )
 
 

@@ -4,10 +4,28 @@ from types import ModuleType
 
 from enrich_assets.core.graph import Graph
 from enrich_assets.core.step import Template
-from enrich_assets.defs.assets import conclusions, embedding, publication, ranking, similarity, studies, training
+from enrich_assets.defs.assets import (
+    acquisition,
+    conclusions,
+    embedding,
+    publication,
+    ranking,
+    similarity,
+    studies,
+    training,
+)
 from enrich_assets.settings import Profile
 
-STAGES: tuple[ModuleType, ...] = (studies, embedding, similarity, ranking, training, conclusions, publication)
+STAGES: tuple[ModuleType, ...] = (
+    studies,
+    embedding,
+    similarity,
+    acquisition,  # before `ranking`, whose subsets are made of both kinds of rankings
+    ranking,
+    training,
+    conclusions,
+    publication,
+)
 
 
 def templates() -> list[Template]:

@@ -12,7 +12,7 @@ from enrich_assets.store.published.tables.evaluation import (
     TRAINING_CURVES,
 )
 from enrich_assets.store.published.tables.operation import CHECKS, PROVENANCE, WORKLIST
-from enrich_assets.store.published.tables.selection import RANKINGS, SUBSET_FRAMES, SUBSETS
+from enrich_assets.store.published.tables.selection import ARMS, RANKINGS, SUBSET_FRAMES, SUBSETS
 from enrich_assets.store.published.tables.similarity import (
     NEAR_DUPLICATES,
     NEIGHBOURS,
@@ -23,7 +23,7 @@ from enrich_assets.store.published.tables.similarity import (
 TABLES: tuple[Table, ...] = (
     STUDIES, FILES, CLIPS, FRAMES, LABELS, LABEL_PROBLEMS,
     REDUNDANCY, PANEL_REDUNDANCY, NEIGHBOURS, NEAR_DUPLICATES,
-    RANKINGS, SUBSETS, SUBSET_FRAMES,
+    ARMS, RANKINGS, SUBSETS, SUBSET_FRAMES,
     EVALUATIONS, PREDICTIONS, COMPARISONS, SUFFICIENT, TRAINING_CURVES,
     WORKLIST, CHECKS, PROVENANCE,
 )  # fmt: skip
