@@ -127,7 +127,7 @@ class Expected(RunFacts):
         where = ranking.where
         if receipt is None or where.task_settings.growth != "extend":
             return 0
-        if receipt.metrics["way"] != way_of(where.arm_settings):
+        if receipt.metrics["way"] != way_of(where):
             return 0
         return max((n for n in receipt.metrics["budgets"].values() if n <= receipt.metrics["frames"]), default=0)
 

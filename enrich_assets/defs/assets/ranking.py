@@ -16,7 +16,7 @@ from enrich_assets.core.partitions import Partitions, budget_and_seed
 from enrich_assets.core.reads import Read, every, itself, same, seed_of
 from enrich_assets.core.stages import Outlook
 from enrich_assets.core.step import CellContext, CheckOutcome, StepOutput, check, step
-from enrich_assets.core.where import Where, arms_of
+from enrich_assets.core.where import Where
 from enrich_assets.method.ranking import Ranking, rule_named
 from enrich_assets.settings import ALL, ArmSettings, budget_frames
 from enrich_assets.store.identity import subset_id
@@ -28,8 +28,9 @@ RANKED = ["frame_id", "batch", "patient_id", "clip_id", "pixel_digest"]
 # ----------------------------------------------------------------------------------------------------------- ranking
 
 
-def way_of(arm: ArmSettings) -> str:
+def way_of(where: Where) -> str:
     """How an arm chooses. A ranking is only ever extended by an arm that chooses in the same way."""
+    arm = where.arm_settings
     if sees_labels(arm):
         return f"{arm.rule} rule, labels of the frames chosen before"
     quota = f", {arm.quota_per_patient} of a patient" if arm.quota_per_patient else ""
@@ -141,7 +142,7 @@ def ranking_output(
     metrics = {
         "frames": len(pool),
         "start": len(start),
-        "way": way_of(arm),
+        "way": way_of(cell.where),
         "sees_labels": sees_labels(arm),
         "budgets": budgets,
         "patients_in_first_tenth": int(table["patient_id"].head(max(1, len(pool) // 10)).nunique()),
@@ -173,7 +174,7 @@ def starting_frames(cell: CellContext, pool: Pool, before: Value) -> tuple[np.nd
     """
     task, affordable = cell.where.task_settings, budget_sizes(cell.where, len(pool))[1]
     if task.growth == "extend" and cell.where.arm != ALL:
-        bought = labels_bought(before, pool, way_of(cell.settings["arm"]))
+        bought = labels_bought(before, pool, way_of(cell.where))
         if bought is not None:
             return bought, True
     return _initial_frames(pool, task.initial_frame_count(len(pool)), affordable, int(cell.partition)), False
@@ -266,7 +267,7 @@ def prefix_is_kept(outlook: Outlook, cell: Cell) -> bool:
         return _pool_stays(outlook, step.where, before.read)
     if task.growth != "extend":
         return False
-    if before.metrics["way"] != way_of(arms_of(task)[arm]) or _frames_change(outlook, before.read):
+    if before.metrics["way"] != way_of(step.where) or _frames_change(outlook, before.read):
         return False
     kept = max((size for size in before.metrics["budgets"].values() if size <= before.metrics["frames"]), default=0)
     return subset.metrics["frames"] == budget_frames(budget, outlook.pool_size(step.where.task)) <= kept

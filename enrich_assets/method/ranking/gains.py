@@ -64,7 +64,9 @@ def _change(gains, panel, product, c, now, then, table, radius):
 
 
 @compiled
-def _change_gains(gains, rows, panels, served, table, radius, gates, first, last, products):  # ten: a kernel takes no record of arrays of two ranks
+def _change_gains(
+    gains, rows, panels, served, table, radius, gates, first, last, products
+):  # ten: a kernel takes no record of arrays of two ranks
     """Change the gains of the frames of panels first..last-1 by each of the rows; served: (2, a) now and before."""
     n_rows, n_pairs = served.shape[1], rows.shape[1]
     for panel in range(first, last):
@@ -129,9 +131,7 @@ class Tiled:
 
         def piece(first: int, last: int) -> None:
             products = np.empty(ROWS * COLUMNS, np.int32)
-            _change_gains(
-                change, rows, self.panels, both, kernel.table, kernel.radius, gates, first, last, products
-            )
+            _change_gains(change, rows, self.panels, both, kernel.table, kernel.radius, gates, first, last, products)
 
         self._in_pieces(len(frames), piece)
         gains += change[: self.n]

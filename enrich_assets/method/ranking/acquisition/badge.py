@@ -53,12 +53,12 @@ def spread(
     (n,) int64
         Positions, each once; where all are as one of those picked, the lowest that is left.
     """
-    length = np.einsum("ij,ij->i", error, error) * np.einsum("ij,ij->i", features, features)
+    lengths = squared_lengths(error, features)
     near = np.full(len(error), np.inf)
     picks: list[int] = []
     for at in range(n):
         if not picks:
-            pick = int(length.argmax())
+            pick = int(lengths.argmax())
         else:
             heights = np.cumsum(near)
             if heights[-1] > 0:
@@ -67,7 +67,19 @@ def spread(
             else:
                 pick = int(np.setdiff1d(np.arange(len(error)), picks)[0])
         picks.append(pick)
-        product = (error @ error[pick]) * (features @ features[pick])
-        np.minimum(near, np.maximum(length - 2 * product + length[pick], 0), out=near)
+        np.minimum(near, squared_distances(error, features, lengths, pick), out=near)
         near[picks] = 0
     return np.array(picks, np.int64)
+
+
+def squared_lengths(error: NDArray[np.float64], features: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(f,) squared lengths of the vectors error[i] x features[i]."""
+    return np.einsum("ij,ij->i", error, error) * np.einsum("ij,ij->i", features, features)
+
+
+def squared_distances(
+    error: NDArray[np.float64], features: NDArray[np.float64], lengths: NDArray[np.float64], at: int
+) -> NDArray[np.float64]:
+    """(f,) squared distances of all these vectors to one of them."""
+    product = (error @ error[at]) * (features @ features[at])
+    return np.maximum(lengths - 2 * product + lengths[at], 0)

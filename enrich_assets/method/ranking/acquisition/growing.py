@@ -9,12 +9,12 @@ import struct
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from enrich_assets.method.networks.trained import Trained, Weights
+from enrich_assets.method.networks.trained import Trained, TrainingOptions, Weights
 from enrich_assets.method.ranking.acquisition.base import LabelAwareRule, Scores
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Learner(Protocol):
         settings: Any,
         *,
         seed: int,
-        **options: Any,
+        **options: Unpack[TrainingOptions],
     ) -> Trained: ...
 
     def margins(
