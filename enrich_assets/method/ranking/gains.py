@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,15 +25,12 @@ from enrich_assets.method.pairs.tiles import (
     raise_by_one,
     raise_by_six,
 )
+from enrich_assets.method.ranking.kernels import SHIFT, Kernel
 from enrich_assets.method.ranking.order import NOT_COMPARED
 from enrich_assets.method.threads import n_threads
 
-if TYPE_CHECKING:
-    from enrich_assets.method.ranking.covering import Kernel
-
 WORTH_A_THREAD = 200_000  # products, some 0.3 ms
 NEVER = 2 * EXACT  # no product is as great
-_SHIFT = 9  # as `covering.SHIFT`; a constant of the compiled loop
 
 
 @compiled
@@ -57,7 +53,7 @@ def _change(gains, panel, product, c, now, then, table, radius):
     if radius < NEVER:
         value = np.int64(1) if product >= radius else np.int64(0)
     elif table.shape[0] > 0:
-        value = table[(np.int64(product) + EXACT) >> _SHIFT]
+        value = table[(np.int64(product) + EXACT) >> SHIFT]
     else:
         value = np.int64(product)
     gains[panel * COLUMNS + c] += max(value - now, 0) - max(value - then, 0)

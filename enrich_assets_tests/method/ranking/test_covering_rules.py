@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from enrich_assets.method.embeddings.fixed_point import to_fixed_point
 from enrich_assets.method.ranking import covering
 from enrich_assets.method.ranking.clusters import direction, k_means
-from enrich_assets.method.ranking.covering import Covering, ball, gaussian, similarity_itself
+from enrich_assets.method.ranking.covering import Covering
+from enrich_assets.method.ranking.kernels import Kernel, ball, gaussian, similarity_itself
 from enrich_assets.method.ranking.quota import Quota
 from enrich_assets.method.ranking.rules import Candidates, rank_frames
 from enrich_assets.method.ranking.rules.probcover import pure_radius
@@ -215,9 +216,7 @@ def test_the_kernel_of_maxherding_is_the_gaussian() -> None:
 @pytest.mark.parametrize(
     "kernel", [gaussian(1.0), ball(12_000_000), similarity_itself()], ids=["table", "ball", "product"]
 )
-def test_the_compiled_gains_are_those_of_their_definition(
-    kernel: covering.Kernel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_compiled_gains_are_those_of_their_definition(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(covering, "SMALL", 0)
     monkeypatch.setattr(covering, "ROWS", 32)
     monkeypatch.setattr("enrich_assets.method.ranking.gains.WORTH_A_THREAD", 1000)
@@ -333,6 +332,7 @@ def labels(n: int, chosen: list[int]) -> np.ndarray:
     return y
 
 
+@pytest.mark.filterwarnings("ignore:The maximum purity was:UserWarning")  # it was given a radius, not asked for one
 @pytest.mark.parametrize("kind", ["gauss", "clips"])
 def test_probcover_is_that_of_scikit_activeml(kind: str) -> None:
     """Given the radius: each of our picks has the greatest out-degree that scikit-activeml finds (it draws among ties)."""

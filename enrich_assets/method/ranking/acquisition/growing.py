@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 import numpy as np
@@ -163,7 +164,7 @@ def grow(
                 device=pool.device,
                 progress=advance,
                 resume=training,
-                save=(lambda content, so_far=order: save(_encoded(so_far, content))) if save else None,
+                save=partial(_save_training, save, order) if save else None,
             )
         training = None
         free = np.setdiff1d(np.arange(pool.size), order)
@@ -172,6 +173,10 @@ def grow(
         if save:
             save(_encoded(order, b""))
     return order
+
+
+def _save_training(save: Callable[[bytes], None], order: NDArray[np.int64], training: bytes) -> None:
+    save(_encoded(order, training))
 
 
 def _encoded(order: NDArray[np.int64], training: bytes) -> bytes:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enrich_assets.method.ranking.clusters import nearest_centre, sums_by_cluster
-from enrich_assets.method.ranking.covering import Covering, cover, similarity_itself
+from enrich_assets.method.ranking.covering import Covering, cover
+from enrich_assets.method.ranking.kernels import similarity_itself
 from enrich_assets.method.ranking.quota import Admission, Quota
 from enrich_assets.method.ranking.rules.base import Candidates, VectorRule
 

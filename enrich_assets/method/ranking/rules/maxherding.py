@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from enrich_assets.method.ranking.covering import Covering, cover, gaussian
+from enrich_assets.method.ranking.covering import Covering, cover
+from enrich_assets.method.ranking.kernels import gaussian
 from enrich_assets.method.ranking.quota import Admission
 from enrich_assets.method.ranking.rules.base import Candidates, VectorRule
 

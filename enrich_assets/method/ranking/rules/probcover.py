@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from enrich_assets.method.embeddings.fixed_point import EXACT
 from enrich_assets.method.ranking.clusters import k_means
-from enrich_assets.method.ranking.covering import Covering, ball, cover
+from enrich_assets.method.ranking.covering import Covering, cover
+from enrich_assets.method.ranking.kernels import ball
 from enrich_assets.method.ranking.quota import Admission
 from enrich_assets.method.ranking.rules.base import Candidates, VectorRule
 
