@@ -19,7 +19,7 @@ from enrich_assets.method.ranking.covering import products_of
 Progress = Callable[[int, int, dict[str, float]], None]
 MAX_ROUNDS = 50  # of k-means
 MAX_FRAMES = 700_000  # the squared length of a sum of so many vectors of length 4096 still fits an int64
-_ROWS = 2048
+_ROWS = 1024
 
 
 def draw(total: int, *purpose: object) -> int:

@@ -387,3 +387,11 @@ def test_typiclust_goes_through_the_clusters_as_scikit_activeml_does() -> None:
     free = sorted({*cluster.tolist()} - {int(cluster[0])}, key=lambda c: -(cluster == c).sum())
     assert cluster[theirs][: len(free)].tolist() == free[:5]
     assert cluster[order[1:]][: len(free)].tolist() == free[:5]
+
+
+def test_large_clusters_are_compared_portion_by_portion_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    q = slow.pool("clips", 90, 8, 6)
+    known = ranked("typiclust", q, [1], (4, 30))
+    monkeypatch.setattr("enrich_assets.method.ranking.rules.typiclust._MATRIX", 3)
+    monkeypatch.setattr("enrich_assets.method.ranking.rules.typiclust._ROWS", 7)
+    assert ranked("typiclust", q, [1], (4, 30)) == known

@@ -16,7 +16,7 @@ from enrich_assets.method.ranking.rules.base import Candidates, VectorRule
 
 Progress = Callable[[int, int, dict[str, float]], None]
 PURITY = 0.95  # share of balls that must hold frames of one pseudo-label only
-_ROWS = 2048
+_ROWS = 512
 
 
 class ProbCover(VectorRule):

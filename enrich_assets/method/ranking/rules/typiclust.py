@@ -16,8 +16,8 @@ Progress = Callable[[int, int, dict[str, float]], None]
 MAX_CLUSTERS = 500
 MIN_CLUSTER = 5  # clusters of no more frames are left out
 NEIGHBOURS = 20
-_MATRIX = 3000  # frames up to which a cluster's products are kept: 36 MB
-_ROWS = 1024
+_MATRIX = 1000  # frames up to which a cluster's products are kept: 4 kB a frame of the pool at most
+_ROWS = 512
 
 
 class TypiClust(VectorRule):
