@@ -156,6 +156,16 @@ class ArmSettings(_Settings):
     similarity: Literal["cosine", "ssim", "pixels"] = "cosine"
     # None: the first of the profile. Left out of the digest of the settings, for what is read says it: `embeddings/<name>`.
     embedding: str | None = Field(None, exclude=True)
+    quota_per_patient: int | None = Field(None, ge=1)  # so many frames of a patient before every patient gave as many
+
+    @model_validator(mode="after")
+    def _fits_its_rule(self) -> ArmSettings:
+        rule = rule_named(self.rule)
+        if rule.needs_vectors and self.similarity == "ssim":
+            raise ValueError(f"rule {self.rule} needs vectors, which ssim has not; choose similarity cosine or pixels")
+        if rule.sees_labels and self.quota_per_patient is not None:
+            raise ValueError(f"rule {self.rule} sees labels and keeps no quota; leave quota_per_patient out")
+        return self
 
 
 def _with_kind(name: str, given: Any) -> Any:
@@ -264,6 +274,16 @@ class TaskSettings(_Settings):
                 raise ValueError(f"positive {self.positive!r} is none of the classes {list(self.classes)}")
             if len(set(self.classes)) != len(self.classes) or len(self.classes) < 2:
                 raise ValueError("classes: at least two, each once (segmentation: the background first)")
+        for name, arm in self.arms.items():
+            wanted = rule_named(arm.rule).needs_of_network
+            if wanted is not None and wanted not in kind_of(self.kind).offers:
+                offering = [
+                    rule for rule in rule_names() if rule_named(rule).needs_of_network in kind_of(self.kind).offers
+                ]
+                raise ValueError(
+                    f"arms.{name}: rule {arm.rule} needs {wanted} of the network, which a task of kind {self.kind} does not "
+                    f"offer; rules that see labels and fit: {', '.join(offering) or 'none'}"
+                )
         if len(set(self.budgets)) != len(self.budgets):
             raise ValueError("budgets: each once")
         return self

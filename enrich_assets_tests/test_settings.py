@@ -109,7 +109,7 @@ def test_a_wrong_training_key_is_refused_with_what_is_allowed(tmp_path: Path) ->
         (
             "extends: demo\ntasks:\n  view:\n    arms: {by_mean: {rule: average}}\n",
             4,
-            "facility-location, k-center-greedy, mean, random",
+            "facility-location, k-center-greedy, k-medoids, margin, maxherding, mean",
         ),
     ],
 )

@@ -283,10 +283,10 @@ def stages(outlook: Outlook, goal: Goal) -> Iterator[Stage]:
     of_archive = [_group(planner, REDUNDANCY, archive_assets(profile))] if batches else []
     yield Stage(REDUNDANCY, [*of_archive, *of_tasks])
     trained = [task for task in tasks if goal.train and goal.task in (None, task) and _is_trainable(outlook, task)]
-    yield Stage(RANKING, [group for task in trained for group in ranking_groups(planner, task, goal)])
     searching = [task for task in trained if profile.tasks[task].searches_length]
     lengths = [_group(planner, LENGTH, [length_asset(task)], task=task) for task in searching]
     yield Stage(LENGTH, lengths, side_by_side=True)
+    yield Stage(RANKING, [group for task in trained for group in ranking_groups(planner, task, goal)])
     cells = [group for task in trained for group in training_groups(outlook, task, goal)]
     yield Stage(TRAINING, cells, side_by_side=True)
     yield Stage(CONCLUSIONS, [conclusion_group(outlook, tasks)])

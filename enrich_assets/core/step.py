@@ -267,7 +267,8 @@ def step(
     description
         For the UI; else the first paragraph of the function's docstring.
     only
-        Places at which the profile asks for it; what it is not asked for at is not part of the graph.
+        Places at which the profile asks for it; what it is not asked for at is not part of the graph. Two declarations may share
+        a template where each has its own places.
     **more
         Fields of `Step`: holds, group, kinds, pool, automation, product, again, outlives.
 

@@ -52,6 +52,7 @@ NEEDED: dict[str, str] = {
     "near_duplicates": "task embedding frame_id other_id similarity relation labels_conflict",
     "leaks": "frame_id other_id patient_id other_patient_id split other_split similarity identical_pixels relation "
     "across_split labels_conflict task label other_label",
+    "arms": "task arm rule sees_labels",
     "rankings": "task arm seed position frame_id similarity_to_chosen",
     "subsets": "subset_id task arm budget seed n_frames n_patients n_clips coverage_p50 coverage_p05 coverage_min",
     "subset_frames": "subset_id position frame_id",
@@ -79,6 +80,7 @@ class TaskPart:
     name: str
     anchor: str
     finding: Finding
+    saw_labels: str
     redundancy: Markup | None
     redundancy_shares: Grid
     embedding: str
@@ -252,6 +254,7 @@ def _task_part(
         finding=finding(
             task, evaluations, comparisons, of_task["sufficient"], of_task["adequacy"], seconds_per_label.get(task)
         ),
+        saw_labels=_saw_labels(of_task["arms"], evaluations),
         redundancy=_svg(figures.redundancy_svg(redundancy, f"f1-{task}")) if len(redundancy) else None,
         redundancy_shares=redundancy_grid(
             {"task": task, **({"embedding": default} if others else {})}, redundancy, source
@@ -303,6 +306,20 @@ def _default_embedding(of_task: dict[str, pd.DataFrame], about: dict[str, Any]) 
 def _by(table: pd.DataFrame, embedding: str) -> pd.DataFrame:
     """Rows of one embedding; those that name none are taken as its rows."""
     return table[table["embedding"].isna() | (table["embedding"] == embedding)]
+
+
+def _saw_labels(arms: pd.DataFrame, evaluations: pd.DataFrame) -> str:
+    """A sentence that names the arms that chose by labels; empty where none of those evaluated did."""
+    evaluated = arms[arms["arm"].isin(set(evaluations["arm"]))]
+    seeing = evaluated[evaluated["sees_labels"].fillna(False).astype(bool)]
+    named = [f"{numbers.arm_name(row.arm)} (rule {row.rule})" for row in seeing.itertuples()]
+    if not named:
+        return ""
+    verb = "chooses" if len(named) == 1 else "choose"
+    return (
+        f"{', '.join(named)} {verb} by labels: a network trained on each budget's labels chooses the frames of the next. "
+        "The other arms see no label."
+    )
 
 
 def _budget_to_show(sufficient: pd.DataFrame) -> int | None:

@@ -27,6 +27,7 @@ from enrich_assets.core.stages import Goal, Stage, stages
 from enrich_assets.core.step import Check, Declared
 from enrich_assets.core.where import arms_of
 from enrich_assets.defs.assets import graph_of
+from enrich_assets.defs.assets.ranking import sees_labels, way_of
 from enrich_assets.defs.instance import cells_at_once
 from enrich_assets.method.kinds import kind_of
 from enrich_assets.method.ranking import rule_named
@@ -131,6 +132,16 @@ class Expected(RunFacts):
         return round(
             sum(self.n_frames(b) * (1 - self._train_share(b)) * self._labelled_share(task, b) for b in batches)
         )
+
+    def labels_kept(self, ranking: Declared, partition: str) -> int:
+        """Labels that a ranking about to be made again is taken to keep: what its greatest budget had bought."""
+        receipt = self.planner.receipts.current(ranking.cell(partition))
+        where = ranking.where
+        if receipt is None or where.task_settings.growth != "extend":
+            return 0
+        if receipt.metrics["way"] != way_of(where):
+            return 0
+        return max((n for n in receipt.metrics["budgets"].values() if n <= receipt.metrics["frames"]), default=0)
 
     def why_not_trainable(self, task: str) -> str | None:
         """Of labels that were not read yet, it is hoped that they can be scored."""
@@ -337,6 +348,29 @@ def _ranking(expected: Expected, planned: PlannedStage, task: str, members: Memb
     planned.seconds += len(by_similarity) * cost.seconds
     planned.bytes, planned.is_measured = int(cost.bytes), True
     planned.note = f"{pool:,} frames, {cost.bytes / 1e6:,.0f} MB of memory"
+    label_aware = [(d, p) for d, p in members if not isinstance(d, Check) and sees_labels(d.where.arm_settings)]
+    if label_aware:
+        n_trainings, seconds = _acquisition(expected, task, label_aware)
+        planned.seconds += seconds
+        planned.note += f"; {n_trainings:,} trainings by which arms that see labels choose, {seconds:,.0f} s"
+
+
+def _acquisition(expected: Expected, task: str, members: Members) -> tuple[int, float]:
+    """Trainings of arms that see labels, one after the other, and their seconds: a network for each budget but the last,
+    which then looks at the rest of the pool."""
+    from enrich_assets.method.ranking.acquisition import trainings
+
+    settings, pool = expected.planner.archive.profile.tasks[task], expected.pool_size(task)
+    kind, per_frame = kind_of(settings.kind), _seconds_per_frame(expected, task)
+    affordable = sorted({size for key in settings.budgets if (size := budget_frames(key, pool)) <= pool})
+    at_first = min([settings.initial_frame_count(pool), *affordable])
+    n_trainings, presented = 0, 0.0
+    for declared, partition in members:
+        bought = expected.labels_kept(declared, partition)
+        sizes = trainings(bought or at_first, affordable)
+        n_trainings += len(sizes)
+        presented += sum(kind.presentations(settings.model_settings, n) + PREDICTING * (pool - n) for n in sizes)
+    return n_trainings, presented * per_frame
 
 
 def _length(expected: Expected, planned: PlannedStage, task: str, members: Members) -> None:

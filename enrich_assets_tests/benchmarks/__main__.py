@@ -54,7 +54,9 @@ def convergence_section() -> str:
 def main() -> None:
     chosen = sys.argv[1:] or ["curation", "training-step", "overhead", "convergence"]
     if "curation" in chosen:
-        subprocess.run([sys.executable, "-m", "enrich_assets_tests.benchmarks.curation", "--peers"], check=True)
+        for rules in ([], ["--rules"]):
+            command = [sys.executable, "-m", "enrich_assets_tests.benchmarks.curation", *rules, "--peers"]
+            subprocess.run(command, check=True)
     if "training-step" in chosen:
         write_section("training-step", training_section(), BENCHMARKS)
     if "convergence" in chosen:

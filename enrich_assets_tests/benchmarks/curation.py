@@ -1,6 +1,6 @@
 """How fast are the pass over all pairs and the ranking, beside what anyone could install? Writes BENCHMARKS.md's section.
 
-    python -m enrich_assets_tests.benchmarks.curation [--n 10000 45000] [--peers] [--peers-python PATH]
+    python -m enrich_assets_tests.benchmarks.curation [--rules] [--n 10000 45000] [--peers] [--peers-python PATH]
 
 Every line is measured in a process of its own (so that peak memory is its own), loading and compiling left out, data made
 beforehand. What is not installed is reported as absent, what takes too long as that. `curation_subjects` holds the lines.
@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from enrich_assets_tests.benchmarks.archives import unit_vectors
-from enrich_assets_tests.benchmarks.curation_subjects import PAIRS, SUBJECTS
+from enrich_assets_tests.benchmarks.curation_subjects import PAIRS, RULE_TASKS, SUBJECTS
 from enrich_assets_tests.benchmarks.marked_section import write_section
 
 ROOT = Path(__file__).parents[2]
@@ -146,16 +146,19 @@ def versions(python: str) -> str:
 
 
 def section(readings: dict[tuple[str, int, str], Reading], sizes: list[int], python: str, load: float) -> str:
+    rules = any(subject.task in RULE_TASKS and (k, sizes[0], KINDS[0]) in readings for k, subject in SUBJECTS.items())
     parts = [
-        "## All pairs and the ranking",
-        f"`python -m {__spec__.name}{' --peers' if any(s.package for k, s in SUBJECTS.items() if (k, sizes[0], KINDS[0]) in readings) else ''}`, "
+        "## Other rules" if rules else "## All pairs and the ranking",
+        f"`python -m {__spec__.name}{' --rules' if rules else ''}{' --peers' if any(s.package for k, s in SUBJECTS.items() if (k, sizes[0], KINDS[0]) in readings) else ''}`, "
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC. {processor()}, {len(os.sched_getaffinity(0))} threads; load when it began {load:.1f}. "
         f"Python {platform.python_version()}, enrich-assets {importlib.metadata.version('enrich-assets')}, {versions(python)}.",
         "128 dimensions, medians after one unmeasured call where runs is 3; loading and compiling left out. The floor is the "
         "float32 product of the upper triangle's blocks of 4,096 with nothing done to it. Ours compares in 16-bit "
         "integers, exactly, which is why it can lie below the floor. CPU seconds are of all threads together: on a machine that "
         "others use they are the steadier figure. Peak memory is of the whole process, libraries and data included.",
-        "\n".join(["| promise, at " + f"{sizes[-1]:,} | measured |", "|---|---|", *promises(readings, sizes[-1])]),
+        "The lines of the authors' code are our own short rewriting of it, without its GPU."
+        if rules
+        else "\n".join(["| promise, at " + f"{sizes[-1]:,} | measured |", "|---|---|", *promises(readings, sizes[-1])]),
     ]
     for n in sizes:
         for kind in KINDS:
@@ -166,6 +169,7 @@ def section(readings: dict[tuple[str, int, str], Reading], sizes: list[int], pyt
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n", type=int, nargs="+", default=[10_000, 45_000])
+    parser.add_argument("--rules", action="store_true", help="the other rules only; they have a section of their own")
     parser.add_argument("--peers", action="store_true", help="measure the libraries from PyPI too")
     parser.add_argument(
         "--peers-python", default=sys.executable, help="an interpreter that has them (and our libraries)"
@@ -186,6 +190,7 @@ def main() -> None:
         for kind in KINDS
         for name, subject in SUBJECTS.items()
         if kind in subject.kinds and n <= subject.most and (given.peers or not subject.package)
+        if name == "floor" or (subject.task in RULE_TASKS) == given.rules
     ]
     # What the promises are made of first, and the greatest pool first: the time may run out.
     for name, n, kind in sorted(lines, key=lambda line: (line[0] not in PROMISED, -line[1])):
@@ -194,7 +199,9 @@ def main() -> None:
         reading = measure(name, n, kind, python, min(PATIENCE, left)) if left > 5 else Reading(left_out=True)
         readings[name, n, kind] = reading
         print(f"{n:>7,} {kind:>10} {SUBJECTS[name].task}: {SUBJECTS[name].says}: {said(reading)}", flush=True)
-    write_section("curation", section(readings, sorted(given.n), given.peers_python, load), given.out)
+    write_section(
+        "rules" if given.rules else "curation", section(readings, sorted(given.n), given.peers_python, load), given.out
+    )
     print("\n".join([f"wrote {given.out} ({PAIRS} and rankings)", *promises(readings, max(given.n))]))
 
 

@@ -35,6 +35,9 @@ FIFTH = "choose a fifth of the frames (max rule)"
 WHOLE = "order all frames (max rule)"
 OTHER = "other rules"
 BATCH = "a new batch of 1 %"
+HUNDREDTH = "other rules: 1 % of the frames beside a start set of 2 %"
+TENTH = "other rules: a tenth of the frames"
+RULE_TASKS = (HUNDREDTH, TENTH)  # a section of their own
 
 
 def _blocks(n: int) -> list[tuple[int, int]]:
@@ -201,6 +204,86 @@ def apricot_facility_location(x: Floats) -> Call:
     return lambda: FacilityLocationSelection(len(x) // 100, metric="cosine", optimizer="lazy").fit(x)
 
 
+def our_rule(rule: str, share: float) -> Callable[[Floats], Call]:
+    """A rule up to the start set and a share of the frames, in one step; what follows is put in order by no rule."""
+
+    def prepare(x: Floats) -> Call:
+        from enrich_assets.method.embeddings.fixed_point import to_fixed_point
+        from enrich_assets.method.ranking.rules import Candidates, rank_frames
+
+        q, start = to_fixed_point(x), start_set(len(x))
+        rank_frames(rule, "cosine", Candidates(embeddings=q[:2100]), start[start < 2100], 200)
+        return lambda: rank_frames(rule, "cosine", Candidates(embeddings=q), start, len(start) + int(len(x) * share))
+
+    return prepare
+
+
+def _labels(n: int) -> NDArray[np.float64]:
+    y = np.full(n, np.nan)
+    y[start_set(n)] = 0
+    return y
+
+
+def skactiveml_rule(name: str, **options: object) -> Callable[[Floats], Call]:
+    def prepare(x: Floats) -> Call:
+        from skactiveml import pool
+
+        strategy, y = getattr(pool, name)(random_state=0, **options), _labels(len(x))
+        return lambda: strategy.query(x, y, batch_size=len(x) // 100)
+
+    return prepare
+
+
+def numpy_max_herding(x: Floats) -> Call:
+    """As the authors' code does it: the matrix of kernels, and all of it looked at for each pick."""
+
+    def call() -> None:
+        kernel = np.exp(2 * (x @ x.T) - 2)
+        served = kernel[start_set(len(x))].max(axis=0)
+        for _ in range(len(x) // 100):
+            gains = np.maximum(kernel - served, 0).mean(axis=1)
+            np.maximum(served, kernel[gains.argmax()], out=served)
+
+    return call
+
+
+def numpy_prob_cover(x: Floats) -> Call:
+    """As the authors' code does it, the radius given: edges in a table, those to covered frames dropped after each pick."""
+
+    def call() -> None:
+        source, target = np.nonzero(x @ x.T > 0.95)
+        covered = np.unique(target[np.isin(source, start_set(len(x)))])
+        keep = ~np.isin(target, covered)
+        source, target = source[keep], target[keep]
+        for _ in range(len(x) // 100):
+            pick = np.bincount(source, minlength=len(x)).argmax()
+            keep = ~np.isin(target, target[source == pick])
+            source, target = source[keep], target[keep]
+
+    return call
+
+
+def sklearn_typiclust(x: Floats) -> Call:
+    """As the authors' code does it: mini-batch k-means, neighbours within the clusters."""
+    from sklearn.cluster import MiniBatchKMeans
+
+    def call() -> None:
+        start, size = start_set(len(x)), len(start_set(len(x))) + len(x) // 100
+        cluster = MiniBatchKMeans(min(size, 500), batch_size=5000, random_state=0).fit_predict(x)
+        sizes, held = np.bincount(cluster), np.bincount(cluster[start], minlength=cluster.max() + 1)
+        turn = [c for c in np.lexsort((-sizes, held)) if sizes[c] > 5]
+        cluster[start] = -1
+        for at in range(size - len(start)):
+            members = np.flatnonzero(cluster == turn[at % len(turn)])
+            if len(members) < 2:
+                continue
+            k = min(20, len(members) // 2)
+            distances = 2 - 2 * x[members] @ x[members].T
+            cluster[members[np.partition(distances, k, axis=1)[:, : k + 1].sum(axis=1).argmin()]] = -1
+
+    return call
+
+
 SUBJECTS: dict[str, Subject] = {
     "floor": Subject(PAIRS, "the floor: bare float32 product of the same blocks (torch)", bare_product),
     "histogram": Subject(PAIRS, "**ours**: histogram of 400 bins, exact", our_histogram),
@@ -219,4 +302,12 @@ SUBJECTS: dict[str, Subject] = {
     "whole": Subject(WHOLE, "**ours**", our_ranking(1.0)),
     "facility": Subject(OTHER, "**ours**: facility location, 1 % of the frames", our_facility_location, None, 3, 45_000, ("clip-like",)),
     "apricot": Subject(OTHER, "apricot, facility location, 1 % of the frames", apricot_facility_location, "apricot-select", 3, 10_000, ("clip-like",)),
+    **{f"{rule}-1": Subject(HUNDREDTH, f"**ours**: {rule}", our_rule(rule, 0.01)) for rule in ("typiclust", "probcover", "maxherding", "k-medoids")},
+    "typiclust-numpy": Subject(HUNDREDTH, "TypiClust as the authors' code does it (scikit-learn's mini-batch k-means)", sklearn_typiclust, "scikit-learn", 3, 45_000, ("clip-like",)),
+    "typiclust-skactiveml": Subject(HUNDREDTH, "scikit-activeml `TypiClust`", skactiveml_rule("TypiClust"), "scikit-activeml", 1, 10_000, ("clip-like",)),
+    "probcover-numpy": Subject(HUNDREDTH, "ProbCover as the authors' code does it (numpy, radius given)", numpy_prob_cover, None, 1, 10_000, ("clip-like",)),
+    "probcover-skactiveml": Subject(HUNDREDTH, "scikit-activeml `ProbCover` (radius given)", skactiveml_rule("ProbCover", deltas=[0.3]), "scikit-activeml", 1, 10_000, ("clip-like",)),
+    "maxherding-numpy": Subject(HUNDREDTH, "MaxHerding as the authors' code does it (numpy)", numpy_max_herding, None, 1, 10_000, ("clip-like",)),
+    "maxherding-skactiveml": Subject(HUNDREDTH, "scikit-activeml `MaxHerding`", skactiveml_rule("MaxHerding", metric_dict={"gamma": 1.0}), "scikit-activeml", 1, 10_000, ("clip-like",)),
+    **{f"{rule}-10": Subject(TENTH, f"**ours**: {rule}", our_rule(rule, 0.1), None, 1) for rule in ("typiclust", "probcover", "maxherding", "k-medoids")},
 }  # fmt: skip

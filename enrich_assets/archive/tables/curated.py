@@ -8,6 +8,8 @@ import pandas as pd
 from enrich_assets.archive.tables.source import Everything, Tables, concat
 from enrich_assets.archive.values import Value
 from enrich_assets.method.kinds import kind_of
+from enrich_assets.method.ranking import rule_named
+from enrich_assets.settings import ALL, ArmSettings, Profile
 from enrich_assets.store.artefacts import Store
 from enrich_assets.store.panels import POOL, panel_redundancy
 from enrich_assets.store.receipts import DamagedStore, Receipt
@@ -68,7 +70,7 @@ def _near_duplicates(everything: Everything, task: str, pairs: pd.DataFrame) -> 
 
 
 def chosen_tables(everything: Everything) -> Tables:
-    """The tables rankings (current ones), subsets (all there ever were) and subset_frames."""
+    """The tables arms, rankings (current ones), subsets (all there ever were) and subset_frames."""
     rankings = [
         _ranking_rows(value.store, task, arm, receipt)
         for (task, arm), value in everything.rankings.items()
@@ -92,7 +94,29 @@ def chosen_tables(everything: Everything) -> Tables:
     if len(subsets):  # the same subset made by two versions of a cell is one row, current if either is
         columns = ["subset_id", "task", "arm", "budget", "seed"]
         subsets = subsets.sort_values("current", kind="stable").drop_duplicates(columns, keep="last")
-    return {"rankings": concat(rankings), "subsets": subsets, "subset_frames": concat(list(members.values()))}
+    arms = pd.DataFrame([_arm_row(task, arm, everything.profile) for task, arm in everything.rankings])
+    return {
+        "arms": arms,
+        "rankings": concat(rankings),
+        "subsets": subsets,
+        "subset_frames": concat(list(members.values())),
+    }
+
+
+def _arm_row(task: str, arm: str, profile: Profile) -> dict[str, object]:
+    settings = ArmSettings(rule="random") if arm == ALL else profile.tasks[task].arms[arm]
+    rule = rule_named(settings.rule)
+    return {
+        "task": task,
+        "arm": arm,
+        "rule": settings.rule,
+        "embedding": profile.embedding_of(settings)
+        if rule.compares_frames and settings.similarity == "cosine"
+        else None,
+        "similarity": settings.similarity if rule.compares_frames else None,
+        "quota_per_patient": settings.quota_per_patient,
+        "sees_labels": rule.sees_labels,
+    }
 
 
 def _ranking_rows(store: Store, task: str, arm: str, receipt: Receipt) -> pd.DataFrame:

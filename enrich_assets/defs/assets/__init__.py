@@ -5,6 +5,7 @@ from types import ModuleType
 from enrich_assets.core.graph import Graph
 from enrich_assets.core.step import Template
 from enrich_assets.defs.assets import (
+    acquisition,
     conclusions,
     embedding,
     embedding_health,
@@ -28,8 +29,9 @@ STAGES: tuple[ModuleType, ...] = (
     leaks,
     similarity,
     sites,
-    ranking,
     length,
+    acquisition,  # before `ranking`, whose subsets are made of both kinds of rankings
+    ranking,
     training,
     conclusions,
     publication,

@@ -1,4 +1,7 @@
-"""The orders in which frames would be labelled, and what each budget buys of them. No label is looked at here."""
+"""The orders in which frames would be labelled, and what each budget buys of them. No label is looked at here.
+
+Rankings of arms that see labels have a declaration of their own, in `acquisition`.
+"""
 
 from collections.abc import Mapping
 
@@ -14,7 +17,7 @@ from enrich_assets.core.reads import Read, every, itself, same, seed_of
 from enrich_assets.core.stages import Outlook
 from enrich_assets.core.step import CellContext, CheckOutcome, StepOutput, check, step
 from enrich_assets.core.where import Where
-from enrich_assets.method.ranking import rule_named
+from enrich_assets.method.ranking import Ranking, rule_named
 from enrich_assets.settings import ALL, ArmSettings, budget_frames
 from enrich_assets.store.identity import subset_id
 from enrich_assets.store.receipts import Cell, MissingArtefact, Origin
@@ -28,12 +31,25 @@ RANKED = ["frame_id", "batch", "patient_id", "clip_id", "pixel_digest"]
 def way_of(where: Where) -> str:
     """How an arm chooses. A ranking is only ever extended by an arm that chooses in the same way."""
     arm = where.arm_settings
+    if sees_labels(arm):
+        return f"{arm.rule} rule, labels of the frames chosen before"
     by = f" of {where.own_embedding}" if _compares_vectors(arm) and where.own_embedding != "vae" else ""
-    return f"{arm.rule} rule, {arm.similarity} similarity{by}"
+    quota = f", {arm.quota_per_patient} of a patient" if arm.quota_per_patient else ""
+    return f"{arm.rule} rule, {arm.similarity} similarity{by}{quota}"
 
 
 def _compares_vectors(arm: ArmSettings) -> bool:
     return rule_named(arm.rule).compares_frames and arm.similarity == "cosine"
+
+
+def sees_labels(arm: ArmSettings) -> bool:
+    """Whether an arm chooses by labels of frames chosen before."""
+    return rule_named(arm.rule).sees_labels
+
+
+def label_blind(where: Where) -> bool:
+    """Whether the arm of this place sees no label."""
+    return not sees_labels(where.arm_settings)
 
 
 def _description(where: Where) -> str:
@@ -45,6 +61,18 @@ def _description(where: Where) -> str:
 
 def _looks_at_pixels(arm: ArmSettings) -> bool:
     return rule_named(arm.rule).compares_frames and arm.similarity != "cosine"
+
+
+def ranking_settings(where: Where) -> dict[str, object]:
+    """What of the profile changes a ranking. Only rules that make pseudo-labels look at how many classes are expected."""
+    task, arm = where.task_settings, where.arm_settings
+    settings: dict[str, object] = {
+        "arm": arm,
+        "initial_frames": task.initial_frames,
+        "budgets": task.budgets,
+        "growth": task.growth,
+    }
+    return {**settings, "n_classes": len(task.classes or ()) or 2} if arm.rule == "probcover" else settings
 
 
 def ranking_reads(where: Where) -> Mapping[str, Read]:
@@ -70,13 +98,9 @@ def ranking_reads(where: Where) -> Mapping[str, Read]:
     "{task}/{arm}/ranking",
     Partitions.SEED,
     reads=ranking_reads,
-    settings=lambda where: {
-        "arm": where.arm_settings,
-        "initial_frames": where.task_settings.initial_frames,
-        "budgets": where.task_settings.budgets,
-        "growth": where.task_settings.growth,
-    },
+    settings=ranking_settings,
     description=_description,
+    only=label_blind,
     kinds=("numba", "numpy"),
 )
 def ranking(
@@ -89,38 +113,63 @@ def ranking(
     coverage_vectors: Vectors | None = None,
 ) -> StepOutput:
     """The order in which frames would be labelled: least similar to the chosen first."""
-    from enrich_assets.method.ranking import Candidates, coverage_at, rank_frames
+    from enrich_assets.method.ranking import Candidates, Quota, rank_frames
 
-    arm, task, seed = cell.settings["arm"], cell.where.task_settings, int(cell.partition)
-    budgets = {key: budget_frames(key, len(pool)) for key in task.budgets}
-    affordable = sorted({size for size in budgets.values() if size <= len(pool)})
-    way = way_of(cell.where)
-    bought = None if task.growth != "extend" or cell.where.arm == ALL else labels_bought(before, pool, way)
-    start = (
-        bought if bought is not None else _initial_frames(pool, task.initial_frame_count(len(pool)), affordable, seed)
-    )
+    arm, seed = cell.settings["arm"], int(cell.partition)
+    affordable = budget_sizes(cell.where, len(pool))[1]
+    start, kept = starting_frames(cell, pool, before)
     of_pool = vectors.of(pool.frames)
     candidates = Candidates(
         embeddings=of_pool,
         frames=frames.of(pool.frames, SIMILARITY).pixels() if frames is not None else None,
         frame_ids=pool.ids,
+        quota=Quota(pool.patients, arm.quota_per_patient) if arm.quota_per_patient else None,
+        budgets=tuple(affordable),
+        n_classes=cell.settings.get("n_classes", 2),
     )
     with cell.progress("ranking", "frames") as advance:
         order = rank_frames(
             arm.rule, arm.similarity, candidates, start, len(pool), seed=seed, device=cell.device, progress=advance
         )
-    table = pool.frames.loc[order.order, RANKED].reset_index(drop=True)
-    table["similarity_to_chosen"] = order.cosine_to_chosen()
     judged_by = vectors if coverage_vectors is None else coverage_vectors
     can = (
         set(pool.frames["batch"]) <= judged_by.receipts.keys()
     )  # else the first embedding is blocked, and this arm goes on
-    left_out = coverage_at(judged_by.of(pool.frames), order.order, affordable, device=cell.device) if can else {}
+    return ranking_output(cell, pool, judged_by.of(pool.frames) if can else None, order, start, kept=kept)
+
+
+def ranking_output(
+    cell: CellContext, pool: Pool, of_pool: np.ndarray | None, order: Ranking, start: np.ndarray, *, kept: bool
+) -> StepOutput:
+    """What a ranking holds: the table, its coverage, and how it came about.
+
+    Parameters
+    ----------
+    cell, pool
+        Of the ranking.
+    of_pool : (n, d) int16, optional
+        Vectors of the pool by the profile's first embedding, by which coverage is measured for all arms alike; it is not measured
+        without them.
+    order
+        Of the whole pool.
+    start : (m,) int64
+        Frames it begins with.
+    kept
+        Whether these are the labels bought by the ranking before.
+    """
+    from enrich_assets.method.ranking import coverage_at
+
+    arm = cell.settings["arm"]
+    budgets, affordable = budget_sizes(cell.where, len(pool))
+    table = pool.frames.loc[order.order, RANKED].reset_index(drop=True)
+    table["similarity_to_chosen"] = order.cosine_to_chosen()
+    left_out = {} if of_pool is None else coverage_at(of_pool, order.order, affordable, device=cell.device)
     coverage = _coverage_table(left_out)
     metrics = {
         "frames": len(pool),
         "start": len(start),
-        "way": way,
+        "way": way_of(cell.where),
+        "sees_labels": sees_labels(arm),
         "budgets": budgets,
         "patients_in_first_tenth": int(table["patient_id"].head(max(1, len(pool) // 10)).nunique()),
     }
@@ -129,8 +178,32 @@ def ranking(
         tables={"ranking": table, "coverage": coverage},
         metrics=metrics,
         metadata={"coverage": coverage.round(4), "first_frames": first},
-        unused=() if bought is not None else ("before",),
+        unused=() if kept else ("before",),
     )
+
+
+def budget_sizes(where: Where, pool: int) -> tuple[dict[str, int], list[int]]:
+    """Frames of each budget by its key, and the sizes that the pool affords, ascending, each once."""
+    budgets = {key: budget_frames(key, pool) for key in where.task_settings.budgets}
+    return budgets, sorted({size for size in budgets.values() if size <= pool})
+
+
+def starting_frames(cell: CellContext, pool: Pool, before: Value) -> tuple[np.ndarray, bool]:
+    """What the order begins with: the labels bought so far where they are kept, else the random set common to all arms.
+
+    Returns
+    -------
+    start : (m,) int64
+        Positions in the pool.
+    kept : bool
+        Whether they are the labels bought.
+    """
+    task, affordable = cell.where.task_settings, budget_sizes(cell.where, len(pool))[1]
+    if task.growth == "extend" and cell.where.arm != ALL:
+        bought = labels_bought(before, pool, way_of(cell.where))
+        if bought is not None:
+            return bought, True
+    return _initial_frames(pool, task.initial_frame_count(len(pool)), affordable, int(cell.partition)), False
 
 
 def _initial_frames(pool: Pool, asked: int, affordable: list[int], seed: int) -> np.ndarray:

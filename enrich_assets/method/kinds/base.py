@@ -64,6 +64,8 @@ class TaskKind(ABC):
         `lr_milestones`; its defaults are the paper's.
     needs_labels_to_pool : bool
         Whether the pool holds only frames with a label.
+    offers : frozenset of str
+        What of its network rules that see labels may look at: "margins", "features".
     """
 
     name: str
@@ -76,6 +78,7 @@ class TaskKind(ABC):
     seconds_per_label: float
     hyperparameters: type
     needs_labels_to_pool: bool
+    offers: frozenset[str] = frozenset()
 
     # --------------------------------------------------------------------------------------------- network
 
@@ -125,6 +128,42 @@ class TaskKind(ABC):
         ValueError
             When weights, settings and images do not fit together.
         """
+
+    def margins(
+        self,
+        weights: dict[str, Any],
+        images: NDArray[np.uint8],
+        settings: Any,
+        device: str | torch.device | None = None,
+    ) -> NDArray[np.float64]:
+        """How decided the network is: the greatest class score minus the second, 0 to 1; of a mask the mean over its pixels.
+
+        Returns
+        -------
+        (n,) float64
+
+        Raises
+        ------
+        ValueError
+            Where the kind does not offer "margins", or weights, settings and images do not fit together.
+        """
+        raise ValueError(f"a task of kind {self.name} does not say how decided its network is")
+
+    def scores_and_features(
+        self,
+        weights: dict[str, Any],
+        images: NDArray[np.uint8],
+        settings: Any,
+        device: str | torch.device | None = None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Scores of the classes, (n, n_classes) float64, and what the last layer sees, (n, d) float64.
+
+        Raises
+        ------
+        ValueError
+            Where the kind does not offer "features", or weights, settings and images do not fit together.
+        """
+        raise ValueError(f"a task of kind {self.name} does not show the features of its network")
 
     def presentations(self, settings: Any, n_frames: int) -> float:
         """Frames presented to the network in one training on a subset of so many."""

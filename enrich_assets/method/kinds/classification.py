@@ -32,6 +32,7 @@ class Classification(TaskKind):
     seconds_per_label = 1.0
     hyperparameters = ClassifierSettings
     needs_labels_to_pool = False
+    offers = frozenset({"margins", "features"})
 
     def fit(
         self,
@@ -57,6 +58,28 @@ class Classification(TaskKind):
         from enrich_assets.method.networks.classification import predict_classes
 
         return predict_classes(weights, images, settings, device).astype(np.float64)
+
+    def margins(
+        self,
+        weights: dict[str, Any],
+        images: NDArray[np.uint8],
+        settings: Any,
+        device: str | torch.device | None = None,
+    ) -> NDArray[np.float64]:
+        two = np.sort(self.predict(weights, images, settings, device), axis=1)[:, -2:]
+        return two[:, 1] - two[:, 0]
+
+    def scores_and_features(
+        self,
+        weights: dict[str, Any],
+        images: NDArray[np.uint8],
+        settings: Any,
+        device: str | torch.device | None = None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        from enrich_assets.method.networks.classification import predict_features
+
+        scores, features = predict_features(weights, images, settings, device)
+        return scores.astype(np.float64), features.astype(np.float64)
 
     def possible_answers(self, images: NDArray[np.uint8], n_classes: int) -> Answers:
         return np.arange(len(images)) % n_classes

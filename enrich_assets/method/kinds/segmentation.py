@@ -32,6 +32,7 @@ class Segmentation(TaskKind):
     seconds_per_label = 300.0
     hyperparameters = SegmenterSettings
     needs_labels_to_pool = True
+    offers = frozenset({"margins"})
 
     def fit(
         self,
@@ -57,6 +58,17 @@ class Segmentation(TaskKind):
         from enrich_assets.method.networks.segmentation import predict_masks
 
         return predict_masks(weights, images, settings, device)
+
+    def margins(
+        self,
+        weights: dict[str, Any],
+        images: NDArray[np.uint8],
+        settings: Any,
+        device: str | torch.device | None = None,
+    ) -> NDArray[np.float64]:
+        from enrich_assets.method.networks.segmentation import predict_margins
+
+        return predict_margins(weights, images, settings, device)
 
     def possible_answers(self, images: NDArray[np.uint8], n_classes: int) -> Answers:
         return images % n_classes

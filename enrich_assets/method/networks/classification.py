@@ -56,9 +56,13 @@ class Classifier(nn.Module):
         self.resnet = ResNet(shape)
         self.register_buffer(MEAN, mean)
 
-    def forward(self, frames: Tensor) -> Tensor:
+    def prepared(self, frames: Tensor) -> Tensor:
+        """(b, 1, h, w) float32, as the ResNet takes them."""
         x = frames.to(torch.float32) / 255 - self.input_mean  # (b, h, w)
-        return self.resnet(x.unsqueeze(1).contiguous(memory_format=torch.channels_last))
+        return x.unsqueeze(1).contiguous(memory_format=torch.channels_last)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return self.resnet(self.prepared(frames))
 
 
 def train_classifier(
@@ -171,7 +175,30 @@ def predict_classes(
     ValueError
         When weights, settings and images do not fit together.
     """
-    settings = settings or ClassifierSettings()
+    return _predict(weights, images, settings or ClassifierSettings(), device)[0]
+
+
+@torch.inference_mode()
+def predict_features(
+    weights: dict[str, Any],
+    images: NDArray[np.uint8],
+    settings: ClassifierSettings | None = None,
+    device: str | torch.device | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Class probabilities, and what the last layer sees: (n, n_classes) and (n, dense) float32.
+
+    Parameters and errors as of `predict_classes`.
+    """
+    return _predict(weights, images, settings or ClassifierSettings(), device)
+
+
+def _predict(
+    weights: dict[str, Any],
+    images: NDArray[np.uint8],
+    settings: ClassifierSettings,
+    device: str | torch.device | None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Probabilities and features, chunk by chunk."""
     images = as_frames(images)
     if MEAN not in weights:
         raise ValueError(f"these weights are not of a classifier: no {MEAN!r} among them")
@@ -180,12 +207,14 @@ def predict_classes(
         raise ValueError(f"trained on {height}x{width} images, given {images.shape[1]}x{images.shape[2]}")
     n_classes = int(weights["resnet.head.bias"].shape[0])
     place = pick(device)
+    probabilities = np.zeros((len(images), n_classes), np.float32)
+    features = np.zeros((len(images), settings.dense), np.float32)
     # Not drawn from a seed: every weight is overwritten.
     with repeatable(place), one_thread(place):
         model = Classifier(shape_of(settings, n_classes), torch.zeros(height, width))
         placed(load_arrays(model, weights), place).eval()
-        parts = [
-            torch.softmax(model(resident(images[a:b], place)), dim=1).cpu().numpy()
-            for a, b in chunks(len(images), PREDICTION_BATCH)
-        ]
-    return np.concatenate(parts) if parts else np.zeros((0, n_classes), np.float32)
+        for a, b in chunks(len(images), PREDICTION_BATCH):
+            seen = model.resnet.features(model.prepared(resident(images[a:b], place)))
+            features[a:b] = seen.cpu().numpy()
+            probabilities[a:b] = torch.softmax(model.resnet.head(seen), dim=1).cpu().numpy()
+    return probabilities, features

@@ -68,9 +68,12 @@ class ResNet(nn.Module):
         self.dropout = nn.Dropout(shape.dropout)
         self.head = nn.Linear(dense, shape.n_classes)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def features(self, x: Tensor) -> Tensor:
+        """What the last layer sees, before its dropout: (b, dense)."""
         x = self.stem(x)  # (b, 32, 80, 80)
         x = self.blocks(x)  # (b, 64, 39, 39) -> (b, 128, 19, 19) -> (b, 256, 9, 9)
         x = x.mean(dim=(2, 3))  # (b, 256)
-        x = self.dropout(self.dense(x))  # (b, 512)
-        return self.head(x)  # (b, n_classes)
+        return self.dense(x)  # (b, 512)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.dropout(self.features(x)))  # (b, n_classes)

@@ -6,6 +6,7 @@ The network is in `unet`, the loop in `training`, the movement in `images/augmen
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Unpack
 
 import numpy as np
@@ -178,18 +179,50 @@ def predict_masks(
     ValueError
         When weights and settings do not fit together.
     """
-    settings = settings or SegmenterSettings()
+    prediction = np.zeros(as_frames(images).shape, np.uint8)
+    for a, b, logits in _logits(weights, images, settings or SegmenterSettings(), device):
+        prediction[a:b] = logits.argmax(dim=1).to(torch.uint8).cpu().numpy()
+    return prediction
+
+
+@torch.inference_mode()
+def predict_margins(
+    weights: dict[str, Any],
+    images: NDArray[np.uint8],
+    settings: SegmenterSettings | None = None,
+    device: str | torch.device | None = None,
+) -> NDArray[np.float64]:
+    """How decided the network is: of each pixel the greatest class probability minus the second, then the mean of the frame.
+
+    Parameters and errors as of `predict_masks`.
+
+    Returns
+    -------
+    (n,) float64
+        0 to 1.
+    """
+    margins = np.zeros(len(images), np.float64)
+    for a, b, logits in _logits(weights, images, settings or SegmenterSettings(), device):
+        two = torch.softmax(logits.float(), dim=1).topk(2, dim=1).values  # (b, 2, h, w)
+        margins[a:b] = (two[:, 0] - two[:, 1]).double().mean(dim=(1, 2)).cpu().numpy()
+    return margins
+
+
+def _logits(
+    weights: dict[str, Any],
+    images: NDArray[np.uint8],
+    settings: SegmenterSettings,
+    device: str | torch.device | None,
+) -> Iterator[tuple[int, int, Tensor]]:
+    """(first, end, (b, n_classes, h, w) logits) of one portion of the frames after the other."""
     images = as_frames(images)
     if "head.bias" not in weights:
         raise ValueError("these weights are not of a segmenter: no 'head.bias' among them")
     place = pick(device)
     portion = max(1, PREDICTION_PIXELS // max(1, images.shape[1] * images.shape[2]))
-    prediction = np.zeros(images.shape, np.uint8)
     with repeatable(place), one_thread(place):
         model = UNet(shape_of(settings, int(weights["head.bias"].shape[0])))
         placed(load_arrays(model, weights), place).eval()
         for a, b in chunks(len(images), portion):
             x = resident(images[a:b], place).to(torch.float32) / 255
-            logits = model(x.unsqueeze(1).contiguous(memory_format=torch.channels_last))
-            prediction[a:b] = logits.argmax(dim=1).to(torch.uint8).cpu().numpy()
-    return prediction
+            yield a, b, model(x.unsqueeze(1).contiguous(memory_format=torch.channels_last))

@@ -6,8 +6,10 @@ Importing it brings numpy and nothing heavier; torch, numba and scipy are loaded
 from enrich_assets.method.ranking.coverage import Coverage, coverage_at, coverage_of
 from enrich_assets.method.ranking.greedy import rank, rank_by_max_similarity, rank_by_max_similarity_matrix
 from enrich_assets.method.ranking.order import NOT_COMPARED, Ranking
+from enrich_assets.method.ranking.quota import Quota
 from enrich_assets.method.ranking.rules import (
     Candidates,
+    NamedRule,
     Rule,
     Similarity,
     random_order,
@@ -21,6 +23,8 @@ __all__ = [
     "NOT_COMPARED",
     "Candidates",
     "Coverage",
+    "NamedRule",
+    "Quota",
     "Ranking",
     "Rule",
     "Similarity",

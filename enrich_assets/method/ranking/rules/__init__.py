@@ -1,6 +1,7 @@
 """The rules: one a file, one base (`base.Rule`). The door: a rule by its name, and an order by any rule on any similarity.
 
-Every file of this folder is looked into when a rule is asked for, so a new rule is a new file and nothing else.
+Every file of this folder, and of `acquisition` (the rules that see labels), is looked into when a rule is asked for, so a new
+rule is a new file and nothing else.
 """
 
 from __future__ import annotations
@@ -14,7 +15,15 @@ from typing import TYPE_CHECKING
 from numpy.typing import ArrayLike
 
 from enrich_assets.method.ranking.order import Ranking
-from enrich_assets.method.ranking.rules.base import RULES, Candidates, Rule, Similarity, SimilarityRule
+from enrich_assets.method.ranking.rules.base import (
+    RULES,
+    Candidates,
+    NamedRule,
+    Rule,
+    Similarity,
+    SimilarityRule,
+    VectorRule,
+)
 from enrich_assets.method.ranking.rules.facility_location import rank_by_facility_location
 from enrich_assets.method.ranking.rules.mean import rank_by_mean_similarity
 from enrich_assets.method.ranking.rules.random import random_order
@@ -24,9 +33,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Candidates",
+    "NamedRule",
     "Rule",
     "Similarity",
     "SimilarityRule",
+    "VectorRule",
     "random_order",
     "rank_by_facility_location",
     "rank_by_mean_similarity",
@@ -38,10 +49,14 @@ __all__ = [
 Progress = Callable[[int, int, dict[str, float]], None]
 
 
+ACQUISITION = "enrich_assets.method.ranking.acquisition"  # the folder of the rules that see labels
+
+
 @cache
 def _import_rules() -> None:
-    for module in pkgutil.iter_modules(__path__, f"{__name__}."):
-        importlib.import_module(module.name)
+    for package in (__name__, ACQUISITION):
+        for module in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
+            importlib.import_module(module.name)
 
 
 def rule_names() -> tuple[str, ...]:
@@ -50,7 +65,7 @@ def rule_names() -> tuple[str, ...]:
     return tuple(sorted({rule.name for rule in RULES.values()}))
 
 
-def rule_named(name: str) -> Rule:
+def rule_named(name: str) -> NamedRule:
     """The rule of a name or an alias.
 
     Raises
@@ -85,13 +100,14 @@ def rank_frames(
     similarity : {"cosine", "ssim", "pixels"}
         By which frames are compared, where the rule compares them.
     candidates : Candidates
-        The pool of n frames: embeddings for cosine, frames for ssim and pixels, frame_ids for the rule random.
+        The pool of n frames: embeddings for cosine, frames for ssim and pixels, frame_ids for the rule random; a quota,
+        and the budgets that rules like typiclust plan for, one after the other.
     start : (m,) int
         Frames chosen beforehand; they come first whatever the rule.
     budget : int
         How many frames to put in order, `start` among them.
     seed : int
-        Of the rule random.
+        Of the rule random, and of k-means under typiclust and probcover.
     device : str or torch.device, optional
         Without it CUDA, where there is one and the pool is large.
     progress : callable, optional
@@ -104,9 +120,10 @@ def rank_frames(
     Raises
     ------
     ValueError
-        For an unknown rule or similarity, where `candidates` lacks what they need, and for a start or budget that does
+        For an unknown rule or similarity, a rule that sees labels, where `candidates` lacks what they need, and for a start or budget that does
         not fit the pool.
     """
-    return rule_named(rule).rank(
-        candidates, start, budget, similarity=similarity, seed=seed, device=device, progress=progress
-    )
+    named = rule_named(rule)
+    if not isinstance(named, Rule):
+        raise ValueError(f"the rule '{named.name}' sees labels; `acquisition.grow` puts frames in order by it")
+    return named.rank(candidates, start, budget, similarity=similarity, seed=seed, device=device, progress=progress)

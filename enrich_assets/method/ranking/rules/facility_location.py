@@ -13,6 +13,7 @@ from enrich_assets.method.embeddings.fixed_point import checked
 from enrich_assets.method.pairs.similarity import PairLists, all_pairs
 from enrich_assets.method.ranking.greedy import rank
 from enrich_assets.method.ranking.order import Ranking, checked_start, similarity_to_earlier
+from enrich_assets.method.ranking.quota import Admission, Quota, rank_under_quota
 from enrich_assets.method.ranking.rules.base import SimilarityRule, in_matrix
 
 if TYPE_CHECKING:
@@ -34,16 +35,21 @@ class FacilityLocation(SimilarityRule):
         start: ArrayLike,
         budget: int,
         *,
+        quota: Quota | None = None,
         device: str | torch.device | None = None,
         progress: Progress | None = None,
     ) -> Ranking:
-        return rank_by_facility_location(embeddings, start, budget, device=device, progress=progress)
+        return rank_by_facility_location(embeddings, start, budget, quota=quota, device=device, progress=progress)
 
-    def by_matrix(self, similarity: NDArray[np.int32], start: ArrayLike, budget: int) -> Ranking:
+    def by_matrix(
+        self, similarity: NDArray[np.int32], start: ArrayLike, budget: int, *, quota: Quota | None = None
+    ) -> Ranking:
         n = len(similarity)
         everybody = np.broadcast_to(np.arange(n), (n, n))
         chosen = checked_start(start, budget, n)
-        order = _greatest_gain(_symmetric(everybody, similarity.astype(np.int64)), chosen, budget)
+        order = _greatest_gain(_symmetric(everybody, similarity.astype(np.int64)), chosen, budget, quota)
+        if quota is not None and len(order) < budget:
+            order = rank_under_quota(lambda c: similarity[c].astype(np.int64), n, order, budget, quota)[0]
         return in_matrix(similarity, order, start)
 
 
@@ -53,6 +59,7 @@ def rank_by_facility_location(
     budget: int,
     *,
     neighbours: int = NEIGHBOURS,
+    quota: Quota | None = None,
     device: str | torch.device | None = None,
     progress: Progress | None = None,
 ) -> Ranking:
@@ -69,6 +76,8 @@ def rank_by_facility_location(
     neighbours : int
         s counts between a frame and so many of its nearest (in either direction) and itself; elsewhere, and where
         negative, it is nothing. From n - 1 on that is facility location in full.
+    quota : Quota, optional
+        Without it any frame may come next.
     device : str or torch.device, optional
         Without it CUDA, where there is one and the pool is large.
     progress : callable, optional
@@ -91,8 +100,11 @@ def rank_by_facility_location(
     own = np.einsum("ij,ij->i", q.astype(np.int64), q.astype(np.int64))
     index = np.concatenate([np.arange(n)[:, None], panel.neighbours], axis=1)
     similarity = np.concatenate([own[:, None], panel.neighbour_similarity], axis=1).astype(np.int64)
-    order = _greatest_gain(_symmetric(index, similarity), chosen, budget)
-    if len(order) < budget:
+    order = _greatest_gain(_symmetric(index, similarity), chosen, budget, quota)
+    if len(order) < budget and quota is not None:
+        x = q.astype(np.float32)
+        order = rank_under_quota(lambda c: (x @ x[c]).astype(np.int64), n, order, budget, quota)[0]
+    elif len(order) < budget:
         order = rank(q, order, budget, device=device).order
     return Ranking(order, similarity_to_earlier(q, order, len(chosen)))
 
@@ -108,9 +120,11 @@ def _symmetric(index: NDArray[np.generic], similarity: NDArray[np.int64]) -> spa
     return sparse.csr_array(matrix.maximum(matrix.T))
 
 
-def _greatest_gain(matrix: sparse.csr_array, start: NDArray[np.int64], budget: int) -> NDArray[np.int64]:
+def _greatest_gain(
+    matrix: sparse.csr_array, start: NDArray[np.int64], budget: int, quota: Quota | None = None
+) -> NDArray[np.int64]:
     """Lazy greedy: a gain never grows, so an old one is an upper bound, and the frame of the greatest that is not out of
-    date is the next. Ends early when no frame adds anything."""
+    date is the next. Frames that a quota keeps back wait for the next layer. Ends early when no frame adds anything."""
     n = matrix.shape[0]
     served = np.zeros(n, np.int64)  # how similar the most similar chosen frame is
 
@@ -129,11 +143,15 @@ def _greatest_gain(matrix: sparse.csr_array, start: NDArray[np.int64], budget: i
     order = list(map(int, start))
     for c in order:
         take(c)
-    taken = set(order)
-    heap = [(-gain(c), c) for c in range(n) if c not in taken]
+    admission = Admission(n, start, quota)
+    heap = [(-gain(c), c) for c in range(n) if not admission.taken[c]]
     heapq.heapify(heap)
-    while len(order) < budget and heap:
+    waiting: list[tuple[int, int]] = []
+    while len(order) < budget and heap:  # without one, whoever is admissible adds nothing
         bound, c = heapq.heappop(heap)
+        if not admission.free[c]:
+            waiting.append((bound, c))
+            continue
         current = gain(c)
         if current < -bound:
             heapq.heappush(heap, (-current, c))
@@ -142,4 +160,8 @@ def _greatest_gain(matrix: sparse.csr_array, start: NDArray[np.int64], budget: i
             break
         order.append(c)
         take(c)
+        if admission.take(c):
+            for entry in waiting:
+                heapq.heappush(heap, entry)
+            waiting.clear()
     return np.array(order, np.int64)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from enrich_assets.method.embeddings.fixed_point import checked
 from enrich_assets.method.ranking.order import NOT_COMPARED, Ranking, checked_start
+from enrich_assets.method.ranking.quota import Quota, rank_under_quota
 from enrich_assets.method.ranking.rules.base import SimilarityRule, in_matrix
 
 if TYPE_CHECKING:
@@ -30,13 +31,28 @@ class Mean(SimilarityRule):
         start: ArrayLike,
         budget: int,
         *,
+        quota: Quota | None = None,
         device: str | torch.device | None = None,
         progress: Progress | None = None,
     ) -> Ranking:
-        return rank_by_mean_similarity(embeddings, start, budget, progress=progress)
+        if quota is None:
+            return rank_by_mean_similarity(embeddings, start, budget, progress=progress)
+        q = checked(embeddings)
+        x, chosen = q.astype(np.float32), checked_start(start, budget, len(q))
 
-    def by_matrix(self, similarity: NDArray[np.int32], start: ArrayLike, budget: int) -> Ranking:
+        def products(frame: int) -> NDArray[np.int64]:
+            return (x @ x[frame]).astype(np.int64)
+
+        return Ranking(*rank_under_quota(products, len(q), chosen, budget, quota, by_sum=True, progress=progress))
+
+    def by_matrix(
+        self, similarity: NDArray[np.int32], start: ArrayLike, budget: int, *, quota: Quota | None = None
+    ) -> Ranking:
         chosen = checked_start(start, budget, len(similarity))
+        if quota is not None:
+            rows = similarity.astype(np.int64)
+            order = rank_under_quota(rows.__getitem__, len(rows), chosen, budget, quota, by_sum=True)[0]
+            return in_matrix(similarity, order, start)
         total = similarity[:, chosen].sum(axis=1, dtype=np.int64)
         total[chosen] = _TAKEN
         order = np.concatenate([chosen, np.empty(budget - len(chosen), np.int64)])

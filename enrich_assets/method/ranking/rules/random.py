@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from enrich_assets.method.ranking.order import NOT_COMPARED, Ranking, checked_start
+from enrich_assets.method.ranking.quota import Quota
 from enrich_assets.method.ranking.rules.base import Candidates, Rule, Similarity
 
 if TYPE_CHECKING:
@@ -56,5 +57,18 @@ class Random(Rule):
             raise ValueError("the random rule orders by frame_ids; give them")
         chosen = checked_start(start, budget, len(candidates.frame_ids))
         shuffled = random_order(candidates.frame_ids, seed)
-        order = np.concatenate([chosen, shuffled[~np.isin(shuffled, chosen)]])[:budget]
+        rest = shuffled[~np.isin(shuffled, chosen)]
+        if candidates.quota is not None:
+            rest = _layer_by_layer(rest, chosen, candidates.quota)
+        order = np.concatenate([chosen, rest])[:budget]
         return Ranking(order, np.full(budget, NOT_COMPARED, np.int64))
+
+
+def _layer_by_layer(frames: NDArray[np.int64], chosen: NDArray[np.int64], quota: Quota) -> NDArray[np.int64]:
+    """The frames in their order, those of a later layer of the quota after those of an earlier one."""
+    used = np.bincount(quota.patients[chosen], minlength=int(quota.patients.max(initial=-1)) + 1)
+    layer = np.empty(len(frames), np.int64)
+    for at, patient in enumerate(quota.patients[frames]):
+        layer[at] = used[patient] // quota.most
+        used[patient] += 1
+    return frames[np.argsort(layer, kind="stable")]

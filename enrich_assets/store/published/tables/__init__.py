@@ -13,7 +13,7 @@ from enrich_assets.store.published.tables.evaluation import (
     TRAINING_CURVES,
 )
 from enrich_assets.store.published.tables.operation import CHECKS, PROVENANCE, WORKLIST
-from enrich_assets.store.published.tables.selection import RANKINGS, SUBSET_FRAMES, SUBSETS
+from enrich_assets.store.published.tables.selection import ARMS, RANKINGS, SUBSET_FRAMES, SUBSETS
 from enrich_assets.store.published.tables.similarity import (
     EMBEDDING_HEALTH,
     LEAKS,
@@ -28,7 +28,7 @@ TABLES: tuple[Table, ...] = (
     STUDIES, FILES, CLIPS, FRAMES, LABELS, LABEL_PROBLEMS,
     STUDY_SITES, SITES, SITE_ASSOCIATION, SITE_REDUNDANCY,
     EMBEDDING_HEALTH, REDUNDANCY, PANEL_REDUNDANCY, NEIGHBOURS, NEAR_DUPLICATES, LEAKS,
-    RANKINGS, SUBSETS, SUBSET_FRAMES,
+    ARMS, RANKINGS, SUBSETS, SUBSET_FRAMES,
     EVALUATIONS, PREDICTIONS, COMPARISONS, SUFFICIENT, ADEQUACY, TRAINING_CURVES,
     WORKLIST, CHECKS, PROVENANCE,
 )  # fmt: skip

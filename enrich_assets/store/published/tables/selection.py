@@ -1,8 +1,21 @@
-"""Tables of what was chosen for labelling: rankings, and the subsets that are their prefixes."""
+"""Tables of what was chosen for labelling: the arms, their rankings, and the subsets that are prefixes of these."""
 
 from __future__ import annotations
 
 from enrich_assets.store.published.declaration import declare
+
+ARMS = declare(
+    "arms", "How each arm of the profile chooses, and whether it sees labels.", key="task arm",
+    columns="""
+    task               id!    whose pool
+    arm                id!    a way to choose; all = the whole pool
+    rule               text!  k-center-greedy, random, typiclust, badge, ...
+    embedding          text   by whose vectors frames are compared; NULL where they are not, or by their pixels
+    similarity         text   cosine, ssim or pixels; NULL where frames are not compared
+    quota_per_patient  int    frames of a patient before every patient gave as many; NULL without a quota
+    sees_labels        flag!  true: labels of frames chosen before decide what is chosen next; false: no label was seen
+    """,
+)  # fmt: skip
 
 RANKINGS = declare(
     "rankings", "The order in which an arm would have frames labelled.",
