@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from enrich_assets.archive.decoding import PART_FRAMES, Decoding, View
+from enrich_assets.archive.decoding import PART_FRAMES, Decoding
 from enrich_assets.archive.frames import SIMILARITY, Frames, Split
 from enrich_assets.archive.home import Archive
 from enrich_assets.archive.labelling.reading import LabelSources
@@ -19,6 +19,7 @@ from enrich_assets.method.kinds import kind_of
 from enrich_assets.method.split import side_of
 from enrich_assets.settings import Profile
 from enrich_assets.studies.manifest import SPLITS
+from enrich_assets.studies.readers import View
 
 GROUP = "ingestion"
 IDENTITY = ["path", "sha256", "n_bytes", "patient_id", "study_id", "clip_id", "frame_index", "split"]

@@ -22,7 +22,7 @@ import os
 import re
 import secrets
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -145,7 +145,7 @@ class Pseudonyms:
             return None
 
 
-def _text(dataset: Dataset, keyword: str) -> str:
+def attribute_text(dataset: Dataset | Mapping[str, str], keyword: str) -> str:
     """An attribute as text, '' where it is absent, empty or malformed: a broken value is no reason to stop here."""
     try:
         value = dataset.get(keyword)
@@ -154,27 +154,27 @@ def _text(dataset: Dataset, keyword: str) -> str:
     return "" if value is None else str(value).strip(" \0")
 
 
-def patient_identifier(dataset: Dataset) -> str:
+def patient_identifier(dataset: Dataset | Mapping[str, str]) -> str:
     """What tells this patient from others: PatientID, else name and birth date, else the study ('' if none).
 
     The issuer of the id is left out on purpose: two patients who pass for one cost a little, one patient who passes for two
     may stand on both sides of the split. For `Pseudonyms` only; never to be printed or stored.
     """
-    if identifier := _text(dataset, "PatientID"):
+    if identifier := attribute_text(dataset, "PatientID"):
         return identifier
-    if name := _text(dataset, "PatientName").strip("^ "):
-        return f"{name}\0{_text(dataset, 'PatientBirthDate')}"
-    return _text(dataset, "StudyInstanceUID")
+    if name := attribute_text(dataset, "PatientName").strip("^ "):
+        return f"{name}\0{attribute_text(dataset, 'PatientBirthDate')}"
+    return attribute_text(dataset, "StudyInstanceUID")
 
 
-def first_date_and_time(dataset: Dataset, pseudonyms: Pseudonyms, patient: str) -> str | None:
+def first_date_and_time(dataset: Dataset | Mapping[str, str], pseudonyms: Pseudonyms, patient: str) -> str | None:
     """When the series (else the acquisition, the study) began: shifted date and true time of day, ISO.
 
     patient: the identifier, as `patient_identifier` gives it.
     """
     for date, time in _MOMENTS:
-        if day := pseudonyms.shifted(_text(dataset, date), patient):
-            found = re.match(r"([01]\d|2[0-3]):?([0-5]\d):?([0-5]\d)", _text(dataset, time))
+        if day := pseudonyms.shifted(attribute_text(dataset, date), patient):
+            found = re.match(r"([01]\d|2[0-3]):?([0-5]\d):?([0-5]\d)", attribute_text(dataset, time))
             return f"{day}T{':'.join(found.groups())}" if found else day
     return None
 
@@ -199,20 +199,20 @@ def deidentify(dataset: Dataset, pseudonyms: Pseudonyms | None) -> tuple[dict[st
     kept: dict[str, Any] = {}
     for keyword, convert in _NUMBERS.items():
         try:
-            kept[_snake(keyword)] = convert(_text(dataset, keyword))
+            kept[_snake(keyword)] = convert(attribute_text(dataset, keyword))
         except (ValueError, OverflowError):
             continue
     for keyword, terms in _TERMS.items():
-        if (term := _text(dataset, keyword)) in terms:
+        if (term := attribute_text(dataset, keyword)) in terms:
             kept[_snake(keyword)] = term
     actions = ["PS3.15 basic profile (113100) by allow-list"]
     patient = patient_identifier(dataset)
     if pseudonyms and patient:
         kept["patient_id"] = pseudonyms.patient(patient)
-        kept["study_id"] = pseudonyms.study(_text(dataset, "StudyInstanceUID"), patient)
+        kept["study_id"] = pseudonyms.study(attribute_text(dataset, "StudyInstanceUID"), patient)
         actions.append("patient and study identifiers replaced by keyed hashes")
         for keyword in _DATES:
-            if day := pseudonyms.shifted(_text(dataset, keyword), patient):
+            if day := pseudonyms.shifted(attribute_text(dataset, keyword), patient):
                 kept[_snake(keyword)] = day
         actions.append("dates shifted per patient (113107)")
     else:
@@ -229,7 +229,10 @@ def _snake(keyword: str) -> str:
 
 def has_cone(dataset: Dataset) -> bool:
     """Whether pixels must be confined to a cone: all but images of other kinds that hold no burned-in text."""
-    return _text(dataset, "Modality") not in _WITHOUT_CONE or _text(dataset, "BurnedInAnnotation") == "YES"
+    return (
+        attribute_text(dataset, "Modality") not in _WITHOUT_CONE
+        or attribute_text(dataset, "BurnedInAnnotation") == "YES"
+    )
 
 
 def image_regions(dataset: Dataset, shape: tuple[int, int]) -> NDArray[np.bool_] | None:

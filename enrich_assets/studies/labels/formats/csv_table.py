@@ -11,12 +11,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from enrich_assets.studies import addresses
 from enrich_assets.studies.errors import UnreadableFile
 from enrich_assets.studies.labels.formats.statement import Reading, Shape, Statement, UnusableLabel, utc
-from enrich_assets.studies.readers import read_mask
+from enrich_assets.studies.readers import read_mask, size_of_mask
 
 
 def read(text: str, path: str) -> Reading:
@@ -67,13 +66,6 @@ class _Mask:
 
     def __call__(self, classes: Sequence[str] | None, shape: Shape | None) -> NDArray[np.uint8]:
         try:
-            return read_mask(self.path, classes, shape or self._own_shape())
+            return read_mask(self.path, classes, shape or size_of_mask(self.path))
         except UnreadableFile as refusal:
             raise UnusableLabel(str(refusal)) from refusal
-
-    def _own_shape(self) -> Shape:
-        try:
-            with addresses.open_binary(self.path) as file, Image.open(file) as image:
-                return image.height, image.width
-        except Exception as error:
-            raise UnreadableFile(self.path, f"cannot be read as a mask ({type(error).__name__})") from error
