@@ -88,7 +88,7 @@ def ingest(path: str, batch: str | None) -> None:
 
 def _ingest(archive: Archive, path: str, batch: str | None) -> None:
     from enrich_assets.archive.ingest import ingest as ingest_studies
-    from enrich_assets.archive.sources import source_files
+    from enrich_assets.studies.dicom import short_name
     from enrich_assets.studies.errors import ManifestError, UnreadableFile
 
     try:
@@ -102,13 +102,24 @@ def _ingest(archive: Archive, path: str, batch: str | None) -> None:
     known = f", {found.n_known} rows known from before" if found.n_known else ""
     refused = f", {found.n_refused} refused" if found.n_refused else ""
     click.echo(f"batch {held.name}: {found.n_files} files{known}{refused}")
-    files = source_files(archive)
     for path_, reason in archive.register.refused(held).head(MOST_REFUSED).itertuples(index=False):
-        click.echo(f"  refused {files.address(path_)}: {reason}")
+        click.echo(f"  refused {short_name(path_)}: {reason}")
     if found.n_refused > MOST_REFUSED:
         click.echo(f'  and {found.n_refused - MOST_REFUSED:,} more (after `enrich run`: enrich sql "FROM refused")')
     if not found.n_files:
         click.echo("nothing of it can be used as it is; correct it and ingest it again")
+
+
+@main.command("open-name")
+@click.argument("name")
+def open_name(name: str) -> None:
+    """Where a file of a DICOM folder lies, by the NAME (F...) that stands for its own. Needs the key of this home."""
+    from enrich_assets.archive.sources import addresses_called
+
+    try:
+        click.echo("\n".join(addresses_called(_archive(), name)))
+    except LookupError as error:
+        raise Refusal(str(error.args[0])) from error
 
 
 @main.command()

@@ -4,6 +4,7 @@ interrupted batch goes on where it stopped."""
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from enrich_assets.progress import Advance
 from enrich_assets.settings import FrameSettings
 from enrich_assets.store.artefacts import Draft
 from enrich_assets.studies.addresses import at_hand
+from enrich_assets.studies.decoding.burned_in import NOT_LOOKED_FOR, can_look
 from enrich_assets.studies.errors import UnreadableFile
 from enrich_assets.studies.isolation import in_order, isolated
 from enrich_assets.studies.readers import View, Wanted, read_pictures
@@ -29,6 +31,10 @@ STILLS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 SourceFile = tuple[str, pd.DataFrame]  # path, and the manifest's rows of it
 Tables = dict[str, pd.DataFrame]
+
+
+class NotLookedFor(UserWarning):
+    """Something that could be in the pixels, and that nobody looked for."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,8 @@ class Decoding:
         """
         # A file of several rows (a video of which single frames carry masks) is decoded once.
         sources = [(str(path), group) for path, group in rows.groupby("path", sort=False)]
+        if not can_look():
+            warnings.warn(NotLookedFor(NOT_LOOKED_FOR), stacklevel=2)
         tables = {name: [table] for name, table in self._no_rows().items()}
         done = 0
         for number, part in enumerate(_parts(sources)):

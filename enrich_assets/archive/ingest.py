@@ -10,8 +10,10 @@ import pandas as pd
 from enrich_assets.archive.home import Archive
 from enrich_assets.store.batches import Batch
 from enrich_assets.studies.addresses import is_folder
-from enrich_assets.studies.dicom import NO_DICOM, scan_dicom, seal
+from enrich_assets.studies.dicom import NO_DICOM, scan_dicom, seal, short_name
+from enrich_assets.studies.errors import ManifestError
 from enrich_assets.studies.examine import examine, manifest_digest
+from enrich_assets.studies.files import is_text, shown
 from enrich_assets.studies.manifest import (
     find_manifest,
     is_table,
@@ -89,6 +91,10 @@ def look_at(archive: Archive, path: str) -> Found:
     FileNotFoundError
         If nothing lies there.
     """
+    if not is_text(path):
+        raise ManifestError(
+            shown(path), "has a name that is not UTF-8, and no file in it can be written down", "rename it"
+        )
     if is_table(path) or find_manifest(path):
         rows, refused = examine(read_manifest(path))
         return Found(rows, refused, manifest_digest(rows), path)
@@ -235,4 +241,4 @@ def _without_path(reason: str, folder: str, sealed: dict[str, str]) -> str:
     head, match, tail = reason.partition(folder)
     if not match:
         return reason
-    return head + sealed.get(folder + tail, "another file of the folder")
+    return head + (short_name(sealed[folder + tail]) if folder + tail in sealed else "another file of the folder")

@@ -34,6 +34,8 @@ def read_bytes(path: str) -> bytes:
             content = _to_the_end(file)
     except FileNotFoundError:
         reason = "there is no such file"
+    except IsADirectoryError:
+        raise UnreadableFile(path, "is a folder", "name a file") from None
     except NotAFile as problem:
         raise UnreadableFile(path, problem.reason, problem.remedy) from None
     except MemoryError:

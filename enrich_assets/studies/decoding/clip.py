@@ -80,6 +80,6 @@ def refuse_absurd_bytes(path: str, n_bytes: int) -> None:
     if n_bytes > MAX_DECODED_BYTES:
         raise UnreadableFile(
             path,
-            f"decodes to {n_bytes / (1 << 30):,.1f} GiB, more than the {MAX_DECODED_BYTES >> 30} GiB of one clip",
+            f"decodes to more than {MAX_DECODED_BYTES >> 30} GiB, and no clip is as large",
             "cut or shrink it; if its true size is smaller, its header is damaged",
         )

@@ -7,6 +7,7 @@ nothing. The EXIF orientation is honoured; nothing else of the metadata is read.
 from __future__ import annotations
 
 import io
+import struct
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from enrich_assets.studies.errors import UnreadableFile
 _AS_THEY_ARE = ("L", "LA", "RGB", "RGBA", "I;16", "I;16B", "I;16L", "I", "F")
 _EXIF_ORIENTATION = 0x0112
 _PHOTOMETRIC, _BITS = 262, 258
-MAX_CLIP_PAGES = 100_000
+MAX_CLIP_PAGES = 10_000
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -137,16 +138,35 @@ def _read_tiff(path: str, content: bytes) -> Clip:
     return Clip(_eight_bits(path, np.stack(frames)), warnings=warnings, is_partial=n_read < n_pages)
 
 
+def _has_too_many_pages(content: bytes) -> bool:
+    """Whether the chain of its directories goes on beyond what a clip has: Pillow's count takes the square of their number."""
+    order, big = "<" if content[:1] == b"I" else ">", content[2:4] in (b"+\0", b"\0+")
+    count, entry, offset = ("Q", 20, "Q") if big else ("H", 12, "I")
+    at = 8 if big else 4
+    try:
+        for _ in range(MAX_CLIP_PAGES + 1):
+            (directory,) = struct.unpack_from(order + offset, content, at)
+            if not directory:
+                return False
+            (entries,) = struct.unpack_from(order + count, content, directory)
+            at = directory + struct.calcsize(order + count) + entries * entry
+    except struct.error:  # it leads out of the file: what there is before is read
+        return False
+    return True
+
+
 def _tiff_header(path: str, content: bytes) -> tuple[int, bool]:
     """How many pages it announces (0: Pillow cannot tell) and whether white is zero; none of them absurd.
 
     Raises UnreadableFile where the pages together decode to more than can be one clip.
     """
+    if _has_too_many_pages(content):
+        raise UnreadableFile(
+            path, f"has more than {MAX_CLIP_PAGES:,} pages, and no clip has as many", "cut it into clips"
+        )
     try:
         with Image.open(io.BytesIO(content)) as image:
             n_pages = getattr(image, "n_frames", 1)
-            if n_pages > MAX_CLIP_PAGES:
-                raise UnreadableFile(path, f"has {n_pages:,} pages, more than can be one clip", "cut it into clips")
             white_is_zero = image.tag_v2.get(_PHOTOMETRIC) == 0  # type: ignore[attr-defined]
             decoded = 0
             for page in range(n_pages):

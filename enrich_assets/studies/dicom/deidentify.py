@@ -108,7 +108,7 @@ class Pseudonyms:
 
     def _digest(self, purpose: str, text: str) -> bytes:
         plain = unicodedata.normalize("NFC", text).strip(" \0")
-        return hmac.digest(self.__key, f"{purpose}\0{plain}".encode(), hashlib.sha256)
+        return hmac.digest(self.__key, f"{purpose}\0{plain}".encode("utf-8", "surrogateescape"), hashlib.sha256)
 
     def derived_key(self, purpose: str) -> bytes:
         """32 bytes for another keyed purpose of the same archive; this key itself stays hidden."""
@@ -129,9 +129,17 @@ class Pseudonyms:
         """The pseudonym of a clip, from the UID of its instance or series."""
         return "C" + self._digest("clip", f"{patient}\0{uid}").hex()[:_HEX_DIGITS]
 
+    def file(self, path: str) -> str:
+        """What a file of a sealed folder is called, from its address: F and 12 hex digits."""
+        return "F" + self._digest("file", path).hex()[:12]
+
     def day_shift(self, patient: str) -> int:
         """Days to add to every date of the patient (identifier, not pseudonym): -1 to -3650, never 0."""
         return -1 - int.from_bytes(self._digest("days", patient)[:8], "big") % _MOST_DAYS
+
+    def second_shift(self, patient: str) -> int:
+        """Seconds by which every time of the patient is moved back: 1 to 86,399."""
+        return 1 + int.from_bytes(self._digest("seconds", patient)[:8], "big") % 86_399
 
     def shifted(self, date: str, patient: str) -> str | None:
         """A DICOM date (YYYYMMDD or YYYY.MM.DD) moved by the patient's shift, as YYYY-MM-DD; None if it is no date."""
@@ -168,14 +176,20 @@ def patient_identifier(dataset: Dataset | Mapping[str, str]) -> str:
 
 
 def first_date_and_time(dataset: Dataset | Mapping[str, str], pseudonyms: Pseudonyms, patient: str) -> str | None:
-    """When the series (else the acquisition, the study) began: shifted date and true time of day, ISO.
+    """When the series (else the acquisition, the study) began: date and time of day, both shifted, ISO.
+
+    All moments of a patient are moved alike, so their order and distances stay. PS3.15 E.3.6 (113107) asks that times be modified, too:
+    a true time of day finds the patient in any worklist of that day.
 
     patient: the identifier, as `patient_identifier` gives it.
     """
     for date, time in _MOMENTS:
         if day := pseudonyms.shifted(attribute_text(dataset, date), patient):
             found = re.match(r"([01]\d|2[0-3]):?([0-5]\d):?([0-5]\d)", attribute_text(dataset, time))
-            return f"{day}T{':'.join(found.groups())}" if found else day
+            if not found:
+                return day
+            moment = datetime.datetime.fromisoformat(f"{day}T{':'.join(found.groups())}")
+            return (moment - datetime.timedelta(seconds=pseudonyms.second_shift(patient))).isoformat()
     return None
 
 

@@ -17,6 +17,7 @@ from enrich_assets.method.images.cone import cone_mask
 from enrich_assets.method.images.crop import Box, Crop, crop, window
 from enrich_assets.method.images.resize import resize
 from enrich_assets.studies.decoding import Clip
+from enrich_assets.studies.decoding.burned_in import warning_of_text
 from enrich_assets.studies.dicom import Pseudonyms
 from enrich_assets.studies.errors import UnreadableFile, listed
 from enrich_assets.studies.readers.reading import read_clip
@@ -95,7 +96,8 @@ def read_pictures(path: str, wanted: Wanted, views: Mapping[str, View]) -> Pictu
     positions, indices = _chosen(path, clip, wanted)
     pictures, boxes = _cut(path, clip, positions, views)
     height, width = clip.frames.shape[1:]
-    return Pictures(indices, pictures, boxes, height, width, clip.warnings, clip.actions)
+    text = warning_of_text(clip.frames)
+    return Pictures(indices, pictures, boxes, height, width, clip.warnings + ([text] if text else []), clip.actions)
 
 
 def read_frames(path: str, indices: Sequence[int]) -> list[NDArray[np.uint8]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from enrich_assets.studies import addresses
 from enrich_assets.studies.errors import UnreadableFile
 from enrich_assets.studies.labels.formats.statement import Reading, Shape, Statement, UnusableLabel, utc
 from enrich_assets.studies.readers import read_mask, size_of_mask
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 
 
 def read(text: str, path: str) -> Reading:
@@ -48,7 +51,7 @@ def read(text: str, path: str) -> Reading:
         reading.statements.append(
             Statement(
                 item=f"line {rows.line_num}",
-                names=(value["frame_id"],),
+                names=(of_cell(value["frame_id"]), value["frame_id"]),
                 labels=(label,) if label else (),
                 mask=_Mask(addresses.join(addresses.parent(path), mask_path)) if mask_path else None,
                 author=value.get("author", ""),
@@ -56,6 +59,16 @@ def read(text: str, path: str) -> Reading:
             )
         )
     return reading
+
+
+def as_cell(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula: text that begins like one gets a `'` before it (so does text that begins so)."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def of_cell(text: str) -> str:
+    """The text that `as_cell` made a cell of; any other as it is."""
+    return text[1:] if text[:1] == "'" and text[1:].startswith(_FORMULA) else text
 
 
 class _Mask:

@@ -1,0 +1,42 @@
+"""What the children of the tests do: nothing good."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import numpy as np
+
+from enrich_assets.studies.errors import UnreadableFile
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def my_process() -> int:
+    return os.getpid()
+
+
+def refuse(path: str) -> None:
+    raise UnreadableFile(path, "is no picture", "draw one")
+
+
+def end_by(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+def hoard(n_bytes: int) -> int:
+    return int(np.ones(n_bytes, np.uint8).sum())
+
+
+def compute_for_ever() -> int:
+    return sum(i for i in iter(int, 1))
+
+
+def wait_for_ever(fifo: str) -> bytes:
+    """Say who waits, into the file beside the FIFO, then wait for a writer that never comes."""
+    with open(f"{fifo}.waits", "w") as file:
+        file.write(str(os.getpid()))
+    signal.pause()
+    return b""
