@@ -53,9 +53,7 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
     if str(message) in _warned:
         return
     _warned.add(str(message))
-    _say(
-        f"{category.__name__}: {message}" if not category.__module__.startswith("enrich_assets") else f"note: {message}"
-    )
+    _say(f"{'note' if category.__module__.startswith('enrich_assets') else category.__name__}: {message}")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
