@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from enrich_assets.running.driver import Outcome
 
 
-MOST_REFUSED = 20  # files named one by one
-MOST_CELLS = 3  # cells named of those with the same reason
+MOST_REFUSED, MOST_CELLS = 20, 3  # refused files, and cells not made for the same reason, that are named one by one
 DEMO_PROFILE = "# This home's profile. Say here what shall differ from the demo's.\nextends: demo\n"
 
 

@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from enrich_assets_tests.benchmarks import overhead, training_step
+from enrich_assets_tests.benchmarks import isolation, overhead, training_step
 from enrich_assets_tests.benchmarks.marked_section import write_section
 
 BENCHMARKS = Path(__file__).parents[2] / "BENCHMARKS.md"
@@ -42,14 +42,21 @@ def overhead_section() -> str:
     return f"## Overhead of `enrich run`\n\n{began}\n\n{overhead.table(overhead.measure())}"
 
 
+def isolation_section() -> str:
+    began = stamp()
+    return f"## Decoding in child processes\n\n{began}\n\n{isolation.table(isolation.measure())}"
+
+
 def main() -> None:
-    chosen = sys.argv[1:] or ["curation", "training-step", "overhead"]
+    chosen = sys.argv[1:] or ["curation", "training-step", "overhead", "isolation"]
     if "curation" in chosen:
         subprocess.run([sys.executable, "-m", "enrich_assets_tests.benchmarks.curation", "--peers"], check=True)
     if "training-step" in chosen:
         write_section("training-step", training_section(), BENCHMARKS)
     if "overhead" in chosen:
         write_section("overhead", overhead_section(), BENCHMARKS)
+    if "isolation" in chosen:
+        write_section("isolation", isolation_section(), BENCHMARKS)
 
 
 if __name__ == "__main__":

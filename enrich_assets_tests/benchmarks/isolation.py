@@ -1,6 +1,6 @@
 """What decoding in child processes costs: ingest and decode the demo's phantom and the lung clips, with and without.
 
-    python -m enrich_assets_tests.benchmarks.isolation
+    python -m enrich_assets_tests.benchmarks isolation      # into BENCHMARKS.md; with `.isolation` to the terminal alone
 
 Without: the very same functions, called in the threads that otherwise wait for a child. Each measurement is a process of its own, so
 the children are started (and their libraries loaded) in each; the two ways take turns. Labels with masks are read, too.
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-RUNS = 5
+RUNS = 3
 LUNG = Path(__file__).parents[2].parent / "shared" / "realdata" / "pocus_lung_clips"
 CALLERS = ("archive.decoding", "studies.readers.masks", "studies.dicom.folder")
 
@@ -81,7 +81,7 @@ def measure() -> list[tuple[str, str, float, float]]:
             times: dict[str, list[tuple[float, float]]] = {"here": [], "apart": []}
             for _ in range(RUNS):
                 for way, seconds in times.items():
-                    command = [sys.executable, "-m", __spec__.name, place, profile, way]
+                    command = [sys.executable, "-m", "enrich_assets_tests.benchmarks.isolation", place, profile, way]
                     line = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
                     seconds.append((float(line[0]), float(line[1])))
             found += [

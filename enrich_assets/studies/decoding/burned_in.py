@@ -44,7 +44,7 @@ def warning_of_text(frames: NDArray[np.uint8]) -> str | None:
     places = [place for at in sorted({0, len(frames) // 2})[:_LOOKED_AT] for place in _text_in(frames[at])]
     if not places:
         return None
-    top, left, bottom, right = (*np.min(places, axis=0)[:2], *np.max(places, axis=0)[2:])
+    (top, left), (bottom, right) = np.min(places, axis=0)[:2], np.max(places, axis=0)[2:]
     return (
         f"text is burned into the picture, within rows {top} to {bottom} and columns {left} to {right}: see whether it names a "
         "patient, and blank it or leave the file out if it does"

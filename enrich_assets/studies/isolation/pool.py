@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
@@ -28,7 +28,8 @@ CPU_SECONDS = 120.0  # of one file, whatever else the machine does
 SECONDS = 600.0  # of one file, waiting for a disk or a network included
 _LATER = 5.0  # that much after the child's own clock the parent ends it
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Ended(RuntimeError):
@@ -213,7 +214,7 @@ def isolated(path: str, function: Callable[..., R], *arguments: Any) -> R:
     return resident().run(path, function, *arguments)
 
 
-def in_order(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+def in_order(work: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
     """`work` of each item, on as many threads as there are children, a few ahead; results in the order of the items.
 
     Left early (an interrupt, an error), the children at work are ended and what waits is dropped.
