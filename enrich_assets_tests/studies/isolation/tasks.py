@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import Any
 
 import numpy as np
 
 from enrich_assets.studies.errors import UnreadableFile
+from enrich_assets.studies.readers import Pictures, read_pictures
 
 
 def double(number: int) -> int:
@@ -20,6 +22,15 @@ def my_process() -> int:
 
 def refuse(path: str) -> None:
     raise UnreadableFile(path, "is no picture", "draw one")
+
+
+def read_or_die(path: str, *arguments: Any) -> Pictures:
+    """As `read_pictures`, but that files of some names bring the decoder down."""
+    if "crash" in path:
+        end_by(signal.SIGSEGV)
+    if "hoard" in path:
+        hoard(64 << 30)
+    return read_pictures(path, *arguments)
 
 
 def end_by(number: int) -> None:
