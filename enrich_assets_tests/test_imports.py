@@ -32,6 +32,7 @@ MAY: dict[str, set[str]] = {  # room -> the rooms it may import, and no other
     "running": {"defs", "core", "archive", "store", "studies", "method", "settings", "progress"},
     "definitions": {"defs", "profiles"},
     "component": {"defs", "archive", "profiles", "settings"},
+    "api": {"archive", "store", "method"},
     "cli": {"running", "defs", "core", "archive", "store", "studies", "report", "method", "profiles"},
 }
 NEVER_IN_METHOD = {"dagster", "mlflow", "duckdb", "pathlib", "fsspec", "logging", "time"}
