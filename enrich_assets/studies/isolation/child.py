@@ -22,7 +22,7 @@ import sys
 import threading
 import time
 from multiprocessing.connection import Connection
-from pickle import PicklingError
+from pickle import PicklingError  # nosec B403 - an exception; what is unpickled comes from our own process
 from typing import Any
 
 OUT_OF_MEMORY = 71  # exit status of a child that ended itself

@@ -43,7 +43,7 @@ class _Child:
         ours, theirs = socket.socketpair()
         code = f"from enrich_assets.studies.isolation.child import main; main({theirs.fileno()}, {memory})"
         one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-        self.process = subprocess.Popen(
+        self.process = subprocess.Popen(  # nosec B603 - our own interpreter, our own module, no word of a user
             [sys.executable, "-c", code],
             stdin=subprocess.PIPE,  # never written to: it closes when this process ends
             stdout=subprocess.DEVNULL,
