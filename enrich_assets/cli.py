@@ -52,9 +52,7 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
     if str(message) in _warned:
         return
     _warned.add(str(message))
-    _say(
-        f"{category.__name__}: {message}" if not category.__module__.startswith("enrich_assets") else f"note: {message}"
-    )
+    _say(f"{'note' if category.__module__.startswith('enrich_assets') else category.__name__}: {message}")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -96,6 +94,18 @@ def _ingest(archive: Archive, path: str, batch: str | None) -> None:
         raise Refusal(str(error)) from error
     for line in ingested_lines(archive, found):
         click.echo(line)
+
+
+@main.command("open-name")
+@click.argument("name")
+def open_name(name: str) -> None:
+    """Where a file of a DICOM folder lies, by the NAME (F...) that stands for its own. Needs the key of this home."""
+    from enrich_assets.archive.sources import addresses_called
+
+    try:
+        click.echo("\n".join(addresses_called(_archive(), name)))
+    except LookupError as error:
+        raise Refusal(str(error.args[0])) from error
 
 
 @main.command()

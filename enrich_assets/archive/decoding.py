@@ -4,10 +4,9 @@ interrupted batch goes on where it stopped."""
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from os import cpu_count
 from typing import Any
 
 import numpy as np
@@ -16,24 +15,26 @@ import pandas as pd
 from enrich_assets.archive.frames import FRAME_COLUMNS, digest_column, frame_ids
 from enrich_assets.archive.sources import SourceFiles
 from enrich_assets.archive.values import joined
-from enrich_assets.method.images.cone import cone_mask
-from enrich_assets.method.images.crop import Box, crop, window
 from enrich_assets.method.images.digest import pixel_digests
-from enrich_assets.method.images.resize import resize
 from enrich_assets.progress import Advance
-from enrich_assets.settings import Crop, FrameSettings
+from enrich_assets.settings import FrameSettings
 from enrich_assets.store.artefacts import Draft
-from enrich_assets.studies.decoding import Clip
+from enrich_assets.studies.addresses import at_hand
+from enrich_assets.studies.decoding.burned_in import NOT_LOOKED_FOR, can_look
 from enrich_assets.studies.errors import UnreadableFile
-from enrich_assets.studies.readers import read_clip
+from enrich_assets.studies.isolation import in_order, isolated
+from enrich_assets.studies.readers import View, Wanted, read_pictures
 
 PART_FRAMES = 1000  # about so many frames go into one stored part
 FRAMES_OF_A_VIDEO = 60  # a guess, to group files into parts before they are decoded
 STILLS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
-View = tuple[Crop, float, int]  # how it is cut, the share of the shorter side, the side in pixels
 SourceFile = tuple[str, pd.DataFrame]  # path, and the manifest's rows of it
 Tables = dict[str, pd.DataFrame]
+
+
+class NotLookedFor(UserWarning):
+    """Something that could be in the pixels, and that nobody looked for."""
 
 
 @dataclass(frozen=True)
@@ -76,20 +77,21 @@ class Decoding:
         """
         # A file of several rows (a video of which single frames carry masks) is decoded once.
         sources = [(str(path), group) for path, group in rows.groupby("path", sort=False)]
+        if not can_look():
+            warnings.warn(NotLookedFor(NOT_LOOKED_FOR), stacklevel=2)
         tables = {name: [table] for name, table in self._no_rows().items()}
         done = 0
-        with ThreadPoolExecutor(cpu_count() or 1) as threads:
-            for number, part in enumerate(_parts(sources)):
-                if not draft.has(f"refused-{number:04d}.parquet", note=True):
-                    self._decode_part(draft, number, part, threads)
-                for name, collected in tables.items():
-                    collected.append(self._read_part(draft, name, number))
-                done += len(part)
-                advance(done, len(sources), {"frames": float(sum(map(len, tables["frames"])))})
+        for number, part in enumerate(_parts(sources)):
+            if not draft.has(f"refused-{number:04d}.parquet", note=True):
+                self._decode_part(draft, number, part)
+            for name, collected in tables.items():
+                collected.append(self._read_part(draft, name, number))
+            done += len(part)
+            advance(done, len(sources), {"frames": float(sum(map(len, tables["frames"])))})
         return {name: joined(collected) for name, collected in tables.items()}
 
-    def _decode_part(self, draft: Draft, number: int, part: list[SourceFile], threads: ThreadPoolExecutor) -> None:
-        decoded = list(self._in_order(threads, part))
+    def _decode_part(self, draft: Draft, number: int, part: list[SourceFile]) -> None:
+        decoded = list(in_order(self._decode_file, part))
         kept = [one for one in decoded if not isinstance(one, UnreadableFile)]
         nothing = self._no_rows()
         frames = pd.concat([one.frames for one in kept], ignore_index=True) if kept else nothing["frames"]
@@ -115,25 +117,22 @@ class Decoding:
             draft.has(f"{view}/{number:04d}.npy")
         return pd.read_parquet(io.BytesIO(draft.read(f"{name}-{number:04d}.parquet")), use_threads=False)
 
-    def _in_order(self, threads: ThreadPoolExecutor, part: list[SourceFile]) -> Iterator[DecodedFile | UnreadableFile]:
-        """Decode on all cores, a few files ahead, results in the order of the manifest."""
-        ahead: list[Future[DecodedFile | UnreadableFile]] = []
-        width = 2 * (cpu_count() or 1)
-        for path, rows in part:
-            ahead.append(threads.submit(self._decode_file, path, rows))
-            if len(ahead) >= width:
-                yield ahead.pop(0).result()
-        yield from (future.result() for future in ahead)
-
-    def _decode_file(self, path: str, rows: pd.DataFrame) -> DecodedFile | UnreadableFile:
-        first = rows.iloc[0]
+    def _decode_file(self, source: SourceFile) -> DecodedFile | UnreadableFile:
+        path, rows = source
+        first, frame_index = rows.iloc[0], rows["frame_index"]
+        named = tuple(int(index) for index in frame_index.dropna())
+        wanted = Wanted(named, bool(frame_index.isna().any()), self.settings.frame_stride, self.settings.max_per_clip)
         try:
             self.files.require_unchanged(path, first.sha256)
-            clip = read_clip(self.files.address(path), pseudonyms=self.files.pseudonyms)
-            positions, indices = _chosen(path, clip, rows, self.settings)
-            pixels, boxes = _cut(path, clip, positions, self.views)
+            with at_hand(self.files.address(path)) as place:
+                pictures = isolated(path, read_pictures, place, wanted, dict(self.views))
         except UnreadableFile as refusal:
             return UnreadableFile(path, refusal.reason, refusal.remedy)  # under the name it is known by, sealed or not
+        except OSError as error:
+            return UnreadableFile(
+                path, f"cannot be opened ({type(error).__name__})", "bring it back, then `enrich run`"
+            )
+        indices, pixels, boxes = pictures.indices, pictures.views, pictures.boxes
         clip_id = f"{first.study_id}/{first.clip_id}"
         table: dict[str, Any] = {
             "frame_id": frame_ids(clip_id, indices),
@@ -152,10 +151,10 @@ class Decoding:
             "path": path,
             "file_sha256": first.sha256,
             "n_frames": len(indices),
-            "height": clip.frames.shape[1],
-            "width": clip.frames.shape[2],
-            "warnings": "; ".join(clip.warnings),
-            "deidentification": "; ".join(clip.actions),
+            "height": pictures.height,
+            "width": pictures.width,
+            "warnings": "; ".join(pictures.warnings),
+            "deidentification": "; ".join(pictures.actions),
             **{f"box_{view}": [box.top, box.left, box.side] for view, box in boxes.items()},
         }
         return DecodedFile(pd.DataFrame(table), pixels, described)
@@ -193,43 +192,3 @@ def _parts(sources: Sequence[SourceFile]) -> Iterator[list[SourceFile]]:
             part, weight = [], 0
     if part:
         yield part
-
-
-def _cut(
-    path: str, clip: Clip, positions: list[int], views: Mapping[str, View]
-) -> tuple[dict[str, np.ndarray], dict[str, Box]]:
-    """View -> the frames at these positions as the view shows them, and where it was cut. Raises UnreadableFile."""
-    chosen = clip.frames[positions]
-    asked = any(crop_to == "cone" for crop_to, _, _ in views.values())
-    cone = cone_mask(clip.frames) if asked else np.ones(clip.frames.shape[1:], bool)
-    boxes = {view: window(cone, crop_to, share) for view, (crop_to, share, _) in views.items()}
-    try:
-        return {view: resize(crop(chosen, boxes[view]), side) for view, (_, _, side) in views.items()}, boxes
-    except ValueError as error:
-        raise UnreadableFile(
-            path, f"cannot be cut as the profile says: {error}", "choose another `crop`, or leave the file out"
-        ) from error
-
-
-def _chosen(path: str, clip: Clip, rows: pd.DataFrame, settings: FrameSettings) -> tuple[list[int], list[int]]:
-    """Positions in the file and frame indices in the clip. Frames named one by one are always taken."""
-    n, most = len(clip.frames), settings.max_per_clip
-    named = [int(index) for index in rows["frame_index"].dropna()]
-    if n == 1 and not clip.is_partial:  # a still: the manifest says which frame of its clip it is
-        if len(named) > 1:
-            raise UnreadableFile(
-                path, f"is one picture, but the manifest names frames {named} of it", "correct frame_index"
-            )
-        return [0], [named[0] if named else 0]
-    beyond = [index for index in named if not 0 <= index < n]
-    if beyond:
-        raise UnreadableFile(
-            path, f"the manifest names frame {beyond[0]}, the clip has {n} frames (0 to {n - 1})", "correct frame_index"
-        )
-    if not rows["frame_index"].isna().any():
-        return named, named
-    taken = list(range(0, n, settings.frame_stride))
-    if most is not None and len(taken) > most:
-        taken = [taken[round(i)] for i in np.linspace(0, len(taken) - 1, most)]
-    both = sorted({*taken, *named})
-    return both, both

@@ -6,6 +6,7 @@ Which drops are complete: `studies.drops`. Who looks, and when: `defs.sensors`; 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from enrich_assets.store.receipts import digest_of
 from enrich_assets.studies.addresses import flat
 from enrich_assets.studies.drops import Drop, examine, folders
 from enrich_assets.studies.errors import ManifestError, UnreadableFile
+from enrich_assets.studies.files import shown
 from enrich_assets.studies.manifest import find_manifest
 
 ROOM = "drops"
@@ -143,7 +145,7 @@ def _unexpected(drop: Drop, error: Exception) -> Outcome:
     except OSError:
         named = False
     why = (
-        f"drop {drop.name} could not be read: {error}"
+        f"drop {shown(drop.name)} could not be read: {error}"
         if named
         else f"a drop could not be read ({type(error).__name__})"
     )
@@ -241,7 +243,7 @@ def _batch_name(archive: Archive, fresh: list[tuple[Drop, Found]]) -> str | None
 def _called(fresh: list[tuple[Drop, Found]]) -> str:
     """Drops as they may be named in a log."""
     drop, found = fresh[0]
-    first = "a DICOM drop" if found.sealed else f"drop {drop.name}"
+    first = "a DICOM drop" if found.sealed else f"drop {shown(drop.name)}"
     return first if len(fresh) == 1 else f"{first} and {len(fresh) - 1} more"
 
 
@@ -270,7 +272,7 @@ def _set_aside(archive: Archive, drop_register: DropRegister, drop: Drop, error:
         f"{error}\n\nThis folder was taken out of {archive.incoming} because it cannot be used as it is.\n"
         f"Correct it, remove this {REASON}, and move the folder back.\n"
     )
-    what = f"drop {drop.name}" if named else "a drop without a manifest"
+    what = f"drop {shown(drop.name)}" if named else "a drop without a manifest"
     why = str(error) if named else "nothing in it can be read"
     try:
         place = move_to_quarantine(archive, drop, text)
@@ -303,10 +305,9 @@ def move_to_quarantine(archive: Archive, drop: Drop, text: str) -> str:
     """
     quarantine = archive.home / QUARANTINE
     quarantine.mkdir(mode=0o700, parents=True, exist_ok=True)
+    name = _with_room_for_more(drop.name)
     target = next(
-        place
-        for i in range(1, 10_000)
-        if not (place := quarantine / (drop.name if i == 1 else f"{drop.name}-{i}")).exists()
+        place for i in range(1, 10_000) if not (place := quarantine / (name if i == 1 else f"{name}-{i}")).exists()
     )
     beside = quarantine / f".{target.name}"
     fs, root = fsspec.core.url_to_fs(drop.url)
@@ -317,7 +318,13 @@ def move_to_quarantine(archive: Archive, drop: Drop, text: str) -> str:
         fs.rm(root, recursive=True)
     (beside / REASON).write_text(text, encoding="utf-8")
     beside.rename(target)
-    return str(target)
+    return shown(str(target))
+
+
+def _with_room_for_more(name: str) -> str:
+    """A file name may have 255 bytes: the first 200, so that a dot and a number go with them."""
+    encoded = os.fsencode(name)
+    return name if len(encoded) <= 200 else encoded[:200].decode("utf-8", "ignore")
 
 
 def _protocols(fs: Any) -> tuple[str, ...]:

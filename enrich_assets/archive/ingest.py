@@ -12,8 +12,10 @@ from enrich_assets.archive.sides.identities import COLUMNS, odd_identities
 from enrich_assets.archive.sources import source_files
 from enrich_assets.store.batches import Batch
 from enrich_assets.studies.addresses import is_folder
-from enrich_assets.studies.dicom import NO_DICOM, scan_dicom, seal
+from enrich_assets.studies.dicom import NO_DICOM, scan_dicom, seal, short_name
+from enrich_assets.studies.errors import ManifestError
 from enrich_assets.studies.examine import examine, manifest_digest
+from enrich_assets.studies.files import is_text, shown
 from enrich_assets.studies.manifest import (
     find_manifest,
     is_table,
@@ -92,6 +94,10 @@ def look_at(archive: Archive, path: str) -> Found:
     FileNotFoundError
         If nothing lies there.
     """
+    if not is_text(path):
+        raise ManifestError(
+            shown(path), "has a name that is not UTF-8, and no file in it can be written down", "rename it"
+        )
     if is_table(path) or find_manifest(path):
         rows, refused = examine(read_manifest(path))
         rows, refused = in_order(rows, [*IDENTITY, "path"]), in_order(refused, ["path"])
@@ -248,4 +254,4 @@ def _without_path(reason: str, folder: str, sealed: dict[str, str]) -> str:
     head, match, tail = reason.partition(folder)
     if not match:
         return reason
-    return head + sealed.get(folder + tail, "another file of the folder")
+    return head + (short_name(sealed[folder + tail]) if folder + tail in sealed else "another file of the folder")

@@ -17,7 +17,7 @@ from enrich_assets.store.annotations import Annotations
 from enrich_assets.store.batches import Batch
 from enrich_assets.store.receipts import Receipt, digest_of
 from enrich_assets.studies import addresses
-from enrich_assets.studies.dicom import Pseudonyms, is_sealed, unseal
+from enrich_assets.studies.dicom import Pseudonyms, is_sealed, short_name, unseal
 from enrich_assets.studies.errors import UnreadableFile
 
 if TYPE_CHECKING:
@@ -127,6 +127,25 @@ class SourceFiles:
             raise UnreadableFile(
                 path, "has changed since it was ingested", "ingest it again, under the name of its batch (--batch)"
             )
+
+
+def addresses_called(archive: Archive, name: str) -> list[str]:
+    """Where the sealed files lie that go by a short name (of what was ingested and of what was refused), in order.
+
+    Raises
+    ------
+    LookupError
+        There is none, or it was sealed under another key.
+    """
+    tables = [
+        table
+        for batch in archive.register.all()
+        for table in (archive.register.rows(batch), archive.register.refused(batch))
+    ]
+    sealed = {path for table in tables for path in table["path"] if is_sealed(path) and short_name(path) == name}
+    if not sealed:
+        raise LookupError(f"no sealed file goes by the name {name}; names look like F1a2b3c4d5e6f")
+    return sorted(unseal(path, archive.pseudonyms) for path in sealed)
 
 
 GONE = "is no longer there"

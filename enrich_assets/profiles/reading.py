@@ -29,6 +29,7 @@ from enrich_assets.settings import (
 )
 
 BUILT_IN = ("archive", "demo", "paper")
+MOST_BYTES, MOST_SETTINGS = 1 << 20, 20_000
 Place = tuple[str, ...]  # keys that lead to a setting
 Lines = dict[Place, tuple[str, int]]  # file and line of each
 
@@ -80,12 +81,13 @@ def _read(source: str, seen: tuple[str, ...]) -> tuple[dict[str, Any], Lines]:
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
+        _refuse_bomb(node, file)
         rename_settings(node, file)
         settings = {} if node is None else loader.construct_document(node)
     except yaml.YAMLError as error:
         raise ProfileError(f"{file}: not readable as YAML: {' '.join(str(error).split())}") from error
-    except RecursionError as error:  # an anchor inside itself
-        raise ProfileError(f"{file}: a mapping that holds itself is no profile") from error
+    except RecursionError as error:
+        raise ProfileError(f"{file}: is nested too deeply for a profile") from error
     if settings is None:  # a file of `null`, or of comments and `---`
         settings = {}
     if not isinstance(settings, dict):
@@ -108,7 +110,42 @@ def _text(source: str) -> tuple[str, str]:
     path = Path(source)
     if not path.is_file():
         raise ProfileError(f"{source}: no such profile; name a YAML file, or one of {', '.join(BUILT_IN)}")
+    if path.stat().st_size > MOST_BYTES:
+        raise ProfileError(f"{source}: has {path.stat().st_size:,} bytes; a profile has at most {MOST_BYTES:,}")
     return path.read_text(encoding="utf-8-sig"), str(path)
+
+
+def _refuse_bomb(node: yaml.Node | None, file: str) -> None:
+    """Refuse a profile whose anchors make it hold itself, or grow beyond what anyone writes (each `*alias` counts in full).
+
+    Raises
+    ------
+    ProfileError
+    """
+    sizes: dict[int, int] = {}  # of nodes whose parts are all counted
+    around: set[int] = set()
+    waiting: list[tuple[yaml.Node, bool]] = [(node, False)] if node is not None else []
+    while waiting:
+        here, parts_counted = waiting.pop()
+        parts = _parts(here)
+        if parts_counted:
+            around.discard(id(here))
+            sizes[id(here)] = 1 + sum(sizes[id(part)] for part in parts)
+            if sizes[id(here)] > MOST_SETTINGS:
+                line = here.start_mark.line + 1
+                raise ProfileError(f"{file}, line {line}: its aliases make more than {MOST_SETTINGS:,} settings of it")
+        elif id(here) in around:
+            raise ProfileError(f"{file}, line {here.start_mark.line + 1}: a mapping that holds itself is no profile")
+        elif id(here) not in sizes:
+            around.add(id(here))
+            waiting.append((here, True))
+            waiting.extend((part, False) for part in parts)
+
+
+def _parts(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
 def _number(node: yaml.Node | None, at: Place, file: str, lines: Lines) -> None:

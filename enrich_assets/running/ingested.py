@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from enrich_assets.archive.home import Archive
 from enrich_assets.archive.ingest import Ingested
 from enrich_assets.archive.sides.summary import side_report
-from enrich_assets.archive.sources import source_files
+from enrich_assets.studies.dicom import short_name
 
 MOST_REFUSED = 20  # files named one by one
 
@@ -21,9 +21,8 @@ def ingested_lines(archive: Archive, found: Ingested) -> Iterator[str]:
     known = f", {found.n_known} rows known from before" if found.n_known else ""
     refused = f", {found.n_refused} refused" if found.n_refused else ""
     yield f"batch {held.name}: {found.n_files} files{known}{refused}"
-    files = source_files(archive)
     for path, reason in archive.register.refused(held).head(MOST_REFUSED).itertuples(index=False):
-        yield f"  refused {files.address(path)}: {reason}"
+        yield f"  refused {short_name(path)}: {reason}"
     if found.n_refused > MOST_REFUSED:
         yield f'  and {found.n_refused - MOST_REFUSED:,} more (after `enrich run`: enrich sql "FROM refused")'
     if not found.n_files:

@@ -9,12 +9,18 @@ import hashlib
 import os
 import posixpath
 import re
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from itertools import takewhile
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import fsspec
+
+from enrich_assets.studies import files, zips
+from enrich_assets.studies.errors import UnreadableFile
+from enrich_assets.studies.files import NotAFile
 
 _ABSOLUTE = re.compile(r"^(?:[A-Za-z][A-Za-z0-9+.\-]+://|/|[A-Za-z]:[/\\])")
 
@@ -52,17 +58,10 @@ def join(folder: str, name: str) -> str:
     return f"{scheme}://{joined}" if found else joined
 
 
-def member_of_zip(archive: str, member: str) -> str:
-    """The address of one file inside a zip archive, as fsspec chains them."""
-    return f"zip://{member}::{archive}"
-
-
 def flat(url: str) -> str:
     """One slash-separated path for any address: the member of a zip stands below its archive, as below a folder."""
-    if url.startswith("zip://") and "::" in url:
-        member, _, archive = url.removeprefix("zip://").partition("::")
-        return f"{archive}/{member}"
-    return url
+    inside = zips.parts(url)
+    return f"{inside[0]}/{inside[1]}" if inside else url
 
 
 def common_folder(urls: Iterable[str]) -> str:
@@ -82,50 +81,128 @@ def relative(url: str, folder: str) -> str:
 
 
 def open_binary(url: str) -> AbstractContextManager[BinaryIO]:
-    """Open for reading; a local file directly, anything else through fsspec."""
-    path = local_path(url)
-    return open(path, "rb") if path is not None else fsspec.open(url, "rb")
+    """Open a regular file for reading: of this machine or of a zip directly, anything else through fsspec.
+
+    Raises
+    ------
+    NotAFile
+        A FIFO, a socket, a device; an address that chains others (`x::y`, but for a file of a zip).
+    OSError
+        It is not there, or cannot be read (KeyError: not in the zip).
+    """
+    if (inside := zips.parts(url)) is not None:
+        _refuse_chain(inside[0])
+        return zips.open_member(*inside)
+    if (path := local_path(url)) is not None:
+        return files.open_regular(path)
+    _refuse_chain(url)
+    return fsspec.open(url, "rb")
+
+
+def _refuse_chain(url: str) -> None:
+    """fsspec reads `a::b` as a file system in another: whoever names a file could name any other so."""
+    if "::" in url:
+        raise NotAFile("has `::` in its address, which would lead to another file", "rename it")
+
+
+def _file_system(url: str) -> tuple[Any, str]:
+    """fsspec's file system of an address that is no local path, and the path in it; nothing remembered of earlier looks."""
+    _refuse_chain(url)
+    fs, path = fsspec.core.url_to_fs(url)
+    fs.invalidate_cache()
+    return fs, path
 
 
 def is_folder(url: str) -> bool:
     """Whether a folder lies there; False where nothing does."""
     if (local := local_path(url)) is not None:
         return os.path.isdir(local)
-    fs, path = fsspec.core.url_to_fs(url)
+    if (inside := zips.parts(url)) is not None:
+        if zips.has(*inside):
+            return inside[1].endswith("/")
+        return zips.has(inside[0], inside[1] + "/") or any(
+            name.startswith(inside[1] + "/") for name in _members(inside[0])
+        )
+    fs, path = _file_system(url)
     return bool(fs.isdir(path))
+
+
+def _members(archive: str) -> list[str]:
+    try:
+        return zips.members(archive)
+    except UnreadableFile:
+        return []
 
 
 def names_in(folder: str) -> list[str]:
     """Names of what stands directly in a folder, in order; none where there is no folder."""
-    fs, path = fsspec.core.url_to_fs(folder)
+    if (local := local_path(folder)) is not None:
+        return sorted(os.listdir(local)) if os.path.isdir(local) else []
+    fs, path = _file_system(folder)
     if not fs.isdir(path):
         return []
-    fs.invalidate_cache()
     return sorted(posixpath.basename(str(found).rstrip("/")) for found in fs.ls(path, detail=False))
 
 
 def exists(url: str) -> bool:
     """Whether a file or folder lies there."""
-    fs, path = fsspec.core.url_to_fs(url)
+    if (local := local_path(url)) is not None:
+        return os.path.exists(local)
+    if (inside := zips.parts(url)) is not None:
+        return zips.has(*inside)
+    fs, path = _file_system(url)
     return bool(fs.exists(path))
 
 
-def files_below(url: str) -> list[str]:
-    """Every file under a folder, in order, as absolute addresses.
+def below(url: str) -> list[tuple[str, NotAFile | None]]:
+    """All that lies below a folder, in order, as absolute addresses; with its problem what is no regular file.
+
+    On this machine links to files count as files and links to folders are not followed (`files.below`).
 
     Raises
     ------
     FileNotFoundError
         There is no such folder.
     """
-    fs, path = fsspec.core.url_to_fs(url)
-    if not fs.isdir(path):
+    if not is_folder(url):
         raise FileNotFoundError(url)
-    fs.invalidate_cache()
-    folder, start = absolute(url), len(path.rstrip("/"))
+    folder = absolute(url)
+    if (local := local_path(url)) is not None:
+        return sorted(files.below(os.path.abspath(local)), key=lambda found: found[0])
+    if (inside := zips.parts(url)) is not None:
+        start = inside[1].rstrip("/") + "/"
+        return [(zips.address_of(inside[0], name), None) for name in _members(inside[0]) if name.startswith(start)]
+    fs, path = _file_system(url)
     if not folder.endswith("/"):
         folder += "/"
-    return sorted(folder + str(found)[start:].lstrip("/") for found in fs.find(path))
+    start_of_name = len(path.rstrip("/"))
+    return sorted((folder + str(found)[start_of_name:].lstrip("/"), None) for found in fs.find(path))
+
+
+def files_below(url: str) -> list[str]:
+    """Every regular file below a folder, in order. Raises FileNotFoundError."""
+    return [path for path, problem in below(url) if problem is None]
+
+
+@contextmanager
+def at_hand(url: str) -> Iterator[str]:
+    """An address of the same bytes that another process of this machine can open: a copy, where it lies elsewhere.
+
+    Raises
+    ------
+    OSError
+        As `open_binary`.
+    """
+    inside = zips.parts(url)
+    if local_path(inside[0] if inside else url) is not None:
+        yield url
+        return
+    suffix = posixpath.splitext(flat(url))[1]
+    with tempfile.NamedTemporaryFile(suffix=suffix) as copy:
+        with open_binary(url) as file:
+            shutil.copyfileobj(file, copy, 1 << 20)
+        copy.flush()
+        yield copy.name
 
 
 def source_digest(url: str) -> str:

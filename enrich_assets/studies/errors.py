@@ -6,6 +6,16 @@ ends up in logs, tables and web pages, and a patient's name must not. Nothing el
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+MOST_LISTED = 5
+
+
+def listed(values: Sequence[object], most: int = MOST_LISTED) -> str:
+    """The first few, and how many more: `1, 2, 3, 4, 5 and 199,995 more`."""
+    more = f" and {len(values) - most:,} more" if len(values) > most else ""
+    return ", ".join(map(str, values[:most])) + more
+
 
 class UnreadableFile(Exception):
     """One file cannot be used; it is refused by name and the rest of the batch goes on.

@@ -13,10 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 
-from enrich_assets.studies import addresses
-from enrich_assets.studies.contents import members
+from enrich_assets.studies import addresses, zips
 from enrich_assets.studies.errors import UnreadableFile
+from enrich_assets.studies.files import NotAFile
 from enrich_assets.studies.manifest import label_columns, safe_id
+from enrich_assets.studies.zips import members
 
 _THREADS = 8  # hashing and waiting for storage both let go of the interpreter
 
@@ -106,6 +107,8 @@ def _digest(path: str) -> tuple[str, int] | str:
         digest, size = addresses.digest_and_size(path)
     except (FileNotFoundError, NotADirectoryError, KeyError):
         return "there is no such file; check the path in the manifest"
+    except NotAFile as problem:
+        return str(problem)
     except Exception as error:
         return f"cannot be opened ({type(error).__name__}); check its permissions"
     return (digest, size) if size else "is empty; copy it again"
@@ -132,7 +135,7 @@ def _unpacked(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, str]]]:
         for name in several.get(row["path"], [""]):
             part = row.copy()
             if name:
-                part["path"] = addresses.member_of_zip(row["path"], name)
+                part["path"] = zips.address_of(row["path"], name)
                 part["clip_id"] = f"{row['clip_id']}-{safe_id(name)}"
             parts.append(part)
     return pd.DataFrame(parts, columns=rows.columns).astype(rows.dtypes).reset_index(drop=True), refused

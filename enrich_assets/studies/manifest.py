@@ -13,7 +13,7 @@ import unicodedata
 import pandas as pd
 
 from enrich_assets.studies import addresses
-from enrich_assets.studies.errors import ManifestError
+from enrich_assets.studies.errors import ManifestError, listed
 from enrich_assets.studies.tables import PARQUET, read_cells
 
 IDENTITY = ("path", "patient_id", "study_id", "clip_id", "frame_index", "split", "mask_path")
@@ -25,7 +25,8 @@ SPLITS = ("train", "test")
 EMPTY_IDS = ("none", "nan", "null", "nat", "<na>", "n/a", "#n/a")  # what pandas, R and spreadsheets make of no patient
 
 _SUBFOLDERS = 200  # looked into for manifests
-_UNSAFE_IN_ID = re.compile(r"[%/\\\x00-\x1f\x7f]")
+# Beside control characters: what turns the direction of writing round, and lone surrogates.
+_UNSAFE_IN_ID = re.compile(r"[%/\\\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def find_manifest(folder: str) -> str | None:
@@ -173,7 +174,7 @@ class _Checked:
         columns = self.table.columns
         for column in ("path", "patient_id"):
             if column not in columns:
-                has = ", ".join(c for c in columns if c) or "no columns"
+                has = listed([c for c in columns if c], 10) or "no columns"
                 raise ManifestError(self.url, f"has no column `{column}` (it has {has})", f"add `{column}`")
         if self.table.empty:
             raise ManifestError(self.url, "has a header but no rows", "add a row for each file")

@@ -8,19 +8,21 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from enrich_assets.studies import addresses
-from enrich_assets.studies.errors import ManifestError
+from enrich_assets.studies.contents import read_bytes
+from enrich_assets.studies.errors import ManifestError, UnreadableFile
 
 PARQUET = (".parquet", ".pq")
 
 _NOTHING = ("nan", "NaN", "NAN", "<NA>", "NaT", "null", "NULL")
 _DELIMITERS = ",;\t|"
+_MOST_COLUMNS = 1000
 
 
 def read_cells(url: str, column_name: Callable[[str], str], expected: str) -> tuple[pd.DataFrame, list[int]]:
@@ -82,8 +84,7 @@ def _delimiter(text: str, column_name: Callable[[str], str], expected: str) -> s
 
 
 def _read_csv(url: str, column_name: Callable[[str], str], expected: str) -> tuple[pd.DataFrame, list[int]]:
-    with addresses.open_binary(url) as file:
-        text = _decode(file.read(), url)
+    text = _decode(_content(url), url)
     skipped = 0
     if text[:4].lower() == "sep=":  # Excel's own first line
         _, _, text = text.partition("\n")
@@ -102,6 +103,7 @@ def _read_csv(url: str, column_name: Callable[[str], str], expected: str) -> tup
                 continue
             if not header:
                 header = [column_name(name) for name in row]
+                _refuse_doubled_columns(header, url)
                 continue
             if len(row) > len(header) and any(row[len(header) :]):
                 raise ManifestError(
@@ -119,14 +121,12 @@ def _read_csv(url: str, column_name: Callable[[str], str], expected: str) -> tup
             "look for a double quote that is never closed",
             last + 1 + skipped,
         ) from None
-    _refuse_doubled_columns(header, url)
     return pd.DataFrame(cells, columns=header, dtype="str"), lines
 
 
 def _read_parquet(url: str, column_name: Callable[[str], str]) -> tuple[pd.DataFrame, list[int]]:
     try:
-        with addresses.open_binary(url) as file:
-            table = pq.read_table(pa.BufferReader(file.read()), use_threads=False)
+        table = pq.read_table(pa.BufferReader(_content(url)), use_threads=False)
     except (pa.ArrowInvalid, OSError):
         raise ManifestError(url, "is not a readable Parquet file", "write it again, or save it as CSV") from None
     columns: dict[str, list[str]] = {}
@@ -146,7 +146,19 @@ def _read_parquet(url: str, column_name: Callable[[str], str]) -> tuple[pd.DataF
     return pd.DataFrame(columns, dtype="str"), list(range(1, table.num_rows + 1))
 
 
+def _content(url: str) -> bytes:
+    """The file's bytes. Raises ManifestError where they cannot be had: it is a folder, a FIFO, may not be read."""
+    try:
+        return read_bytes(url)
+    except UnreadableFile as refusal:
+        raise ManifestError(url, refusal.reason, refusal.remedy) from None
+
+
 def _refuse_doubled_columns(header: Sequence[str], url: str) -> None:
-    for name in header:
-        if name and header.count(name) > 1:
+    if len(header) > _MOST_COLUMNS:
+        raise ManifestError(
+            url, f"has {len(header):,} columns", f"a manifest has at most {_MOST_COLUMNS:,}; leave the others out"
+        )
+    for name, count in Counter(header).items():
+        if name and count > 1:
             raise ManifestError(url, "has this column twice", "rename or remove one of them", column=name)

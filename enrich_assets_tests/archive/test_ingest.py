@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from enrich_assets.archive.catalogue import Catalogue
@@ -12,6 +13,7 @@ from enrich_assets.archive.ingest import ingest
 from enrich_assets.method.split import draw_split
 from enrich_assets.store.receipts import Cell
 from enrich_assets_tests.defs.made_archive import make_cells, opened, write_stills
+from enrich_assets_tests.studies.isolation import tasks
 
 
 def test_patients_whose_split_the_manifest_leaves_open_are_split_by_quota(tmp_path: Path) -> None:
@@ -41,6 +43,28 @@ def test_a_file_that_changed_since_it_was__refused(tmp_path: Path) -> None:
     assert refused.path == str(folder / "i0.png")
     assert "has changed since it was ingested" in refused.reason
     assert list(Catalogue(archive).frames(["one"]).frame_table["clip_id"]) == ["b/b"]
+
+
+def test_a_file_that_brings_its_decoder_down_is_refused_and_the_rest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("enrich_assets.archive.decoding.read_pictures", tasks.read_or_die)
+    archive = opened(tmp_path / "home")
+    folder = write_stills(tmp_path / "drop", [{"patient_id": p, "clip_id": p, "label": "NT"} for p in "abcd"])
+    for number, name in ((1, "crash"), (2, "hoard")):
+        (folder / f"i{number}.png").rename(folder / f"{name}.png")
+        manifest = folder / "manifest.csv"
+        manifest.write_text(manifest.read_text().replace(f"i{number}.png", f"{name}.png"))
+    ingest(archive, str(folder), "one")
+    make_cells(archive, "one", "studies", "frames")
+    frames = Catalogue(archive).frames(["one"])
+    reasons = {
+        Path(path).stem: reason for path, reason in frames.table("refused")[["path", "reason"]].itertuples(index=False)
+    }
+    assert reasons.keys() == {"crash", "hoard"}
+    assert "brought its decoder down (SIGSEGV)" in reasons["crash"]
+    assert "needs more than 4,096 MiB to be decoded" in reasons["hoard"]
+    assert list(frames.frame_table["clip_id"]) == ["a/a", "d/d"]
 
 
 def test_a_picture_too_small_for_the_crop_is_refused_and_the_rest_goes_on(tmp_path: Path) -> None:

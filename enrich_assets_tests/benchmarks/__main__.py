@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from enrich_assets_tests.benchmarks import convergence, overhead, training_step
+from enrich_assets_tests.benchmarks import convergence, isolation, overhead, training_step
 from enrich_assets_tests.benchmarks.marked_section import write_section
 
 BENCHMARKS = Path(__file__).parents[2] / "BENCHMARKS.md"
@@ -51,8 +51,13 @@ def convergence_section() -> str:
     return f"{head}\n\n{began}\n\n{rest}"
 
 
+def isolation_section() -> str:
+    began = stamp()
+    return f"## Decoding in child processes\n\n{began}\n\n{isolation.table(isolation.measure())}"
+
+
 def main() -> None:
-    chosen = sys.argv[1:] or ["curation", "training-step", "overhead", "convergence"]
+    chosen = sys.argv[1:] or ["curation", "training-step", "overhead", "convergence", "isolation"]
     if "curation" in chosen:
         for rules in ([], ["--rules"]):
             command = [sys.executable, "-m", "enrich_assets_tests.benchmarks.curation", *rules, "--peers"]
@@ -63,6 +68,8 @@ def main() -> None:
         write_section("convergence", convergence_section(), BENCHMARKS)
     if "overhead" in chosen:
         write_section("overhead", overhead_section(), BENCHMARKS)
+    if "isolation" in chosen:
+        write_section("isolation", isolation_section(), BENCHMARKS)
 
 
 if __name__ == "__main__":

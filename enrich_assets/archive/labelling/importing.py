@@ -13,9 +13,11 @@ from enrich_assets.archive.sources import source_files
 from enrich_assets.method.kinds import kind_of
 from enrich_assets.store.annotations import Annotations
 from enrich_assets.store.receipts import now
+from enrich_assets.studies.addresses import at_hand
 from enrich_assets.studies.errors import UnreadableFile
+from enrich_assets.studies.isolation import isolated
 from enrich_assets.studies.labels import read_labels
-from enrich_assets.studies.readers import read_clip
+from enrich_assets.studies.readers import read_frames
 
 
 @dataclass(frozen=True)
@@ -127,12 +129,11 @@ class Pictures:
         self._whole: dict[str, np.ndarray] = {}
         for path, group in self.rows.groupby("path"):
             try:
-                clip = read_clip(files.address(str(path)), pseudonyms=files.pseudonyms)
+                with at_hand(files.address(str(path))) as place:
+                    whole = isolated(str(path), read_frames, place, [int(index) for index in group["frame_index"]])
             except (UnreadableFile, OSError, LookupError):
                 continue
-            for frame_id, index in group["frame_index"].items():
-                position = 0 if len(clip.frames) == 1 else int(index)
-                self._whole[str(frame_id)] = clip.frames[position]
+            self._whole.update(zip(map(str, group.index), whole, strict=True))
 
     def __call__(self, frame_id: str) -> np.ndarray:
         if frame_id in self._whole:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from enrich_assets.archive.decoding import PART_FRAMES, Decoding, View
+from enrich_assets.archive.decoding import PART_FRAMES, Decoding
 from enrich_assets.archive.frames import SIMILARITY, Frames, Split, embedding_view
 from enrich_assets.archive.home import Archive
 from enrich_assets.archive.labelling.reading import LabelSources
@@ -23,6 +23,7 @@ from enrich_assets.method.kinds import kind_of
 from enrich_assets.method.together import groups_together, linked_patients
 from enrich_assets.settings import Profile
 from enrich_assets.studies.manifest import SPLITS
+from enrich_assets.studies.readers import View
 
 GROUP = "ingestion"
 IDENTITY = ["path", "sha256", "n_bytes", "patient_id", "study_id", "clip_id", "frame_index", "split"]

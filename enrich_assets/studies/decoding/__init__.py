@@ -3,9 +3,9 @@
 What is common to all kinds of files. Nothing here knows DICOM, manifests or masks.
 """
 
-from enrich_assets.studies.decoding.clip import Clip, refuse_absurd_size
+from enrich_assets.studies.decoding.clip import Clip, refuse_absurd_bytes, refuse_absurd_size
 from enrich_assets.studies.decoding.greyscale import to_eight_bits, to_grey
 from enrich_assets.studies.decoding.stills import read_still
 from enrich_assets.studies.decoding.video import read_video
 
-__all__ = ["Clip", "read_still", "read_video", "refuse_absurd_size", "to_eight_bits", "to_grey"]
+__all__ = ["Clip", "read_still", "read_video", "refuse_absurd_bytes", "refuse_absurd_size", "to_eight_bits", "to_grey"]

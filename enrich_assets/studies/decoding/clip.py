@@ -13,6 +13,7 @@ from enrich_assets.studies.errors import UnreadableFile
 # Far above anything a scanner writes, far below what would bring a machine down.
 MAX_FRAME_PIXELS = 1 << 26
 MAX_CLIP_PIXELS = 1 << 31
+MAX_DECODED_BYTES = 1 << 31  # of all channels of all frames
 
 
 @dataclass
@@ -46,8 +47,17 @@ class Clip:
         return len(self.frames)
 
 
-def refuse_absurd_size(path: str, height: int, width: int, n_frames: int = 1) -> None:
+def refuse_absurd_size(path: str, height: int, width: int, n_frames: int = 1, bytes_per_pixel: int = 1) -> None:
     """Refuse what no real recording needs, before memory is asked for.
+
+    Parameters
+    ----------
+    path : str
+        For messages.
+    height, width, n_frames : int
+        As the header announces them.
+    bytes_per_pixel : int
+        Of all channels together.
 
     Raises
     ------
@@ -60,5 +70,16 @@ def refuse_absurd_size(path: str, height: int, width: int, n_frames: int = 1) ->
         raise UnreadableFile(
             path,
             f"announces {n_frames} frames of {height}x{width}, more than can be one clip",
+            "cut or shrink it; if its true size is smaller, its header is damaged",
+        )
+    refuse_absurd_bytes(path, height * width * n_frames * bytes_per_pixel)
+
+
+def refuse_absurd_bytes(path: str, n_bytes: int) -> None:
+    """Refuse what decodes to more than can be held. Raises UnreadableFile."""
+    if n_bytes > MAX_DECODED_BYTES:
+        raise UnreadableFile(
+            path,
+            f"decodes to more than {MAX_DECODED_BYTES >> 30} GiB, and no clip is as large",
             "cut or shrink it; if its true size is smaller, its header is damaged",
         )

@@ -27,19 +27,27 @@ _LUMA_FIRST = frozenset(
 )
 _COLOURS = frozenset(("pal8", "rgb24", "bgr24", "rgb8", "bgr8", "rgb555le", "rgb565le", "gbrp", "bgr0", "rgb0", "0rgb"))
 _WITH_ALPHA = frozenset(("bgra", "rgba", "argb", "abgr", "gbrap"))
+# FFmpeg tells the format by the content, among these alone. None of them is a playlist (ffconcat, HLS, DASH, SDP ...) or a picture
+# sequence, which name other files; and were one to ask for another file all the same, no protocol is there to open it by.
+CONTAINERS = (
+    *("mov,mp4,m4a,3gp,3g2,mj2", "avi", "matroska,webm", "mpeg", "mpegts", "mpegvideo", "m4v", "h264", "hevc"),
+    *("asf", "ogg", "gif"),
+)
+_NO_OTHER_FILE = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "none"}
+_BUFFER = 1 << 18
 _FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 _STRETCH = np.clip(np.round((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
 
 
-def read_video(path: str, source: str | BinaryIO) -> Clip:
+def read_video(path: str, source: BinaryIO) -> Clip:
     """The frames of the first video stream, to the end or up to the first damage (which `warnings` then names).
 
     Parameters
     ----------
     path : str
         For messages.
-    source : str or file
-        A local path or an open binary file. A rotation that a phone noted is applied.
+    source : file
+        Open, binary. A rotation that a phone noted is applied.
 
     Raises
     ------
@@ -48,11 +56,13 @@ def read_video(path: str, source: str | BinaryIO) -> Clip:
     """
     reason = ""
     try:
-        with av.open(source, mode="r", metadata_errors="ignore") as container:
+        with av.open(
+            source, mode="r", metadata_errors="ignore", options=_NO_OTHER_FILE, buffer_size=_BUFFER
+        ) as container:
             if not container.streams.video:
                 raise UnreadableFile(path, "holds no video", "name a file with pictures in it")
             return _decode(path, container)
-    except UnreadableFile:
+    except (UnreadableFile, MemoryError):
         raise
     except Exception as error:  # FFmpeg's own, or those of whatever the file is read through
         reason = f"does not open as a video ({type(error).__name__}); it may be cut off or empty"
@@ -89,6 +99,8 @@ class _Frames:
 def _decode(path: str, container: av.container.InputContainer) -> Clip:
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
+    if stream.codec_context.width and stream.codec_context.height:
+        refuse_absurd_size(path, stream.codec_context.height, stream.codec_context.width)
     frames, times, warnings = _Frames(path, stream.frames), [], []
     damage = ""
     packets = container.demux(stream)

@@ -22,7 +22,7 @@ import os
 import re
 import secrets
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -108,7 +108,7 @@ class Pseudonyms:
 
     def _digest(self, purpose: str, text: str) -> bytes:
         plain = unicodedata.normalize("NFC", text).strip(" \0")
-        return hmac.digest(self.__key, f"{purpose}\0{plain}".encode(), hashlib.sha256)
+        return hmac.digest(self.__key, f"{purpose}\0{plain}".encode("utf-8", "surrogateescape"), hashlib.sha256)
 
     def derived_key(self, purpose: str) -> bytes:
         """32 bytes for another keyed purpose of the same archive; this key itself stays hidden."""
@@ -129,9 +129,17 @@ class Pseudonyms:
         """The pseudonym of a clip, from the UID of its instance or series."""
         return "C" + self._digest("clip", f"{patient}\0{uid}").hex()[:_HEX_DIGITS]
 
+    def file(self, path: str) -> str:
+        """What a file of a sealed folder is called, from its address: F and 12 hex digits."""
+        return "F" + self._digest("file", path).hex()[:12]
+
     def day_shift(self, patient: str) -> int:
         """Days to add to every date of the patient (identifier, not pseudonym): -1 to -3650, never 0."""
         return -1 - int.from_bytes(self._digest("days", patient)[:8], "big") % _MOST_DAYS
+
+    def second_shift(self, patient: str) -> int:
+        """Seconds by which every time of the patient is moved back: 1 to 86,399."""
+        return 1 + int.from_bytes(self._digest("seconds", patient)[:8], "big") % 86_399
 
     def shifted(self, date: str, patient: str) -> str | None:
         """A DICOM date (YYYYMMDD or YYYY.MM.DD) moved by the patient's shift, as YYYY-MM-DD; None if it is no date."""
@@ -145,7 +153,7 @@ class Pseudonyms:
             return None
 
 
-def _text(dataset: Dataset, keyword: str) -> str:
+def attribute_text(dataset: Dataset | Mapping[str, str], keyword: str) -> str:
     """An attribute as text, '' where it is absent, empty or malformed: a broken value is no reason to stop here."""
     try:
         value = dataset.get(keyword)
@@ -154,28 +162,34 @@ def _text(dataset: Dataset, keyword: str) -> str:
     return "" if value is None else str(value).strip(" \0")
 
 
-def patient_identifier(dataset: Dataset) -> str:
+def patient_identifier(dataset: Dataset | Mapping[str, str]) -> str:
     """What tells this patient from others: PatientID, else name and birth date, else the study ('' if none).
 
     The issuer of the id is left out on purpose: two patients who pass for one cost a little, one patient who passes for two
     may stand on both sides of the split. For `Pseudonyms` only; never to be printed or stored.
     """
-    if identifier := _text(dataset, "PatientID"):
+    if identifier := attribute_text(dataset, "PatientID"):
         return identifier
-    if name := _text(dataset, "PatientName").strip("^ "):
-        return f"{name}\0{_text(dataset, 'PatientBirthDate')}"
-    return _text(dataset, "StudyInstanceUID")
+    if name := attribute_text(dataset, "PatientName").strip("^ "):
+        return f"{name}\0{attribute_text(dataset, 'PatientBirthDate')}"
+    return attribute_text(dataset, "StudyInstanceUID")
 
 
-def first_date_and_time(dataset: Dataset, pseudonyms: Pseudonyms, patient: str) -> str | None:
-    """When the series (else the acquisition, the study) began: shifted date and true time of day, ISO.
+def first_date_and_time(dataset: Dataset | Mapping[str, str], pseudonyms: Pseudonyms, patient: str) -> str | None:
+    """When the series (else the acquisition, the study) began: date and time of day, both shifted, ISO.
+
+    All moments of a patient are moved alike, so their order and distances stay. PS3.15 E.3.6 (113107) asks that times be modified, too:
+    a true time of day finds the patient in any worklist of that day.
 
     patient: the identifier, as `patient_identifier` gives it.
     """
     for date, time in _MOMENTS:
-        if day := pseudonyms.shifted(_text(dataset, date), patient):
-            found = re.match(r"([01]\d|2[0-3]):?([0-5]\d):?([0-5]\d)", _text(dataset, time))
-            return f"{day}T{':'.join(found.groups())}" if found else day
+        if day := pseudonyms.shifted(attribute_text(dataset, date), patient):
+            found = re.match(r"([01]\d|2[0-3]):?([0-5]\d):?([0-5]\d)", attribute_text(dataset, time))
+            if not found:
+                return day
+            moment = datetime.datetime.fromisoformat(f"{day}T{':'.join(found.groups())}")
+            return (moment - datetime.timedelta(seconds=pseudonyms.second_shift(patient))).isoformat()
     return None
 
 
@@ -199,20 +213,20 @@ def deidentify(dataset: Dataset, pseudonyms: Pseudonyms | None) -> tuple[dict[st
     kept: dict[str, Any] = {}
     for keyword, convert in _NUMBERS.items():
         try:
-            kept[_snake(keyword)] = convert(_text(dataset, keyword))
+            kept[_snake(keyword)] = convert(attribute_text(dataset, keyword))
         except (ValueError, OverflowError):
             continue
     for keyword, terms in _TERMS.items():
-        if (term := _text(dataset, keyword)) in terms:
+        if (term := attribute_text(dataset, keyword)) in terms:
             kept[_snake(keyword)] = term
     actions = ["PS3.15 basic profile (113100) by allow-list"]
     patient = patient_identifier(dataset)
     if pseudonyms and patient:
         kept["patient_id"] = pseudonyms.patient(patient)
-        kept["study_id"] = pseudonyms.study(_text(dataset, "StudyInstanceUID"), patient)
+        kept["study_id"] = pseudonyms.study(attribute_text(dataset, "StudyInstanceUID"), patient)
         actions.append("patient and study identifiers replaced by keyed hashes")
         for keyword in _DATES:
-            if day := pseudonyms.shifted(_text(dataset, keyword), patient):
+            if day := pseudonyms.shifted(attribute_text(dataset, keyword), patient):
                 kept[_snake(keyword)] = day
         actions.append("dates shifted per patient (113107)")
     else:
@@ -229,7 +243,10 @@ def _snake(keyword: str) -> str:
 
 def has_cone(dataset: Dataset) -> bool:
     """Whether pixels must be confined to a cone: all but images of other kinds that hold no burned-in text."""
-    return _text(dataset, "Modality") not in _WITHOUT_CONE or _text(dataset, "BurnedInAnnotation") == "YES"
+    return (
+        attribute_text(dataset, "Modality") not in _WITHOUT_CONE
+        or attribute_text(dataset, "BurnedInAnnotation") == "YES"
+    )
 
 
 def image_regions(dataset: Dataset, shape: tuple[int, int]) -> NDArray[np.bool_] | None:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
+from contextlib import closing
 
 import pandas as pd
-from pydicom.dataset import Dataset
 
-from enrich_assets.studies import addresses
-from enrich_assets.studies.contents import members
-from enrich_assets.studies.dicom.deidentify import Pseudonyms, first_date_and_time, patient_identifier
+from enrich_assets.studies import addresses, zips
+from enrich_assets.studies.dicom.deidentify import (
+    Pseudonyms,
+    attribute_text,
+    first_date_and_time,
+    patient_identifier,
+)
 from enrich_assets.studies.dicom.header import looks_like_dicom, open_dataset
 from enrich_assets.studies.errors import UnreadableFile
+from enrich_assets.studies.files import NotAFile
+from enrich_assets.studies.isolation import in_order, isolated
 from enrich_assets.studies.manifest import IDENTITY
+from enrich_assets.studies.zips import members
 
 _WANTED = (
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "InstanceNumber", "Modality"),
@@ -53,16 +60,15 @@ def scan_dicom(folder_url: str, pseudonyms: Pseudonyms) -> tuple[pd.DataFrame, p
     """
     images: list[dict[str, object]] = []
     refused: list[dict[str, str]] = []
-    for path, problem in _candidates(addresses.absolute(folder_url)):
-        try:
-            if problem:
-                raise problem
-            dataset = open_dataset(path, only=_WANTED)
-            if _safe(dataset, "SOPClassUID") == _DICOMDIR:
-                continue
-            images.append(_described(path, dataset, pseudonyms))
-        except UnreadableFile as error:
-            refused.append({"path": path, "reason": _reason(error)})
+    with closing(in_order(_looked_into, _candidates(addresses.absolute(folder_url)))) as looked_into:
+        for path, found in looked_into:
+            try:
+                if isinstance(found, UnreadableFile):
+                    raise found
+                if found.get("SOPClassUID") != _DICOMDIR:
+                    images.append(_described(path, found, pseudonyms))
+            except UnreadableFile as error:
+                refused.append({"path": path, "reason": _reason(error)})
     rows = pd.DataFrame(
         images,
         columns=[
@@ -98,69 +104,83 @@ def _reason(error: UnreadableFile) -> str:
     return error.reason + (f"; {error.remedy}" if error.remedy else "")
 
 
+Header = dict[str, str]  # keyword -> value as text, '' where it is absent, empty or malformed
+
+
 def _candidates(folder: str) -> Iterator[tuple[str, UnreadableFile | None]]:
-    """Every file that claims to be DICOM, and with a problem each one that does not."""
-    for path in addresses.files_below(folder):
+    """Every file there is, those of zips too; with its problem each one that cannot be opened."""
+    for path, problem in addresses.below(folder):
         base = posixpath.basename(path)
         inside = addresses.relative(path, addresses.flat(folder).rstrip("/"))
         if any(part.startswith(".") for part in inside.split("/")) or base.upper() in ("DICOMDIR", "_READY"):
             continue
-        try:
-            with addresses.open_binary(path) as file:
-                head = file.read(264)
-        except OSError as error:
-            yield (
-                path,
-                UnreadableFile(path, f"cannot be opened ({type(error).__name__})", "check its permissions"),
-            )
+        if problem is not None:
+            yield path, UnreadableFile(path, problem.reason, problem.remedy)
             continue
-        if head[:4] == b"PK\x03\x04":
-            try:
-                for member in members(path):
-                    yield addresses.member_of_zip(path, member), None
-            except UnreadableFile as error:
-                yield path, error
-        elif looks_like_dicom(head):
-            yield path, None
-        else:
-            yield (
-                path,
-                UnreadableFile(path, NO_DICOM, "give the folder a manifest.csv to use other images"),
-            )
+        try:
+            if _first_bytes(path)[:4] == b"PK\x03\x04":
+                yield from ((zips.address_of(path, member), None) for member in members(path))
+            else:
+                yield path, None
+        except UnreadableFile as error:
+            yield path, error
 
 
-def _safe(dataset: Dataset, keyword: str) -> str:
-    """An attribute as text, '' where it is absent, empty or malformed."""
+def _first_bytes(path: str) -> bytes:
     try:
-        value = dataset.get(keyword)
-    except Exception:
-        return ""
-    return "" if value is None else str(value).strip(" \0")
+        with addresses.open_binary(path) as file:
+            return file.read(264)
+    except NotAFile as problem:
+        raise UnreadableFile(path, problem.reason, problem.remedy) from None
+    except (OSError, KeyError) as error:
+        raise UnreadableFile(path, f"cannot be opened ({type(error).__name__})", "check its permissions") from None
 
 
-def _described(path: str, dataset: Dataset, pseudonyms: Pseudonyms) -> dict[str, object]:
+def _looked_into(candidate: tuple[str, UnreadableFile | None]) -> tuple[str, Header | UnreadableFile]:
+    """A file and what is wanted of its header, which a child process parses; or why there is none."""
+    path, problem = candidate
+    if problem is not None:
+        return path, problem
+    try:
+        if zips.parts(path) is None and not looks_like_dicom(_first_bytes(path)):
+            raise UnreadableFile(path, NO_DICOM, "give the folder a manifest.csv to use other images")
+        with addresses.at_hand(path) as place:
+            return path, isolated(path, read_header, place)
+    except UnreadableFile as error:
+        return path, error
+    except OSError as error:
+        return path, UnreadableFile(path, f"cannot be opened ({type(error).__name__})", "check its permissions")
+
+
+def read_header(path: str) -> Header:
+    """What the child does: the attributes that a row needs, as text. Raises UnreadableFile."""
+    dataset = open_dataset(path, only=_WANTED)
+    return {keyword: attribute_text(dataset, keyword) for keyword in _WANTED}
+
+
+def _described(path: str, header: Header, pseudonyms: Pseudonyms) -> dict[str, object]:
     """One image's row, with what orders it among others. Raises UnreadableFile where nothing identifies it."""
-    if not _safe(dataset, "Rows") or not _safe(dataset, "Columns"):
+    if not header["Rows"] or not header["Columns"]:
         raise UnreadableFile(path, "is DICOM without an image (a report or a waveform?)", "leave it out")
-    patient = patient_identifier(dataset)
-    instance = _safe(dataset, "SOPInstanceUID")
+    patient = patient_identifier(header)
+    instance = header["SOPInstanceUID"]
     if not patient or not instance:
         raise UnreadableFile(
             path,
             "its header names neither patient nor study, or no instance",
             "name it in a manifest.csv with a patient_id",
         )
-    n_frames, number = _safe(dataset, "NumberOfFrames"), _safe(dataset, "InstanceNumber")
+    n_frames, number = header["NumberOfFrames"], header["InstanceNumber"]
     return {
         "path": path,
         "patient_id": pseudonyms.patient(patient),
-        "study_id": pseudonyms.study(_safe(dataset, "StudyInstanceUID"), patient),
+        "study_id": pseudonyms.study(header["StudyInstanceUID"], patient),
         "clip_id": pseudonyms.clip(instance, patient),
-        "series": pseudonyms.clip(_safe(dataset, "SeriesInstanceUID") or instance, patient),
-        "still": n_frames not in ("", "0", "1") or _safe(dataset, "Modality") in _STILLS,
+        "series": pseudonyms.clip(header["SeriesInstanceUID"] or instance, patient),
+        "still": n_frames not in ("", "0", "1") or header["Modality"] in _STILLS,
         "number": int(number) if number.lstrip("-").isdecimal() else 0,
         "instance": instance,
-        "series_time": first_date_and_time(dataset, pseudonyms, patient),
+        "series_time": first_date_and_time(header, pseudonyms, patient),
     }
 
 

@@ -19,9 +19,10 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from enrich_assets.studies import addresses
-from enrich_assets.studies.contents import MAX_FILE_BYTES, read_bytes
+from enrich_assets.studies.contents import read_bytes
 from enrich_assets.studies.errors import UnreadableFile
 
+_MOST_INFLATED = 512 << 20  # pydicom inflates such a file as a whole
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _VALUE_REPRESENTATIONS = frozenset(b"AE AS CS DA DT IS LO LT OB PN SH ST TM UI UL US UT".split())
 
@@ -96,6 +97,8 @@ def open_dataset(path: str, content: bytes | None = None, only: Sequence[str] | 
             return dataset
     except UnreadableFile:
         raise
+    except MemoryError:
+        raise
     except FileNotFoundError:
         reason = "there is no such file"
     except Exception as error:
@@ -119,7 +122,7 @@ def _state_transfer_syntax(dataset: Dataset) -> None:
 def _refuse_deflate_bomb(path: str, source: str | io.BytesIO) -> None:
     """pydicom inflates a deflated file whole; a thousandfold growth must not take the machine down."""
     if isinstance(source, str):
-        with open(source, "rb") as file:
+        with addresses.open_binary(source) as file:
             head = file.read(1024)
             if _DEFLATED not in head:
                 return
@@ -131,8 +134,10 @@ def _refuse_deflate_bomb(path: str, source: str | io.BytesIO) -> None:
     (length,) = struct.unpack("<I", content[140:144])
     inflating = zlib.decompressobj(-zlib.MAX_WBITS)
     size, piece = 0, content[144 + length :]
-    while piece and size <= MAX_FILE_BYTES:
+    while piece and size <= _MOST_INFLATED:
         size += len(inflating.decompress(piece, 1 << 24))
         piece = inflating.unconsumed_tail
-    if size > MAX_FILE_BYTES:
-        raise UnreadableFile(path, "inflates to more than 4 GiB", "cut it into clips, or export it uncompressed")
+    if size > _MOST_INFLATED:
+        raise UnreadableFile(
+            path, f"inflates to more than {_MOST_INFLATED >> 20} MiB", "cut it into clips, or export it uncompressed"
+        )

@@ -56,7 +56,7 @@ def decode(dataset: Dataset, path: str) -> Clip:
     reason = ""
     try:
         return _decode(dataset, path)
-    except UnreadableFile:
+    except (UnreadableFile, MemoryError):
         raise
     except _Wrong as wrong:
         reason = str(wrong)
@@ -107,7 +107,7 @@ def _decode(dataset: Dataset, path: str) -> Clip:
     if "PixelData" not in dataset:
         raise _Wrong("holds no pixel data (a report, a waveform or a directory?)")
     layout = _Layout.of(dataset)
-    refuse_absurd_size(path, layout.height, layout.width, layout.n_frames)
+    refuse_absurd_size(path, layout.height, layout.width, layout.n_frames, layout.samples * max(1, layout.bits // 8))
     syntax = UID(dataset.file_meta.TransferSyntaxUID)
     if syntax.startswith(_VIDEO_SYNTAX):
         return read_video(path, io.BytesIO(b"".join(pydicom.encaps.generate_fragments(dataset.PixelData))))
@@ -200,8 +200,9 @@ def _values_to_grey(dataset: Dataset, raw: NDArray[Any], bits: int) -> NDArray[n
         return (raw != 0).astype(np.uint8) * np.uint8(255)
     if raw.dtype.itemsize > 2:
         grey = np.empty(raw.shape, np.uint8)
-        values = _modality_values(dataset, raw)
-        grey[:] = _windowed(dataset, values, values)
+        present = _ends(dataset, raw)
+        for at, frame in enumerate(raw):  # one by one: as float64, all of them may be eight times the file
+            grey[at] = _windowed(dataset, _modality_values(dataset, frame), present)
         return _turned(dataset, grey)
     stored = np.arange(1 << (8 * raw.dtype.itemsize), dtype=f"u{raw.dtype.itemsize}")
     unsigned = raw.view(stored.dtype)
@@ -217,6 +218,12 @@ def _values_to_grey(dataset: Dataset, raw: NDArray[Any], bits: int) -> NDArray[n
     if isinstance(padding, int) and present.sum() > 1:
         present[padding % len(stored)] = False
     return _turned(dataset, _windowed(dataset, values, values[present])[unsigned])
+
+
+def _ends(dataset: Dataset, raw: NDArray[Any]) -> NDArray[np.float64]:
+    """The least and the greatest brightness that occurs in any frame."""
+    ends = np.array([[values.min(), values.max()] for values in (_modality_values(dataset, frame) for frame in raw)])
+    return np.array([ends[:, 0].min(), ends[:, 1].max()])
 
 
 def _has_display_rule(dataset: Dataset) -> bool:

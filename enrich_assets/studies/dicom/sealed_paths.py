@@ -2,7 +2,8 @@
 
 Folders of a DICOM export are often named after the patient (`DOE_JANE/IM0001`), and the path of a source file stands in
 tables, receipts and the published database. So an address that was not written by the user (a manifest's are) is kept as
-`sealed:<text>/IM0001`: the file's own name stays, so that a refused file can be named. AES-SIV (RFC 5297) under a key
+`sealed:<text>/F1a2b3c4d5e6f`: files are named after patients, too, so a short keyed hash stands for the name, by which a refused file
+can be spoken of; `enrich open-name` opens it for whoever holds the key. AES-SIV (RFC 5297) under a key
 derived from the archive's own. It is deterministic, so one file keeps one name and digests stay stable; without the key it
 can be neither read nor guessed at.
 """
@@ -41,7 +42,12 @@ def seal(path: str, pseudonyms: Pseudonyms, *, is_folder: bool = False) -> str:
 
     hidden = AESSIV(pseudonyms.derived_key(_PURPOSE)).encrypt(path.encode(), None)
     sealed = SEALED + base64.urlsafe_b64encode(hidden).decode().rstrip("=")
-    return sealed if is_folder else f"{sealed}/{path.rpartition('/')[2]}"
+    return sealed if is_folder else f"{sealed}/{pseudonyms.file(path)}"
+
+
+def short_name(path: str) -> str:
+    """What a sealed file is called in a sentence: the keyed hash of its address; any other address as it is."""
+    return path.rpartition("/")[2] if is_sealed(path) else path
 
 
 def unseal(path: str, pseudonyms: Pseudonyms) -> str:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from enrich_assets.studies.frame_names import image_name
+from enrich_assets.studies.labels.formats.csv_table import as_cell
 from enrich_assets.studies.labels.formats.statement import Answers
 
 FORMATS = ("csv", "coco", "label-studio", "cvat")
@@ -129,7 +130,7 @@ def _csv(tasks: list[dict[str, Any]], answers: Answers) -> str:
     table.writeheader()
     for task in tasks:
         known = {key: task[key] for key in ("position", "frame_id", "image")}
-        table.writerow({**known, **_details(task)})
+        table.writerow({name: as_cell(value) for name, value in {**known, **_details(task)}.items()})
     return buffer.getvalue()
 
 

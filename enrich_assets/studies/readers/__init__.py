@@ -3,7 +3,18 @@
 The door of the room.
 """
 
-from enrich_assets.studies.readers.masks import read_mask
+from enrich_assets.studies.readers.masks import read_mask, size_of_mask
 from enrich_assets.studies.readers.reading import Clip, read_clip
+from enrich_assets.studies.readers.views import Pictures, View, Wanted, read_frames, read_pictures
 
-__all__ = ["Clip", "read_clip", "read_mask"]
+__all__ = [
+    "Clip",
+    "Pictures",
+    "View",
+    "Wanted",
+    "read_clip",
+    "read_frames",
+    "read_mask",
+    "read_pictures",
+    "size_of_mask",
+]

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import io
 import posixpath
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from enrich_assets.studies import addresses
+from enrich_assets.studies.contents import read_bytes
 from enrich_assets.studies.decoding import refuse_absurd_size
 from enrich_assets.studies.errors import UnreadableFile
+from enrich_assets.studies.files import NotAFile
+from enrich_assets.studies.isolation import isolated
+
+R = TypeVar("R")
 
 _MOST_UNNAMED = 63  # a greater index without a name is rather a grey value
 _NEAR, _CLEAR_SHARE = 48, 0.97  # a JPEG counts as black and white if so many pixels lie so near to 0 or 255
@@ -140,19 +145,53 @@ def _read_indices(path: str, shape: tuple[int, int], page: int, page_each: bool)
 
 def _read_page(path: str, page: int, page_each: bool) -> tuple[NDArray[Any], bool]:
     """The pixels of a page as Pillow decodes them (a palette image yields its indices), and whether it is a JPEG."""
+    if not addresses.exists(path):
+        raise UnreadableFile(path, "there is no such mask", "export it again, or correct mask_path")
+    return _apart(path, decode_page, page, page_each)
+
+
+def size_of_mask(path: str) -> tuple[int, int]:
+    """Height and width of a mask, in pixels. Raises UnreadableFile."""
+    return _apart(path, decode_size)
+
+
+def _apart(path: str, function: Callable[..., R], *arguments: Any) -> R:
+    """A function of a file that a child process decodes. Raises UnreadableFile, which names the file."""
     try:
-        with addresses.open_binary(path) as file:
-            content = file.read()
+        with addresses.at_hand(path) as place:
+            return isolated(path, function, place, *arguments)
+    except UnreadableFile as refusal:
+        raise UnreadableFile(path, refusal.reason, refusal.remedy) from None
+    except OSError as error:
+        reason = error.reason if isinstance(error, NotAFile) else f"cannot be opened ({type(error).__name__})"
+        raise UnreadableFile(path, reason, "export it again, or correct mask_path") from error
+
+
+def decode_page(path: str, page: int, page_each: bool) -> tuple[NDArray[Any], bool]:
+    """What the child does: the pixels of a page, and whether it is a JPEG. Raises UnreadableFile."""
+    try:
+        content = read_bytes(path)
         with Image.open(io.BytesIO(content)) as image:
-            refuse_absurd_size(path, image.height, image.width)
+            refuse_absurd_size(path, image.height, image.width, 1, len(image.getbands()))
             _turn_to_page(path, image, page, page_each)
+            refuse_absurd_size(path, image.height, image.width, 1, len(image.getbands()))
             return np.asarray(image), image.format == "JPEG"
-    except UnreadableFile:
+    except (UnreadableFile, MemoryError):
         raise
-    except FileNotFoundError:
-        reason = "there is no such mask"
     except Exception as error:
         reason = f"does not decode as a mask ({type(error).__name__})"
+    raise UnreadableFile(path, reason, "export it again, or correct mask_path")
+
+
+def decode_size(path: str) -> tuple[int, int]:
+    """What the child does: height and width. Raises UnreadableFile."""
+    try:
+        with Image.open(io.BytesIO(read_bytes(path))) as image:
+            return image.height, image.width
+    except (UnreadableFile, MemoryError):
+        raise
+    except Exception as error:
+        reason = f"cannot be read as a mask ({type(error).__name__})"
     raise UnreadableFile(path, reason, "export it again, or correct mask_path")
 
 

@@ -5,15 +5,18 @@ Only the choice of a reader stands here; the readers are `decoding` (stills, vid
 
 from __future__ import annotations
 
+import io
 import posixpath
 from enum import Enum
 
-from enrich_assets.studies import addresses
-from enrich_assets.studies.contents import members, read_bytes
+from enrich_assets.studies import addresses, zips
+from enrich_assets.studies.contents import read_bytes
 from enrich_assets.studies.decoding import Clip, read_still, read_video
 from enrich_assets.studies.dicom import Pseudonyms, looks_like_dicom
 from enrich_assets.studies.dicom.reading import read_dicom
 from enrich_assets.studies.errors import UnreadableFile
+from enrich_assets.studies.files import NotAFile
+from enrich_assets.studies.zips import members
 
 __all__ = ["Clip", "Kind", "kind_of", "read_clip"]
 
@@ -93,6 +96,8 @@ def _first_bytes(path: str) -> bytes:
         reason = "there is no such file"
     except IsADirectoryError:
         reason = "is a folder"
+    except NotAFile as problem:
+        raise UnreadableFile(path, problem.reason, problem.remedy) from None
     except Exception as error:
         reason = f"cannot be opened ({type(error).__name__})"
     if reason:
@@ -105,9 +110,8 @@ def _first_bytes(path: str) -> bytes:
 
 
 def _read_video(path: str) -> Clip:
-    local = addresses.local_path(path)
-    if local is not None:
-        return read_video(path, local)
+    if zips.parts(path) is not None:  # going back in a zip means unpacking it again
+        return read_video(path, io.BytesIO(read_bytes(path)))
     with addresses.open_binary(path) as file:
         return read_video(path, file)
 
@@ -118,9 +122,9 @@ def _read_zip(path: str, pseudonyms: Pseudonyms | None) -> Clip:
         raise UnreadableFile(
             path,
             f"is a zip of {len(names)} files, and one row of a manifest is one file",
-            f"unpack it, or name each as {addresses.member_of_zip(path, 'FILE')}",
+            f"unpack it, or name each as {zips.address_of(path, 'FILE')}",
         )
-    inner = addresses.member_of_zip(path, names[0])
+    inner = zips.address_of(path, names[0])
     if names[0].lower().endswith(".zip"):
         raise UnreadableFile(path, "is a zip in a zip", "unpack it")
     return read_clip(inner, pseudonyms=pseudonyms)

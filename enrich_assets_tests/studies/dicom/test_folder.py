@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +39,10 @@ def test_a_folder_of_exams_becomes_rows_like_a_manifests(tmp_path: Path) -> None
     assert rows["clip_id"].is_unique
     assert rows["frame_index"].isna().all()
     first, last = of_a["series_time"].iloc[0], of_a["series_time"].iloc[-1]
-    assert first[:10] == last[:10] == KEY.shifted("20240101", "A")
-    assert (first[11:], last[11:]) == ("08:00:00", "20:00:00")
+    moments = [datetime.fromisoformat(moment) for moment in (first, last)]
+    assert moments[1] - moments[0] == timedelta(hours=12)  # times of day are moved, distances stay
+    true = datetime(2024, 1, 1, 8)
+    assert true - moments[0] == timedelta(days=-KEY.day_shift("A"), seconds=KEY.second_shift("A"))
     rows, refused = examine(rows)
     assert (len(rows), len(refused)) == (4, 0)
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from enrich_assets.studies import addresses
 from enrich_assets.studies.errors import UnreadableFile
 from enrich_assets.studies.labels.formats.statement import Reading, Shape, Statement, UnusableLabel, utc
-from enrich_assets.studies.readers import read_mask
+from enrich_assets.studies.readers import read_mask, size_of_mask
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 
 
 def read(text: str, path: str) -> Reading:
@@ -49,7 +51,7 @@ def read(text: str, path: str) -> Reading:
         reading.statements.append(
             Statement(
                 item=f"line {rows.line_num}",
-                names=(value["frame_id"],),
+                names=(of_cell(value["frame_id"]), value["frame_id"]),
                 labels=(label,) if label else (),
                 mask=_Mask(addresses.join(addresses.parent(path), mask_path)) if mask_path else None,
                 author=value.get("author", ""),
@@ -57,6 +59,16 @@ def read(text: str, path: str) -> Reading:
             )
         )
     return reading
+
+
+def as_cell(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula: text that begins like one gets a `'` before it (so does text that begins so)."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def of_cell(text: str) -> str:
+    """The text that `as_cell` made a cell of; any other as it is."""
+    return text[1:] if text[:1] == "'" and text[1:].startswith(_FORMULA) else text
 
 
 class _Mask:
@@ -67,13 +79,6 @@ class _Mask:
 
     def __call__(self, classes: Sequence[str] | None, shape: Shape | None) -> NDArray[np.uint8]:
         try:
-            return read_mask(self.path, classes, shape or self._own_shape())
+            return read_mask(self.path, classes, shape or size_of_mask(self.path))
         except UnreadableFile as refusal:
             raise UnusableLabel(str(refusal)) from refusal
-
-    def _own_shape(self) -> Shape:
-        try:
-            with addresses.open_binary(self.path) as file, Image.open(file) as image:
-                return image.height, image.width
-        except Exception as error:
-            raise UnreadableFile(self.path, f"cannot be read as a mask ({type(error).__name__})") from error
