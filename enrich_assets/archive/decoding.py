@@ -3,7 +3,6 @@ interrupted batch goes on where it stopped."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from enrich_assets.method.images.cone import cone_mask
 from enrich_assets.method.images.crop import Box, crop, window
 from enrich_assets.method.images.digest import pixel_digests
 from enrich_assets.method.images.resize import resize
+from enrich_assets.parquet import from_parquet
 from enrich_assets.progress import Advance
 from enrich_assets.settings import Crop, FrameSettings
 from enrich_assets.store.artefacts import Draft
@@ -113,7 +113,7 @@ class Decoding:
         draft.has(f"{name}-{number:04d}.parquet", note=True)
         for view in self.views:
             draft.has(f"{view}/{number:04d}.npy")
-        return pd.read_parquet(io.BytesIO(draft.read(f"{name}-{number:04d}.parquet")), use_threads=False)
+        return from_parquet(draft.read(f"{name}-{number:04d}.parquet"))
 
     def _in_order(self, threads: ThreadPoolExecutor, part: list[SourceFile]) -> Iterator[DecodedFile | UnreadableFile]:
         """Decode on all cores, a few files ahead, results in the order of the manifest."""

@@ -6,7 +6,6 @@ incoming). Set aside in `store/earlier-layout/`: whatever can be computed again.
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from enrich_assets.archive.home import LAYOUT_FILE, Archive
+from enrich_assets.parquet import from_parquet
 from enrich_assets.store.folder import Folder
 
 EARLIER = "earlier-layout"
@@ -66,7 +66,7 @@ def migrate(archive: Archive) -> Migrated:
 
 
 def _table(folder: Folder, batch: str, name: str) -> pd.DataFrame:
-    return pd.read_parquet(io.BytesIO(folder.read(f"arrivals/{batch}/{name}.parquet")), use_threads=False)
+    return from_parquet(folder.read(f"arrivals/{batch}/{name}.parquet"))
 
 
 def _free(path: Path) -> Path:
