@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
@@ -30,10 +31,12 @@ from enrich_assets.studies.dicom import Pseudonyms
 
 LAYOUT, LAYOUT_FILE = 2, "layout.json"
 VALUES_IN_MEMORY = 64
+# What in a path the addresses of SQLite databases (Dagster, MLflow), DuckDB or fsspec take for something else.
+UNFIT = re.compile(r"[?\\\x00-\x1f]|%[0-9A-Fa-f]{2}|::")
 
 
 class ForeignHome(RuntimeError):
-    """A home that another version of this program wrote."""
+    """A home that another version of this program wrote, or a path that cannot be one."""
 
 
 class Archive:
@@ -85,9 +88,14 @@ class Archive:
         ProfileError
             For a profile that cannot be used.
         ForeignHome
-            For a home that another version wrote.
+            For a home that another version wrote, or whose path no database can be named with.
         """
         folder = Path(home_folder).resolve() if home_folder else home()
+        if odd := UNFIT.search(str(folder)):
+            raise ForeignHome(
+                f"{str(folder)!r} cannot be a home: its databases cannot be named with {odd.group()!r} in the path; name another "
+                "ENRICH_HOME"
+            )
         archive = cls(folder, load_profile(profile or profile_source(folder)), store_url)
         archive.require_layout()
         return archive

@@ -289,6 +289,8 @@ class Planner:
         receipts: dict[Cell, Receipt] = {}
         for cell in self.cells_read(declared, read, partition):
             receipt = self.receipts.current(cell)
+            if receipt is None and read.over is Over.ITSELF and cell in self.receipts.unreadable:
+                receipt = next(reversed(self.receipts.past(cell)), None)  # a ranking goes on from where it was
             if receipt is None:
                 if not read.optional:
                     raise MissingArtefact(f"{cell} {NOT_MADE_YET}", cell)

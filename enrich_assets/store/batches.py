@@ -2,7 +2,7 @@
 
     batches/<batch>/<revision>/{rows,refused}.parquet, batch.json
 
-`batch.json` is written last: a revision without one was never ingested. A batch that is ingested again gets another revision and
+`batch.json` is written last (after a copy of it, `entry.json`): a revision without one was never ingested. A batch that is ingested again gets another revision and
 keeps its place. Deciding what belongs to a batch is the business of `archive.ingest`; reading the files, of `studies`.
 """
 
@@ -19,7 +19,7 @@ from enrich_assets.store.folder import Folder
 from enrich_assets.store.integrity import is_whole, record_bytes, record_of
 from enrich_assets.store.receipts import DamagedStore, now
 
-ROOM, ENTRY = "batches", "batch.json"
+ROOM, ENTRY, COPY = "batches", "batch.json", "entry.json"
 
 
 class Batch(BaseModel):
@@ -110,7 +110,8 @@ class Batches:
         )
         for file, content in contents.items():
             self.folder.write(f"{batch.folder}/{file}", content)
-        self.folder.write(f"{batch.folder}/{ENTRY}", record_bytes(batch.model_dump(mode="json")))
+        for file in (COPY, ENTRY):
+            self.folder.write(f"{batch.folder}/{file}", record_bytes(batch.model_dump(mode="json")))
         return batch
 
     def new_name(self, wish: str | None) -> str:
@@ -165,8 +166,8 @@ class Batches:
             return Batch.model_validate(record_of(self.folder.read(entry)))
         except ValueError as error:
             raise DamagedStore(
-                f"{self.folder.path(entry)} is not readable any more ({type(error).__name__}): ingest that batch again "
-                f"under its name, after removing the folder {entry.rpartition('/')[0]}"
+                f"{self.folder.path(entry)} is not readable any more ({type(error).__name__}): `enrich repair` puts back its copy, or "
+                "says what to ingest again"
             ) from error
 
 

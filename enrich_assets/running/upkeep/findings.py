@@ -25,6 +25,7 @@ from enrich_assets.running.upkeep.databases import (
     why_damaged,
 )
 from enrich_assets.store.annotations import Annotations
+from enrich_assets.store.batches import COPY
 from enrich_assets.store.integrity import record_of
 from enrich_assets.store.receipts import Cell, DamagedStore, Receipt, history_file
 
@@ -78,7 +79,11 @@ def in_the_registers(archive: Archive) -> Iterator[Finding]:
     folder = archive.store.folder
     for entry in folder.files("batches", "/batch.json"):
         if not _is_record(archive, entry):
-            name = entry.split("/")[1]
+            name, copy = entry.split("/")[1], f"{entry.rpartition('/')[0]}/{COPY}"
+            if _is_record(archive, copy):
+                put = lambda entry=entry, copy=copy: folder.write(entry, folder.read(copy))  # noqa: E731
+                yield Finding(folder.path(entry), "is not readable", "its copy is put back", put)
+                continue
             remedy = f"remove {folder.path(entry.rpartition('/')[0])} and ingest that batch again with `--batch {name}`"
             yield Finding(folder.path(entry), "is not readable", remedy)
     try:
