@@ -61,6 +61,8 @@ class Interrupts:
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """The handler of both signals: it interrupts once. What ends in order is not to be interrupted again."""
+        if number not in self._heard:  # the thread may not have been there yet
+            self._heard.append(number)
         if not self._raised:
             self._raised = True
             raise KeyboardInterrupt
@@ -77,7 +79,8 @@ class Interrupts:
                     return
                 if number not in ENDING:
                     continue
-                self._heard.append(number)
+                if number not in self._heard:
+                    self._heard.append(number)
                 if timer is None:
                     first = time.monotonic()
                     timer = threading.Timer(SECONDS_TO_END, self._leave)
@@ -124,8 +127,8 @@ def listening(say: Callable[[str], None] | None = None) -> Iterator[Interrupts]:
         yield interrupts
     finally:
         signal.set_wakeup_fd(wakeup)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, handler in before.items():  # who was told to end is not told again on the last steps
+            signal.signal(number, signal.SIG_IGN if interrupts.heard() else handler)
         os.write(writing, b"\0")
         watcher.join()
         os.close(reading)
