@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --quiet
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test setup lint types benchmarks clean
+.PHONY: demo test setup lint types audit sbom benchmarks clean
 
 demo: $(VENV)/ready  ## set up, then the main job on the built-in phantom archive
 	$(BIN)/enrich demo
@@ -39,8 +39,22 @@ lint: $(VENV)/ready-dev
 types: $(VENV)/ready-dev
 	$(BIN)/mypy
 
+AUDIT := .venv-audit
+$(AUDIT)/ready: requirements-audit.lock
+	@$(PYTHON) -m venv $(AUDIT)
+	@$(AUDIT)/bin/python -m pip install --quiet --quiet -r requirements-audit.lock
+	@touch $@
+
+audit: $(AUDIT)/ready  ## our own code (bandit), what it stands on (pip-audit), and whether the bill of materials is of the lock
+	$(AUDIT)/bin/bandit --quiet --configfile pyproject.toml --recursive enrich_assets
+	$(AUDIT)/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip --progress-spinner off
+	$(AUDIT)/bin/cyclonedx-py requirements requirements.lock --output-reproducible --of JSON -o - | diff -q - sbom.cdx.json
+
+sbom: $(AUDIT)/ready  ## writes sbom.cdx.json, the bill of materials (CycloneDX), from the lock
+	$(AUDIT)/bin/cyclonedx-py requirements requirements.lock --output-reproducible --of JSON -o sbom.cdx.json
+
 benchmarks: $(VENV)/ready-dev  ## writes BENCHMARKS.md
 	$(BIN)/python -m enrich_assets_tests.benchmarks
 
 clean:
-	rm -rf $(VENV) *.egg-info .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(AUDIT) *.egg-info .mypy_cache .ruff_cache .hypothesis

@@ -202,7 +202,7 @@ def test_both_archives_load_side_by_side(project: Project) -> None:
     assert of["one"] == of["two"] >= {*DECODED, "vae_weights", "view/enrich/ranking", "results", "report"}
     assert len(graph.get_all_asset_keys()) == 2 * len(of["one"])
     checks = [{key.name for key in graph.asset_check_keys if key.asset_key.path[0] == name} for name in NAMES]
-    assert checks[0] == checks[1] >= {"patients_disjoint", "panel_is_whole", "joined_to_subset"}
+    assert checks[0] == checks[1] >= {"patients_disjoint", "panel_is_whole", "joined_to_subsets"}
 
 
 def test_everything_that_has_a_name_carries_the_prefix_of_its_archive(project: Project) -> None:

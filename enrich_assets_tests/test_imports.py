@@ -33,6 +33,7 @@ MAY: dict[str, set[str]] = {  # room -> the rooms it may import, and no other
     "running": {"defs", "core", "archive", "store", "studies", "method", "settings", "progress"},
     "definitions": {"defs", "profiles"},
     "component": {"defs", "archive", "profiles", "settings"},
+    "api": {"archive", "store", "method"},
     "commands": {"running", "archive", "store", "profiles"},
     "cli": {"commands", "running", "defs", "core", "archive", "store", "studies", "report", "method", "profiles"},
 }

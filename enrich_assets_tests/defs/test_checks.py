@@ -175,9 +175,9 @@ def a_test_frame_not_scored(archive: Archive) -> None:
     tamper(archive, EVALUATION, predictions=predictions[predictions["frame_id"] != first])
 
 
-def the_score_of_another_subset(archive: Archive) -> None:
-    other = archive.store.receipts.require(Cell("view/random/subset", "10|0")).metrics["subset_id"]
-    tamper(archive, EVALUATION, metrics={"subset_id": other})
+def a_subset_of_other_frames_than_its_name_says(archive: Archive) -> None:
+    subset = Cell("view/enrich/subset", "10|0")
+    tamper(archive, subset, subset=table_of(archive, Cell("view/random/subset", "10|0"), "subset"))
 
 
 def a_score_on_more_frames_than_the_subset(archive: Archive) -> None:
@@ -209,11 +209,11 @@ CASES: dict[str, tuple[str, list[Wrong]]] = {  # name of the check -> a cell of 
         "view/enrich/ranking@train_frames_once[0]",
         [a_frame_ranked_twice, a_frame_not_ranked, a_test_patient_ranked],
     ),
-    "joined_to_subset": (
-        "view/enrich/evaluation@joined_to_subset[10|0]",
+    "joined_to_subsets": (
+        "view/comparison@joined_to_subsets",
         [
             a_test_frame_not_scored,
-            the_score_of_another_subset,
+            a_subset_of_other_frames_than_its_name_says,
             a_score_on_more_frames_than_the_subset,
             trained_on_a_test_patient,
         ],

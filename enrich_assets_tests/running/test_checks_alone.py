@@ -19,7 +19,7 @@ CHECKS = [
     Cell("split@patients_disjoint", "first"),
     Cell("vae_weights@health"),
     Cell("view/enrich/ranking@train_frames_once", "0"),
-    Cell("view/enrich/evaluation@joined_to_subset", "10|0"),
+    Cell("view/comparison@joined_to_subsets"),
 ]
 
 

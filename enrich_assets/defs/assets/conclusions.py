@@ -12,13 +12,15 @@ from enrich_assets.archive.labelling.worklist import advice, next_frames
 from enrich_assets.archive.labels import Labels
 from enrich_assets.archive.values import Value
 from enrich_assets.core.reads import every, part
-from enrich_assets.core.step import CellContext, Markdown, Picture, StepOutput, step
+from enrich_assets.core.step import CellContext, CheckOutcome, Markdown, Picture, StepOutput, check, step
 from enrich_assets.core.where import Where
 from enrich_assets.defs.automation import publication, summary
 from enrich_assets.method.kinds import kind_of
+from enrich_assets.store.identity import subset_id
 from enrich_assets.store.receipts import MissingArtefact
 
 Arms = Mapping[str, Value]
+NAMED_FAULTS = 5  # of a check, in words
 
 
 def evaluations_of_today(where: Where, evaluations: Arms, subsets: Arms) -> Evaluations:
@@ -69,6 +71,49 @@ def comparison(cell: CellContext, subsets: Arms, evaluations: Evaluations) -> St
             "by_budget": results_table(named).round(4),
             "sufficient": sufficient[["arm", "budget", "note"]],
         },
+    )
+
+
+@check(
+    "{task}/comparison",
+    reads={
+        **EVALUATION_READS,
+        "subsets": replace(EVALUATION_READS["subsets"], counts=True),
+        "test_set": every("{task}/test_set"),
+    },
+    blocking=True,
+)
+def joined_to_subsets(cell: CellContext, subsets: Arms, evaluations: Evaluations, test_set: Value) -> CheckOutcome:
+    """Each score belongs to a subset that exists, was made on every test frame, and no test patient was trained on.
+
+    One check for all scores of a task: one for each costs more in Dagster's event log than the look itself.
+    """
+    tested = test_set.table("test_set")
+    frames, patients = set(tested["frame_id"]), set(tested["patient_id"])
+    faults = []
+    for (arm, partition), evaluation in evaluations.receipts.items():
+        chosen = test_set.store.table(subsets[arm].receipts[partition], "subset")
+        scored = set(test_set.store.table(evaluation, "predictions")["frame_id"])
+        both = patients & set(chosen["patient_id"])
+        wrong = {
+            f"{len(both)} patients on both sides": bool(both),
+            "the subset is not the one that the score names": (
+                subset_id(chosen["frame_id"], chosen["pixel_digest"]) != evaluation.metrics["subset_id"]
+            ),
+            f"{len(chosen)} frames, the score says {evaluation.metrics['n_train']}": (
+                len(chosen) != evaluation.metrics["n_train"]
+            ),
+            f"{len(scored & frames)} of {len(frames)} test frames scored": scored != frames,
+        }
+        faults += [f"{evaluation.cell}: {what}" for what, is_so in wrong.items() if is_so]
+    return CheckOutcome(
+        not faults,
+        f"{len(evaluations.receipts)} scores on {len(frames)} test frames"
+        + (
+            f"; {len(faults)} faults: {'; '.join(faults[:NAMED_FAULTS])}"
+            if faults
+            else ", each of the subset that it names"
+        ),
     )
 
 

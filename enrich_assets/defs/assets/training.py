@@ -282,36 +282,6 @@ def _pictures(
     return {"predictions": masks_png(images[at], truth[at], predicted[at], list(classes))}
 
 
-@check(
-    "{task}/{arm}/evaluation",
-    Partitions.GRID,
-    reads={
-        "evaluation": same("{task}/{arm}/evaluation"),
-        "subset": same("{task}/{arm}/subset"),
-        "test_set": same("{task}/test_set"),
-    },
-    blocking=True,
-)
-def joined_to_subset(cell: CellContext, evaluation: Value, subset: Value, test_set: Value) -> CheckOutcome:
-    """The score belongs to a subset that exists, was made on every test frame, and no test patient was trained on."""
-    chosen, tested, metrics = subset.table("subset"), test_set.table("test_set"), evaluation.metrics
-    both = set(chosen["patient_id"]) & set(tested["patient_id"])
-    name = subset_id(chosen["frame_id"], chosen["pixel_digest"])
-    scored = set(evaluation.table("predictions")["frame_id"])
-    passed = (
-        not both
-        and name == metrics["subset_id"]
-        and len(chosen) == metrics["n_train"]
-        and scored == set(tested["frame_id"])
-    )
-    return CheckOutcome(
-        passed,
-        f"subset {name[:12]} ({'as' if name == metrics['subset_id'] else 'not as'} the score says), {len(chosen)} frames "
-        f"(the score says {metrics['n_train']}), "
-        f"{len(scored)} of {len(tested)} test frames scored; {len(both)} patients on both sides",
-    )
-
-
 def _record(
     cell: CellContext, model: Value, subset: Value, metrics: dict[str, Any], pictures: dict[str, bytes]
 ) -> Recorded:

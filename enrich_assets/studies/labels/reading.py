@@ -16,6 +16,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import fromstring as safe_xml
 from numpy.typing import NDArray
 
 from enrich_assets.studies import addresses
@@ -165,7 +167,7 @@ def _read(path: str) -> Reading:
     start = text.lstrip()[:1]
     try:
         if start == "<":
-            root = ElementTree.fromstring(text)
+            root = safe_xml(text)
             if root.tag == "annotations":
                 return cvat.read(root, path)
         elif start in ("{", "["):
@@ -176,6 +178,8 @@ def _read(path: str) -> Reading:
                 return label_studio.read(document)
         else:
             return csv_table.read(text, path)
+    except DefusedXmlException as error:
+        raise UnreadableFile(path, "declares entities of its own, as no annotation tool does", _FORMATS) from error
     except (ElementTree.ParseError, json.JSONDecodeError) as error:
         raise UnreadableFile(path, f"is damaged ({error})", "export it again") from error
     except (AttributeError, KeyError, TypeError) as error:
