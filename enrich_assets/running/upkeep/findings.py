@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import dagster as dg
 
@@ -62,7 +63,11 @@ def in_the_home(archive: Archive) -> Iterator[Finding]:
     if archive.profile_kept.lost_text is not None:
         yield Finding("enrich.yaml", "is gone", "its last state was kept and is put back", archive.profile_kept.restore)
     if folder.exists("batches") and not folder.exists("arrivals") and not _is_json(archive, LAYOUT_FILE):
-        mend = lambda: (folder.remove(LAYOUT_FILE), archive.mark_layout())  # noqa: E731
+
+        def mend() -> None:
+            folder.remove(LAYOUT_FILE)
+            archive.mark_layout()
+
         yield Finding(folder.path(LAYOUT_FILE), "is gone or damaged", AT_ONCE, mend)
     try:
         archive.pseudonyms  # noqa: B018
@@ -129,7 +134,7 @@ def in_the_store(archive: Archive, planner: Planner) -> Iterator[Finding]:
             except DamagedStore as error:
                 yield Finding(str(cell), str(error), "it is left as it is")
                 continue
-            yield Finding(str(cell), harm, RUNS_AGAIN, lambda cell=cell: _step_back(archive, cell))
+            yield Finding(str(cell), harm, RUNS_AGAIN, partial(_step_back, archive, cell))
             continue
         if isinstance(declared, Step) and declared.product is not None:
             why = archive.products.why_not_here(declared.product, receipt.digest)
@@ -157,7 +162,11 @@ def in_the_records(archive: Archive, planner: Planner, instance: dg.DagsterInsta
     ]
     unrecorded = unknown_to_mlflow(archive, evaluations)
     if unrecorded:
-        forget = lambda: [archive.store.receipts.forget(receipt.cell) for receipt in unrecorded]  # noqa: E731
+
+        def forget() -> None:
+            for receipt in unrecorded:
+                archive.store.receipts.forget(receipt.cell)
+
         yield Finding(
             "MLflow", f"does not know {len(unrecorded)} evaluations", "they are scored and recorded again", forget
         )
@@ -213,7 +222,7 @@ def _lost_history(archive: Archive, mended: set[Cell]) -> Iterator[Finding]:
     current = {history_file(r.cell, r.name) for cell in mended if (r := receipts.current(cell)) is not None}
     for name in receipts.damaged_history():
         if name not in current:
-            aside = lambda name=name: folder.write(f"damaged/{name}", folder.read(name)) or folder.remove(name)  # noqa: E731
+            aside = partial(_put_aside, archive, name)
             yield Finding(
                 folder.path(name), "is not a receipt any more", "what it said cannot be had; it is put aside", aside
             )
@@ -232,6 +241,12 @@ def _lost_history(archive: Archive, mended: set[Cell]) -> Iterator[Finding]:
             f"{len(broken)} earlier receipts are gone that cells of today were made from (first: {first}, read by {reader})",
             "they cannot be had; the numbers hold, their chains end there",
         )
+
+
+def _put_aside(archive: Archive, name: str) -> None:
+    folder = archive.store.folder
+    folder.write(f"damaged/{name}", folder.read(name))
+    folder.remove(name)
 
 
 def _parsed(archive: Archive, name: str) -> Receipt | None:
