@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import warnings
 from contextlib import suppress
@@ -11,6 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from enrich_assets.commands.opening import Commands, Refusal, open_archive, say
+from enrich_assets.commands.upkeep import key, migrate, open_name, repair
 
 if TYPE_CHECKING:
     from enrich_assets.archive import Archive
@@ -21,29 +23,6 @@ MOST_CELLS = 3  # cells named of those with the same reason
 DEMO_PROFILE = "# This home's profile. Say here what shall differ from the demo's.\nextends: demo\n"
 
 
-class Refusal(click.ClickException):
-    """An error the user can mend: said in one line, without a traceback."""
-
-    def show(self, file: Any = None) -> None:
-        click.echo(f"enrich: {self.message}", err=True)
-
-
-def _archive(*, of_any_layout: bool = False) -> Archive:
-    from enrich_assets.archive import Archive, ForeignHome
-    from enrich_assets.profiles import ProfileError, home, load_profile, profile_source
-
-    try:
-        if of_any_layout:
-            return Archive(home(), load_profile(profile_source(home())))
-        return Archive.open()
-    except (ProfileError, ForeignHome) as error:
-        raise Refusal(str(error)) from error
-
-
-def _say(line: str) -> None:
-    click.echo(line, err=True)
-
-
 _warned: set[str] = set()
 
 
@@ -52,10 +31,10 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
     if str(message) in _warned:
         return
     _warned.add(str(message))
-    _say(f"{'note' if category.__module__.startswith('enrich_assets') else category.__name__}: {message}")
+    say(f"{'note' if category.__module__.startswith('enrich_assets') else category.__name__}: {message}")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--profile", metavar="NAME|FILE", help="demo, paper, archive, or a YAML file; without it home's enrich.yaml."
 )
@@ -79,7 +58,7 @@ def main(profile: str | None) -> None:
 @click.option("--batch", metavar="NAME", help="Name of the batch; without it batch-0001 and so on.")
 def ingest(path: str, batch: str | None) -> None:
     """Ingest a manifest.csv or .parquet, a folder that holds one, or a folder of DICOM files."""
-    _ingest(_archive(), path, batch)
+    _ingest(open_archive(), path, batch)
     click.echo("next: `enrich plan` says what it will cost, `enrich run` does it")
 
 
@@ -94,18 +73,6 @@ def _ingest(archive: Archive, path: str, batch: str | None) -> None:
         raise Refusal(str(error)) from error
     for line in ingested_lines(archive, found):
         click.echo(line)
-
-
-@main.command("open-name")
-@click.argument("name")
-def open_name(name: str) -> None:
-    """Where a file of a DICOM folder lies, by the NAME (F...) that stands for its own. Needs the key of this home."""
-    from enrich_assets.archive.sources import addresses_called
-
-    try:
-        click.echo("\n".join(addresses_called(_archive(), name)))
-    except LookupError as error:
-        raise Refusal(str(error.args[0])) from error
 
 
 @main.command()
@@ -128,7 +95,7 @@ def run(
     task: str | None, arm: str | None, no_training: bool, workers: int | None, refit: str | None, renew_length: bool
 ) -> None:
     """Bring everything that is missing or stale up to date. Interrupt it when you like: it continues where it stopped."""
-    archive = _archive()
+    archive = open_archive()
     if workers is not None:
         archive.profile = archive.profile.model_copy(update={"workers": workers})
     _run(archive, task, arm, refit=refit, renew_length=renew_length, train=not no_training)
@@ -150,7 +117,7 @@ def _run(
     from enrich_assets.running.driver import Driver
     from enrich_assets.running.execution import fail_dead_runs
     from enrich_assets.running.interrupts import listening
-    from enrich_assets.running.workers import WorkerDied
+    from enrich_assets.running.upkeep.losses import losses
     from enrich_assets.store.receipts import Cell
 
     if not archive.batches:
@@ -160,9 +127,10 @@ def _run(
         if name is not None and name not in known:
             raise Refusal(f"{name!r} is not in the profile; there are: {', '.join(known)}")
     lock = FileLock(str(archive.home / ".run.lock"))
-    with listening() as interrupts:
+    with listening(say) as interrupts:
         try:
             with lock.acquire(timeout=0), open_instance(archive) as instance:
+                _require_profile(archive)
                 fail_dead_runs(instance)
                 again = [
                     f"{name}/training_length" for name in archive.profile.tasks if renew_length and task in (None, name)
@@ -170,35 +138,47 @@ def _run(
                 for key in [*again, *([f"{refit}_weights"] if refit is not None else [])]:
                     archive.store.receipts.forget(Cell(key))
                 goal = Goal(task, arm, train)
-                outcome = Driver(archive, instance, _say, goal, interrupts=interrupts).run()
+                outcome = Driver(archive, instance, say, goal, interrupts=interrupts).run()
+                outcome.blocked |= losses(archive, instance)
         except Timeout as error:
             raise Refusal(f"another `enrich run` is at work in {archive.home}; wait for it, or stop it") from error
-        except WorkerDied as died:
-            raise Refusal(str(died)) from died
-        except KeyboardInterrupt:
-            _say("enrich: stopped; what is finished is kept, `enrich run` continues")
-            sys.exit(128 + (signal.SIGTERM if signal.SIGTERM in interrupts.heard() else signal.SIGINT))
+        except BaseException as error:  # a second signal may end Dagster's own ending with another error
+            if not (interrupts.heard() or isinstance(error, KeyboardInterrupt)):
+                raise
+            say("enrich: stopped; what is finished is kept, `enrich run` continues")
+            sys.exit(interrupts.status)
     _conclude(archive, outcome)
+
+
+def _require_profile(archive: Archive) -> None:
+    """Say which profile is at work where it is another one than before; refuse where nobody chose it."""
+    from enrich_assets.profiles import profile_source
+
+    source = profile_source(archive.home)
+    note = archive.profile_kept.require(source)
+    if note is not None:
+        say(note)
+    archive.profile_kept.keep(archive.profile, source)
 
 
 def _conclude(archive: Archive, outcome: Outcome) -> None:
     if not outcome.runs and not outcome.blocked:
-        _say("everything is up to date")
+        say("everything is up to date")
     elif outcome.runs:
-        _say(f"{outcome.made} assets made in {outcome.runs} runs, {outcome.seconds:.0f} s")
+        say(f"{outcome.made} assets made in {outcome.runs} runs, {outcome.seconds:.0f} s")
         if archive.published.exists():
             from enrich_assets.report.findings import FINDING_TABLES, closing_lines
             from enrich_assets.store.published import read_tables
 
-            _say("\n".join(closing_lines(read_tables(str(archive.published), FINDING_TABLES))))
+            say("\n".join(closing_lines(read_tables(str(archive.published), FINDING_TABLES))))
     reasons: dict[str, list[str]] = {}
     for cell, why in {**outcome.blocked, **outcome.failed}.items():
         reasons.setdefault(why, []).append(cell)
     for why, cells in reasons.items():
         more = f" and {len(cells) - MOST_CELLS} more" if len(cells) > MOST_CELLS else ""
-        _say(f"  not made: {', '.join(cells[:MOST_CELLS])}{more}: {why}")
+        say(f"  not made: {', '.join(cells[:MOST_CELLS])}{more}: {why}")
     if outcome.waiting:
-        _say(f"  and {outcome.waiting} cells that wait for these; `enrich run` continues once they are mended")
+        say(f"  and {outcome.waiting} cells that wait for these; `enrich run` continues once they are mended")
     if reasons:
         sys.exit(1)
 
@@ -217,14 +197,14 @@ def demo() -> None:
     from enrich_assets.studies.phantom import write_phantom
 
     folder = home()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     own = folder / "enrich.yaml"
     if not own.exists() and os.environ.get("ENRICH_PROFILE", "demo") == "demo":
         Folder(str(folder)).write(own.name, DEMO_PROFILE.encode())
-    archive = _archive()
+    archive = open_archive()
     phantom = folder / "phantom"
     if not (phantom / "manifest.csv").exists():
-        _say("writing the phantom archive (fetal echo, DICOM, video and stills) ...")
+        say("writing the phantom archive (fetal echo, DICOM, video and stills) ...")
         settings = archive.profile.phantom
         write_phantom(str(phantom), seed=settings.seed, patients=settings.patients)
     _ingest(archive, str(phantom), "phantom")
@@ -253,7 +233,7 @@ def sql(statement: str, form: str) -> None:
     """Query the published database."""
     from enrich_assets.store.published import format_rows, query
 
-    archive = _archive()
+    archive = open_archive()
     if not archive.published.exists():
         raise Refusal(f"{archive.published} is not there yet: `enrich run` publishes it")
     try:
@@ -272,7 +252,7 @@ def lineage(evaluation_id: str | None, everything: bool) -> None:
     if (evaluation_id is None) == (not everything):
         raise Refusal('name one EVALUATION_ID (see `enrich sql "SELECT evaluation_id FROM evaluations"`), or --all')
     try:
-        whole = report_lineage(_archive(), evaluation_id, click.echo)
+        whole = report_lineage(open_archive(), evaluation_id, click.echo)
     except LookupError as error:
         raise Refusal(str(error.args[0])) from error
     sys.exit(0 if whole else 1)
@@ -283,7 +263,7 @@ def plan() -> None:
     """What `enrich run` would do, and what it would cost: cells, pairs, bytes, seconds."""
     from enrich_assets.running.forecast import plan_text
 
-    click.echo(plan_text(_archive()))
+    click.echo(plan_text(open_archive()))
 
 
 @main.command()
@@ -302,7 +282,7 @@ def worklist(task: str, budget: int, form: str, out: str, test_set: bool) -> Non
     from enrich_assets.store.receipts import MissingArtefact
     from enrich_assets.studies.labels import export_worklist
 
-    archive = _archive()
+    archive = open_archive()
     _require_task(archive, task)
     side = "test" if test_set else "train"
     try:
@@ -329,7 +309,7 @@ def leave_out(column: str, sites: tuple[str, ...], own_vae: bool) -> None:
     from enrich_assets.running.leave_out import leave_out as run_each
 
     try:
-        lines = run_each(_archive(), column, sites, _say, own_vae=own_vae)
+        lines = run_each(open_archive(), column, sites, say, own_vae=own_vae)
     except ValueError as error:
         raise Refusal(str(error)) from error
     click.echo("\n".join(lines))
@@ -352,7 +332,7 @@ def import_labels(file: str, task: str) -> None:
     """Import labels from a CSV, COCO, Label Studio or CVAT export. Nothing is overwritten; the latest label counts."""
     from enrich_assets.archive.labelling.importing import import_labels as import_file
 
-    archive = _archive()
+    archive = open_archive()
     _require_task(archive, task)
     try:
         found = import_file(archive, file, task)
@@ -375,7 +355,7 @@ def prune(yes: bool) -> None:
     from enrich_assets.store.prune import prune as remove
     from enrich_assets.store.receipts import DamagedStore
 
-    archive = _archive()
+    archive = open_archive()
     try:
         with FileLock(str(archive.home / ".run.lock")).acquire(timeout=0):
             found = prunable(archive.store)
@@ -392,19 +372,6 @@ def prune(yes: bool) -> None:
 
 
 @main.command()
-def migrate() -> None:
-    """Bring a home that an earlier version wrote to this one's layout. What can be computed again is set aside."""
-    from enrich_assets.archive.migrate import migrate as bring
-
-    archive = _archive(of_any_layout=True)
-    try:
-        found = bring(archive)
-    except ValueError as error:
-        raise Refusal(str(error)) from error
-    click.echo(f"{found.n_batches} batches and {found.n_drops} drops kept; next: `enrich run` computes the rest again")
-
-
-@main.command()
 @click.option("--port", default=3000, show_default=True, help="Dagster's.")
 @click.option("--mlflow-port", default=5000, show_default=True, help="MLflow's.")
 def ui(port: int, mlflow_port: int) -> None:
@@ -415,11 +382,16 @@ def ui(port: int, mlflow_port: int) -> None:
     from enrich_assets.running.execution import fail_dead_runs
     from enrich_assets.running.servers import serve
 
-    archive = _archive()
-    archive.home.mkdir(parents=True, exist_ok=True)
+    archive = open_archive()
+    archive.make_home()
+    _require_profile(archive)
     with open_instance(archive) as instance, suppress(Timeout), FileLock(str(archive.home / ".run.lock"), timeout=0):
         fail_dead_runs(instance)
-    sys.exit(serve(archive, port, mlflow_port, _say))
+    sys.exit(serve(archive, port, mlflow_port, say))
+
+
+for command in (migrate, open_name, repair, key):
+    main.add_command(command)
 
 
 if __name__ == "__main__":

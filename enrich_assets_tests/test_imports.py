@@ -21,22 +21,24 @@ HOUSE = Path(enrich_assets.__file__).parent
 MAY: dict[str, set[str]] = {  # room -> the rooms it may import, and no other
     "method": set(),
     "progress": set(),
+    "parquet": set(),
     "settings": {"method"},
     "profiles": {"settings"},
-    "studies": {"method"},
-    "store": {"method"},
+    "studies": {"method", "parquet"},
+    "store": {"method", "parquet"},
     "report": {"method"},
-    "archive": {"store", "studies", "method", "settings", "profiles", "progress"},
+    "archive": {"store", "studies", "method", "settings", "profiles", "progress", "parquet"},
     "core": {"archive", "store", "settings", "progress"},
     "defs": {"core", "archive", "store", "studies", "report", "method", "settings"},
     "running": {"defs", "core", "archive", "store", "studies", "method", "settings", "progress"},
     "definitions": {"defs", "profiles"},
     "component": {"defs", "archive", "profiles", "settings"},
     "api": {"archive", "store", "method"},
-    "cli": {"running", "defs", "core", "archive", "store", "studies", "report", "method", "profiles"},
+    "commands": {"running", "archive", "store", "profiles"},
+    "cli": {"commands", "running", "defs", "core", "archive", "store", "studies", "report", "method", "profiles"},
 }
 NEVER_IN_METHOD = {"dagster", "mlflow", "duckdb", "pathlib", "fsspec", "logging", "time"}
-NO_DAGSTER = ("method", "studies", "store", "report", "archive", "core", "settings", "profiles", "progress")
+NO_DAGSTER = ("method", "studies", "store", "report", "archive", "core", "settings", "profiles", "progress", "parquet")
 MOST_LINES, MOST_FILES, MOST_FLOORS = 400, 14, 8
 
 

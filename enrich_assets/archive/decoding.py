@@ -3,7 +3,6 @@ interrupted batch goes on where it stopped."""
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from enrich_assets.archive.frames import FRAME_COLUMNS, digest_column, frame_ids
 from enrich_assets.archive.sources import SourceFiles
 from enrich_assets.archive.values import joined
 from enrich_assets.method.images.digest import pixel_digests
+from enrich_assets.parquet import from_parquet
 from enrich_assets.progress import Advance
 from enrich_assets.settings import FrameSettings
 from enrich_assets.store.artefacts import Draft
@@ -115,7 +115,7 @@ class Decoding:
         draft.has(f"{name}-{number:04d}.parquet", note=True)
         for view in self.views:
             draft.has(f"{view}/{number:04d}.npy")
-        return pd.read_parquet(io.BytesIO(draft.read(f"{name}-{number:04d}.parquet")), use_threads=False)
+        return from_parquet(draft.read(f"{name}-{number:04d}.parquet"))
 
     def _decode_file(self, source: SourceFile) -> DecodedFile | UnreadableFile:
         path, rows = source

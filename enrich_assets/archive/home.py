@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
@@ -16,7 +17,9 @@ from typing import Any
 
 from filelock import FileLock
 
+from enrich_assets.archive.key import Key
 from enrich_assets.archive.products import Products
+from enrich_assets.archive.profile_kept import ProfileKept
 from enrich_assets.archive.values import V
 from enrich_assets.profiles.reading import home, load_profile, profile_source
 from enrich_assets.settings import Profile
@@ -28,10 +31,12 @@ from enrich_assets.studies.dicom import Pseudonyms
 
 LAYOUT, LAYOUT_FILE = 2, "layout.json"
 VALUES_IN_MEMORY = 64
+# What in a path the addresses of SQLite databases (Dagster, MLflow), DuckDB or fsspec take for something else.
+UNFIT = re.compile(r"[?\\\x00-\x1f]|%[0-9A-Fa-f]{2}|::")
 
 
 class ForeignHome(RuntimeError):
-    """A home that another version of this program wrote."""
+    """A home that another version of this program wrote, or a path that cannot be one."""
 
 
 class Archive:
@@ -83,9 +88,14 @@ class Archive:
         ProfileError
             For a profile that cannot be used.
         ForeignHome
-            For a home that another version wrote.
+            For a home that another version wrote, or whose path no database can be named with.
         """
         folder = Path(home_folder).resolve() if home_folder else home()
+        if odd := UNFIT.search(str(folder)):
+            raise ForeignHome(
+                f"{str(folder)!r} cannot be a home: its databases cannot be named with {odd.group()!r} in the path; name another "
+                "ENRICH_HOME"
+            )
         archive = cls(folder, load_profile(profile or profile_source(folder)), store_url)
         archive.require_layout()
         return archive
@@ -132,12 +142,17 @@ class Archive:
         """
         folder = self.store.folder
         if folder.exists(LAYOUT_FILE):
-            layout = json.loads(folder.read(LAYOUT_FILE)).get("layout")
+            try:
+                layout = json.loads(folder.read(LAYOUT_FILE)).get("layout")
+            except (ValueError, AttributeError) as error:
+                raise ForeignHome(f"{folder.path(LAYOUT_FILE)} is damaged: `enrich repair` writes it again") from error
             if layout != LAYOUT:
                 raise ForeignHome(
                     f"{folder.url} has layout {layout}, this program writes layout {LAYOUT}: use the version of enrich-assets "
                     "that wrote it, or another ENRICH_HOME"
                 )
+        elif folder.exists("batches") and not folder.exists("arrivals"):
+            raise ForeignHome(f"{folder.path(LAYOUT_FILE)} is gone: `enrich repair` writes it again")
         elif folder.exists("arrivals/register.json") or folder.exists("receipts"):
             raise ForeignHome(
                 f"{folder.url} was written by enrich-assets before layout {LAYOUT}. Nothing was changed. Run `enrich migrate`: it "
@@ -154,8 +169,25 @@ class Archive:
 
     @cached_property
     def pseudonyms(self) -> Pseudonyms:
-        """Of the key of this home, which is made when it is first needed."""
-        return Pseudonyms.load_or_create(str(self.home / "pseudonym.key"))
+        """Of the key of this home, which is made when it is first needed. Raises KeyLost where it is gone since."""
+        self.make_home()
+        return self.key.open()
+
+    @property
+    def profile_kept(self) -> ProfileKept:
+        """What the home knows of the profile it is run with."""
+        return ProfileKept(self.home)
+
+    @property
+    def key(self) -> Key:
+        """The key itself: its fingerprint, its copies."""
+        return Key(self.home, self.store.folder)
+
+    def make_home(self) -> None:
+        """The folder, for nobody but its owner; one that is there stays as it is."""
+        if not self.home.is_dir():
+            self.home.parent.mkdir(parents=True, exist_ok=True)
+            self.home.mkdir(mode=0o700, exist_ok=True)
 
     @property
     def published(self) -> Path:
@@ -207,7 +239,7 @@ class Archive:
     @cached_property
     def ingesting(self) -> FileLock:
         """Held while a batch is named and registered: a sensor's run and an `enrich ingest` may do so at once."""
-        self.home.mkdir(parents=True, exist_ok=True)
+        self.make_home()
         return FileLock(str(self.home / ".ingest.lock"))
 
     @contextmanager
@@ -240,7 +272,8 @@ class _Held:
     numbers of its receipt, too (budgets, MLflow runs), which no digest of the content tells apart."""
 
     def __init__(self, receipt: Receipt) -> None:
-        self.receipt, self._key = receipt, (receipt.cell, receipt.digest, receipt.created_at)
+        self.receipt = receipt
+        self._key = (receipt.cell, receipt.digest, receipt.revision, receipt.created_at)
 
     def __hash__(self) -> int:
         return hash(self._key)

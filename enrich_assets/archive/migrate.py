@@ -6,7 +6,6 @@ incoming). Set aside in `store/earlier-layout/`: whatever can be computed again.
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import pandas as pd
 
 from enrich_assets.archive.home import LAYOUT_FILE, Archive
 from enrich_assets.archive.sides import keep_migrated_sides
+from enrich_assets.parquet import from_parquet
 from enrich_assets.store.folder import Folder
 from enrich_assets.store.receipts import NAME_LENGTH
 
@@ -78,14 +78,14 @@ def _keep_sides(archive: Archive, batches: list[str]) -> None:
             continue
         digest = json.loads(folder.read(receipt))["digest"]
         content = folder.read(f"artefacts/split/{batch}/{digest[:NAME_LENGTH]}/split.parquet")
-        table = pd.read_parquet(io.BytesIO(content), use_threads=False)
+        table = from_parquet(content)
         sides = {**dict(zip(table["patient_id"], table["split"], strict=True)), **sides}
     if sides:
         keep_migrated_sides(archive, sides)
 
 
 def _table(folder: Folder, batch: str, name: str) -> pd.DataFrame:
-    return pd.read_parquet(io.BytesIO(folder.read(f"arrivals/{batch}/{name}.parquet")), use_threads=False)
+    return from_parquet(folder.read(f"arrivals/{batch}/{name}.parquet"))
 
 
 def _free(path: Path) -> Path:

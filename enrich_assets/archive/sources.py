@@ -151,6 +151,32 @@ def addresses_called(archive: Archive, name: str) -> list[str]:
 GONE = "is no longer there"
 
 
+def lost_files(archive: Archive, partition: str) -> str | None:
+    """Which source files of a batch are not what was ingested any more; None if all are."""
+    return _lost(archive, partition, "path", "sha256")
+
+
+def lost_masks(archive: Archive, partition: str) -> str | None:
+    """The same of the masks that its manifest names."""
+    return _lost(archive, partition, "mask_path", "mask_sha256")
+
+
+def _lost(archive: Archive, partition: str, path_column: str, digest_column: str) -> str | None:
+    rows, files = archive.register.rows(archive.batch(partition)), source_files(archive)
+    if path_column not in rows:
+        return None
+    named = rows.dropna(subset=[path_column]).drop_duplicates(path_column)[[path_column, digest_column]]
+    lost = []
+    for path, sha256 in named.itertuples(index=False):
+        try:
+            files.require_unchanged(path, sha256)
+        except (UnreadableFile, LookupError):
+            lost.append(str(path))
+    if not lost:
+        return None
+    return f"{len(lost)} of {len(named)} source files are gone or changed (first: {lost[0]}); bring them back, then `enrich repair`"
+
+
 class History:
     """Every receipt ever written, and where source files lie: what is published shows what was replaced, too."""
 

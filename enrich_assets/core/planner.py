@@ -6,7 +6,7 @@ cell asks it once more under the cell's lock. It compares a receipt with what th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -51,6 +51,7 @@ class Verdict:
 
 
 FRESH = Verdict(State.FRESH)
+DID_NOT_PASS = "did not pass: "
 
 
 class Unsound(MissingArtefact):
@@ -122,11 +123,37 @@ class Planner:
             names = inputs.counted.keys() | receipt.inputs.keys()
             changed = sorted(n for n in names if inputs.counted.get(n) != receipt.inputs.get(n))
             return f"changed: {', '.join(changed[:3])}" + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+        gone = self.archive.store.missing(receipt)
+        if gone is not None:
+            self.require_sources(declared, partition, f"its file {gone} is gone")
+            return f"its file {gone} is gone"
         if isinstance(declared, Step) and declared.product is not None:
             return self.archive.products.why_not_here(declared.product, receipt.digest)
         if isinstance(declared, Step) and declared.again is not None:
             return declared.again(self.archive, self.archive.value(declared.holds, {partition: receipt}))
         return None
+
+    def require_sources(self, declared: Declared, partition: str, harm: str) -> None:
+        """Raise where a cell that was harmed could not be made again as it was, because files it was made from are gone.
+
+        Made all the same, it would hold less than before, and everything after it would follow.
+
+        Parameters
+        ----------
+        declared, partition
+            The cell.
+        harm
+            What happened to it, in words.
+
+        Raises
+        ------
+        DamagedStore
+            With what to bring back.
+        """
+        if isinstance(declared, Step) and declared.lost_sources is not None:
+            lost = declared.lost_sources(self.archive, partition)
+            if lost is not None:
+                raise DamagedStore(f"{harm}, and it cannot be made again: {lost}")
 
     def cells(self, declared: Declared) -> list[Cell]:
         """All cells of a step or check that the profile and the batches at hand ask for."""
@@ -234,6 +261,18 @@ class Planner:
                     f"{cell} did not pass its check {check.check_name} ({looked.metrics['description']}), so nothing is made of it"
                 )
 
+    def unsound(self) -> Iterator[tuple[Cell, str]]:
+        """Blocking checks that what is held now did not pass, with the reason: nothing is up to date on them."""
+        for check in self.graph.checks.values():
+            for cell in self.cells(check) if check.blocking else ():
+                looked = self.receipts.current(cell)
+                of = self.receipts.current(Cell(check.asset, cell.partition))
+                if looked is None or of is None or looked.metrics["passed"]:
+                    continue
+                seen = looked.read.get(str(of.cell))
+                if seen is not None and seen.digest == of.digest:
+                    yield cell, f"{DID_NOT_PASS}{looked.metrics['description']}"
+
     def cells_read(self, declared: Declared, read: Read, partition: str) -> list[Cell]:
         """The cells that a read of a cell names, whether they are there or not."""
         batches = self.archive.batches
@@ -250,6 +289,8 @@ class Planner:
         receipts: dict[Cell, Receipt] = {}
         for cell in self.cells_read(declared, read, partition):
             receipt = self.receipts.current(cell)
+            if receipt is None and read.over is Over.ITSELF and cell in self.receipts.unreadable:
+                receipt = next(reversed(self.receipts.past(cell)), None)  # a ranking goes on from where it was
             if receipt is None:
                 if not read.optional:
                     raise MissingArtefact(f"{cell} {NOT_MADE_YET}", cell)

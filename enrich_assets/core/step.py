@@ -194,6 +194,9 @@ class Step(Declared):
     automation: Any = None  # of Dagster: what follows by itself
     product: str | None = None  # name of the file in home that it publishes
     again: Callable[[Any, Value], str | None] | None = None  # (archive, what it holds) -> why it is worth another try
+    lost_sources: Callable[[Any, str], str | None] | None = (
+        None  # (archive, partition) -> which of its sources are gone
+    )
     outlives: Callable[[Any, Cell], bool] | None = (
         None  # whether the content survives what is ahead (`planner.Outlook`)
     )

@@ -20,6 +20,7 @@ from enrich_assets.defs.resources import ArchiveResource
 from enrich_assets.defs.schedules import schedules
 from enrich_assets.defs.sensors import sensors
 from enrich_assets.settings import Profile
+from enrich_assets.store.plain_errors import in_words, is_of_hand
 from enrich_assets.store.receipts import Receipt
 
 PINNED = "enrich/pinned"  # run tag: the archive at hand keeps to the batches of the run already
@@ -128,7 +129,9 @@ def _making(context: Any, graph: Graph, declared: Declared, mount: Mount) -> Mad
         return make(planner, declared, partition, run_id=context.run.run_id, only_stale=only_stale)
     except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt) as interrupt:
         raise dg.Failure("interrupted", allow_retries=False) from interrupt  # the policy would take it for a failure
-    except OSError:
+    except OSError as error:
+        if is_of_hand(error):
+            raise dg.Failure(in_words(error), allow_retries=False) from error
         raise
     except Exception as error:
         raise dg.Failure(in_words(error), allow_retries=False) from error
@@ -146,12 +149,6 @@ def _archive_as_dagster_knows_it(context: Any, mount: Mount) -> Archive:
     if known & set(archive.batches):
         archive.keep_to(known)
     return archive
-
-
-def in_words(error: BaseException) -> str:
-    """What went wrong, for the user: our own sentences as they are, other errors with their type."""
-    text = " ".join(str(error.args[0] if error.args else error).split())
-    return text if type(error).__module__.startswith("enrich_assets") else f"{type(error).__name__}: {text}"
 
 
 def partitions_of(declared: Declared, mount: Mount) -> dg.PartitionsDefinition | None:

@@ -7,6 +7,7 @@ the same. A run works on the batches that were there when it began.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
@@ -14,16 +15,17 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from enrich_assets.archive.home import Archive
-from enrich_assets.core.planner import Planner
+from enrich_assets.core.planner import DID_NOT_PASS, Planner
 from enrich_assets.core.stages import Goal, Group, Outlook, Stage, Work, stages
 from enrich_assets.core.step import Declared
 from enrich_assets.defs.assets import graph_of
 from enrich_assets.defs.instance import know_batches
 from enrich_assets.running.engines import Engine, LocalEngine, Team
-from enrich_assets.running.execution import Executed
+from enrich_assets.running.execution import Executed, fail_dead_runs
 from enrich_assets.running.facts import RunFacts
 from enrich_assets.running.interrupts import Interrupts
 from enrich_assets.running.lines import group_line
+from enrich_assets.running.workers import WorkerDied
 from enrich_assets.store.receipts import Cell
 
 Say = Callable[[str], None]
@@ -87,9 +89,10 @@ class Driver:
         self.engine = engine or LocalEngine(archive, instance)
         self.outlook: Outlook = RunFacts(Planner(archive, graph_of(archive.profile)))
         self.outcome = Outcome()
-        self._interrupts = interrupts or Interrupts(None)
+        self._interrupts = interrupts or Interrupts()
         self._held_up: list[tuple[Declared, str]] = []
         self._noted = 0
+        self._died: set[int] = set()  # groups whose process died once
 
     def run(self) -> Outcome:
         """Make everything that the goal asks for and that is stale.
@@ -123,13 +126,16 @@ class Driver:
                 total = max(expected, number)
                 left = (time.perf_counter() - start) / number * (total - number)
                 self.say(group_line(self.outlook.planner, group, work, executed, f"{number}/{total}", left))
+        if self._died:  # nobody is at work now
+            fail_dead_runs(self.instance)
 
     def _executed(self, groups: list[Group], team: Team) -> Iterator[tuple[Group, Work, Executed]]:
         """Groups of a stage, each looked at right before it is handed over, and no more of them than there are slots."""
-        ahead = iter(groups)
+        ahead = deque(groups)
         running: dict[Future[Executed], tuple[Group, Work]] = {}
         while True:
-            while len(running) < team.slots and (group := next(ahead, None)) is not None:
+            while len(running) < team.slots and ahead:
+                group = ahead.popleft()
                 work = self._look(group)
                 if work:
                     running[team.submit([declared.key for declared, _ in work], group.partition)] = (group, work)
@@ -139,8 +145,31 @@ class Driver:
             self.archive.store.receipts.refresh()
             for future in done:
                 group, work = running.pop(future)
-                yield group, work, future.result()
+                executed = self._result(future, group, team)
+                if executed is None:
+                    ahead.appendleft(group)
+                else:
+                    yield group, work, executed
             self._interrupts.check()
+
+    def _result(self, future: Future[Executed], group: Group, team: Team) -> Executed | None:
+        """What came of a group; None where its process died the first time: then it is tried once more."""
+        try:
+            return future.result()
+        except WorkerDied as died:
+            self._interrupts.check()  # it died of the signal that ends us all
+            again = id(group) not in self._died
+            self._died.add(id(group))
+            if again:
+                where = " ".join(part for part in (group.task, group.stage, group.partition) if part)
+                self.say(f"{where}: {died}; it is tried once more, {team.slots} at a time from here on")
+                return None
+            why = (
+                f"{died}, twice; what is finished is kept. Let fewer train side by side: `enrich run --workers 1`, or `workers: 1` "
+                "in the profile"
+            )
+            failed = {str(Cell(declared.key, group.partition)): why for declared, _ in self.outlook.work(group)}
+            return Executed(0, 0.0, failed)
 
     def _look(self, group: Group) -> Work:
         """What of the group is to be made now; what is blocked is looked at once more when all is done."""
@@ -158,6 +187,12 @@ class Driver:
             elif verdict.is_blocked:
                 self.outcome.blocked[str(Cell(declared.key, partition))] = verdict.why
         self.outcome.blocked |= self.outlook.blocked
+        for cell, why in self.outlook.planner.unsound():
+            told = {*self.outcome.failed.values(), *self.outcome.blocked.values()}
+            if str(cell) not in self.outcome.failed and not any(
+                why.removeprefix(DID_NOT_PASS) in other for other in told
+            ):
+                self.outcome.blocked[str(cell)] = why
 
     def _say_notes(self) -> None:
         notes = list(self.outlook.notes)

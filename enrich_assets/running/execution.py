@@ -123,6 +123,6 @@ def _in_words(event: dg.DagsterEvent) -> str:
     if data.user_failure_data is not None and data.user_failure_data.description:
         return data.user_failure_data.description
     error = data.error
-    while error is not None and error.cause is not None:
-        error = error.cause
+    while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
+        error = error.cause  # behind Dagster's own wrappers; what ours was raised from says less than ours
     return " ".join(error.message.split()) if error is not None else "failed"

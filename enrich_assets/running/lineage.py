@@ -54,6 +54,8 @@ def report_lineage(archive: Archive, evaluation_id: str | None, say: Callable[[s
         what = f"no evaluation {evaluation_id}" if evaluation_id else "nothing has been evaluated"
         raise LookupError(f"{what} in {archive.home}")
     broken: dict[str, Link] = {}
+    for name in _damaged(archive) if evaluation_id is None else ():
+        broken[name] = Link(name, "", "changed", "not a receipt any more: what it said of an evaluation cannot be had")
     for receipt in chosen:
         links = lineage.verify(receipt)
         bad = [link for link in links if _breaks(link)]
@@ -67,6 +69,13 @@ def report_lineage(archive: Archive, evaluation_id: str | None, say: Callable[[s
             say(f"  {link.state}: {link.what}: {link.detail}")
         say(f"{len(chosen)} evaluations, " + ("every link holds" if not broken else f"{len(broken)} broken links"))
     return not broken
+
+
+def _damaged(archive: Archive) -> Iterator[str]:
+    """Receipts of evaluations that cannot be read any more."""
+    for name, task in archive.profile.tasks.items():
+        for arm in arms_of(task):
+            yield from archive.store.receipts.damaged_history(f"{name}/{arm}/evaluation")
 
 
 def _breaks(link: Link) -> bool:

@@ -8,19 +8,25 @@ import multiprocessing as mp
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Any
 
 from enrich_assets import progress
 from enrich_assets.archive.home import Archive
 from enrich_assets.defs.instance import open_instance
 from enrich_assets.running.execution import Executed, Execution
+from enrich_assets.running.interrupts import end_with_parent
 from enrich_assets.settings import Profile
 from enrich_assets.store.batches import Batch
+
+SECONDS_TO_END = 5.0  # of a worker that was interrupted; then it is killed
 
 
 class WorkerDied(RuntimeError):
@@ -28,21 +34,64 @@ class WorkerDied(RuntimeError):
 
 
 class Workers:
-    """A pool of processes. Made by `workers`."""
+    """Processes, one cell each at a time. Made by `workers`.
 
-    def __init__(self, pool: ProcessPoolExecutor, slots: int) -> None:
-        self._pool, self.slots = pool, slots
+    Each is a pool of its own, so that one which dies takes no other with it. Then there is one process less from there on: most
+    likely memory was short.
+    """
+
+    def __init__(self, count: int, where: tuple[Any, ...]) -> None:
+        self.slots = count
+        self._where = where
+        self._idle: list[ProcessPoolExecutor] = []
+        self._pools: list[ProcessPoolExecutor] = []
 
     def submit(self, keys: Sequence[str], partition: str) -> Future[Executed]:
-        """As `Execution.execute`, soon, in one of the processes."""
-        return self._pool.submit(_execute, tuple(keys), partition)
+        """As `Execution.execute`, soon, in one of the processes. From the main thread: a process ends with the thread that began it.
+
+        The future raises WorkerDied where the process was killed.
+        """
+        executed: Future[Executed] = Future()
+        while True:
+            pool = self._idle.pop() if self._idle else self._begun()
+            try:
+                work = pool.submit(_execute, tuple(keys), partition)
+            except BrokenProcessPool:  # it died while it had nothing to do
+                continue
+            work.add_done_callback(partial(self._finished, pool, executed))
+            return executed
+
+    def _begun(self) -> ProcessPoolExecutor:
+        pool = ProcessPoolExecutor(1, mp.get_context("spawn"), initializer=_begin, initargs=self._where)
+        self._pools.append(pool)
+        return pool
+
+    def _finished(self, pool: ProcessPoolExecutor, executed: Future[Executed], done: Future[Executed]) -> None:
+        if done.cancelled():
+            executed.cancel()
+            return
+        error = done.exception()
+        if isinstance(error, BrokenProcessPool):
+            self.slots = max(1, self.slots - 1)
+            executed.set_exception(WorkerDied("a training process was killed, most likely for want of memory"))
+            return
+        self._idle.append(pool)
+        if error is not None:
+            executed.set_exception(error)
+        else:
+            executed.set_result(done.result())
+
+    def end(self) -> None:
+        """End the processes when they have done what they are at."""
+        for pool in self._pools:
+            pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
 def workers(archive: Archive, count: int) -> Iterator[Workers]:
     """Processes for an archive; they start with the first work and end with the context.
 
-    Left by an exception (an interrupt too), what runs is interrupted as by Ctrl-C and what waits is dropped.
+    Left by an exception (an interrupt too), what runs is interrupted as by Ctrl-C, and killed where that takes too long.
 
     Parameters
     ----------
@@ -50,29 +99,28 @@ def workers(archive: Archive, count: int) -> Iterator[Workers]:
         Pinned to the batches of the run.
     count
         How many processes.
-
-    Raises
-    ------
-    WorkerDied
-        If a process was killed, most likely for want of memory.
     """
-    where = (archive.home, archive.profile, archive.store.folder.url, archive.pinned)
+    team = Workers(count, (archive.home, archive.profile, archive.store.folder.url, archive.pinned, os.getpid()))
     before = set(mp.active_children())
-    pool = ProcessPoolExecutor(count, mp.get_context("spawn"), initializer=_begin, initargs=where)
     try:
-        yield Workers(pool, count)
-    except BrokenProcessPool as broken:
-        raise WorkerDied(
-            "a training process was killed, most likely for want of memory; what is finished is kept. Let fewer train side "
-            "by side: `enrich run --workers 1`, or `workers: 1` in the profile"
-        ) from broken
+        yield team
     except BaseException:
-        for child in set(mp.active_children()) - before:
-            if child.pid is not None:
-                os.kill(child.pid, signal.SIGINT)
+        _interrupt([child for child in mp.active_children() if child not in before])
         raise
     finally:
-        pool.shutdown(cancel_futures=True)
+        team.end()
+
+
+def _interrupt(children: list[Any]) -> None:
+    """End processes in order, and those that do not end in time out of it."""
+    for child in children:
+        with suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGINT)
+    end = time.monotonic() + SECONDS_TO_END
+    for child in children:
+        child.join(max(0.0, end - time.monotonic()))
+        if child.is_alive():
+            child.kill()
 
 
 # ------------------------------------------------------------------------------------------------------- in the worker
@@ -80,10 +128,12 @@ def workers(archive: Archive, count: int) -> Iterator[Workers]:
 _execution: Execution | None = None
 
 
-def _begin(home: Path, profile: Profile, store_url: str, batches: tuple[Batch, ...]) -> None:
+def _begin(home: Path, profile: Profile, store_url: str, batches: tuple[Batch, ...], parent: int) -> None:
     global _execution
+    end_with_parent(parent)
     os.setpgrp()  # Ctrl-C in a terminal reaches the parent, which passes it on once
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # between runs; within one, Dagster ends it in order
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(130))  # between runs; within one, Dagster ends it in order
     threading.Thread(target=_end_with_parent, daemon=True).start()
     progress.always_in_lines()
     archive = Archive(home, profile, store_url, batches)

@@ -1,21 +1,44 @@
-"""Labels that came after the studies did: an append-only log. Nothing is overwritten; the latest word on a frame is current."""
+"""Labels that came after the studies did: an append-only log. Nothing is overwritten; the latest word on a frame is current.
+
+    annotations/000007-<digest16>.parquet, .npz (masks), .json (written last: what belongs to the entry, and what it holds)
+
+The latest is the one with the greatest number: clocks may be set back. Entries of earlier versions (`<time>-<digest8>.parquet`) come
+before all others, in the order of their names.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
+import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
+from enrich_assets.parquet import from_parquet, to_parquet
 from enrich_assets.store.folder import Folder
-from enrich_assets.store.receipts import digest_of, now
+from enrich_assets.store.integrity import record_bytes, record_of
+from enrich_assets.store.receipts import DamagedStore, digest_of, now
 
+ROOM, DIGITS = "annotations", 6
 COLUMNS = ("frame_id", "task", "label", "mask_row", "entry", "source", "author", "recorded_at", "imported_at")
 
 
+@dataclass(frozen=True)
+class Entry:
+    """One import. An earlier version kept no record of its files: then `files` is empty."""
+
+    name: str
+    number: int = 0
+    files: dict[str, str] = field(default_factory=dict)  # name -> sha256
+
+
 class Annotations:
-    """Entries `annotations/<time>-<digest>.parquet`, with their masks beside as `.npz`."""
+    """Entries of labels, with their masks beside them as `.npz`."""
 
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
@@ -28,7 +51,7 @@ class Annotations:
         task
             What they are labels for.
         table
-            Columns frame_id, label, source, author, recorded_at.
+            Columns frame_id, label, source, author, recorded_at (None where the file does not say).
         masks : sequence of (h, w) uint8, optional
             One per row, of any sizes; None for classes.
 
@@ -36,26 +59,47 @@ class Annotations:
         -------
         str
             Name of the entry.
+
+        Raises
+        ------
+        DamagedStore
+            If the record of an earlier entry cannot be read: then nobody knows its number.
         """
-        imported_at = now()
-        entry = f"{imported_at.replace(':', '')}-{digest_of(table.to_json())[:8]}"
-        table = table.assign(task=task, entry=entry, imported_at=imported_at)
-        table = table.assign(mask_row=np.arange(len(table)) if masks is not None else -1)
+        contents: dict[str, bytes] = {}
         if masks is not None:
             buffer = io.BytesIO()
             np.savez_compressed(buffer, *masks)
-            self.folder.write(f"annotations/{entry}.npz", buffer.getvalue())
-        buffer = io.BytesIO()
-        table[list(COLUMNS)].to_parquet(buffer, index=False)
-        self.folder.write(f"annotations/{entry}.parquet", buffer.getvalue())
-        return entry
+            contents["npz"] = buffer.getvalue()
+        table = table.assign(task=task, mask_row=np.arange(len(table)) if masks is not None else -1)
+        said = digest_of([table.to_json(), *(_sha256(mask.tobytes()) for mask in masks or ())])  # no time is in it
+        with self._one_at_a_time():
+            number = 1 + max((entry.number for entry in self.entries()), default=0)
+            name = f"{number:0{DIGITS}}-{said[:16]}"
+            contents["parquet"] = to_parquet(table.assign(entry=name, imported_at=now())[list(COLUMNS)])
+            files = {f"{name}.{suffix}": _sha256(content) for suffix, content in contents.items()}
+            for suffix, content in contents.items():
+                self.folder.write(f"{ROOM}/{name}.{suffix}", content)
+            record = {"entry": name, "number": number, "task": task, "labels": len(table), "files": files}
+            self.folder.write(f"{ROOM}/{name}.json", record_bytes(record))
+        return name
+
+    def entries(self) -> list[Entry]:
+        """Every entry, oldest first.
+
+        Raises
+        ------
+        DamagedStore
+            If the record of one cannot be read.
+        """
+        names = list(self.folder.files(ROOM))
+        tables = [name.removeprefix(f"{ROOM}/").removesuffix(".parquet") for name in names if name.endswith(".parquet")]
+        earlier = [Entry(name) for name in tables if not _is_numbered(name)]
+        kept = [self._record(name) for name in names if name.endswith(".json")]
+        return [*sorted(earlier, key=lambda entry: entry.name), *sorted(kept, key=lambda entry: entry.number)]
 
     def all(self) -> pd.DataFrame:
-        """Every label ever imported, oldest first; columns `COLUMNS`."""
-        tables = [
-            pd.read_parquet(io.BytesIO(self.folder.read(name)), use_threads=False)
-            for name in self.folder.files("annotations", ".parquet")
-        ]
+        """Every label ever imported, oldest first; columns `COLUMNS`. Raises DamagedStore."""
+        tables = [from_parquet(self._read(entry, "parquet")) for entry in self.entries()]
         tables = [table for table in tables if len(table)]
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))
 
@@ -71,6 +115,64 @@ class Annotations:
         -------
         (h, w) uint8
             Class indices.
+
+        Raises
+        ------
+        DamagedStore
+            If its file is gone or changed.
         """
-        with np.load(io.BytesIO(self.folder.read(f"annotations/{entry}.npz")), allow_pickle=False) as masks:
+        known = self._record(f"{ROOM}/{entry}.json") if _is_numbered(entry) else Entry(entry)
+        with np.load(io.BytesIO(self._read(known, "npz")), allow_pickle=False) as masks:
             return masks[f"arr_{row}"]
+
+    def damaged(self, entry: Entry) -> dict[str, str]:
+        """Files of an entry that no longer hold what was written: name -> what is wrong, and what to do."""
+        damage = {}
+        for file in entry.files:
+            try:
+                self._read(entry, file.rpartition(".")[2])
+            except DamagedStore as error:
+                damage[file] = str(error)
+        return damage
+
+    def _read(self, entry: Entry, suffix: str) -> bytes:
+        name = f"{entry.name}.{suffix}"
+        try:
+            content = self.folder.read(f"{ROOM}/{name}")
+        except FileNotFoundError as error:
+            raise self._lost(name, "is gone") from error
+        if entry.files and entry.files.get(name) != _sha256(content):
+            raise self._lost(name, "is not what was imported")
+        return content
+
+    def _record(self, name: str) -> Entry:
+        try:
+            record = record_of(self.folder.read(name))
+            return Entry(str(record["entry"]), int(record["number"]), dict(record["files"]))
+        except (ValueError, KeyError, FileNotFoundError) as error:
+            raise self._lost(name.removeprefix(f"{ROOM}/"), "is not what was written") from error
+
+    def _lost(self, name: str, how: str) -> DamagedStore:
+        stem = name.rpartition(".")[0]
+        return DamagedStore(
+            f"{self.folder.path(f'{ROOM}/{name}')} {how}, and nothing here can make it again: put it back from a backup, or remove "
+            f"the files {stem}.* and import those labels again (`enrich labels import FILE`)"
+        )
+
+    def _one_at_a_time(self) -> FileLock:
+        local = self.folder.local_path(f"locks/{ROOM}.lock")
+        if local is None:  # an object store knows no locks; two imports at once are one machine's affair
+            local = f"{tempfile.gettempdir()}/enrich-{_sha256(self.folder.url.encode())[:16]}.lock"
+        else:
+            os.makedirs(os.path.dirname(local), exist_ok=True)
+        return FileLock(local)
+
+
+def _is_numbered(name: str) -> bool:
+    """Whether an entry has a number; those of earlier versions begin with a date."""
+    head = name.partition("-")[0]
+    return len(head) >= DIGITS and head.isdigit()
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from enrich_assets.parquet import from_parquet, to_parquet
 from enrich_assets.store.folder import Folder
+from enrich_assets.store.integrity import is_whole
 from enrich_assets.store.receipts import Cell, DamagedStore, Origin, Receipt, Receipts, digest_of, now
 
 DRAFTS = "drafts"
@@ -66,9 +68,7 @@ class Draft:
 
     def table(self, name: str, table: pd.DataFrame, *, note: bool = False) -> None:
         """Write a table as `<name>.parquet`; its index is not kept."""
-        buffer = io.BytesIO()
-        table.to_parquet(buffer, index=False, compression="zstd")
-        self.write(f"{name}.parquet", buffer.getvalue(), note=note)
+        self.write(f"{name}.parquet", to_parquet(table, compression="zstd"), note=note)
 
     def weights(self, name: str, tensors: Mapping[str, Any], *, note: bool = False) -> None:
         """Write weights as `<name>.safetensors`.
@@ -139,6 +139,7 @@ class Draft:
             metrics=metrics,
             run_id=run_id,
             created_at=now(),
+            revision=self.store.receipts.next_revision(self.cell),
         )
         if self._files or self._notes:
             self.store.place(self.folder, receipt)
@@ -153,6 +154,8 @@ class Store:
     def __init__(self, url: str) -> None:
         self.folder = Folder(url)
         self.receipts = Receipts(self.folder)
+        self._seen: set[str] = set()  # folders of artefacts whose files were seen to be there
+        self._listed: dict[str, set[str]] = {}  # asset -> names below it, of a store elsewhere
 
     def draft(self, cell: Cell, *, settings: str, inputs: Mapping[str, str]) -> Draft:
         """The draft of a cell; `settings` and `inputs` as of `Draft`."""
@@ -188,10 +191,7 @@ class Store:
         try:
             return self.folder.read(self.path(receipt, name))
         except FileNotFoundError as error:
-            raise DamagedStore(
-                f"{self.folder.path(self.path(receipt, name))} is gone, though {receipt.cell} was made: "
-                f"make {receipt.cell} again"
-            ) from error
+            raise self._gone(receipt, name) from error
 
     def verified(self, receipt: Receipt, name: str) -> bytes:
         """Bytes of a file, compared with the digest in the receipt.
@@ -202,34 +202,34 @@ class Store:
             If it is gone or not what the receipt says.
         """
         content = self.read(receipt, name)
-        if hashlib.sha256(content).hexdigest() != (receipt.files.get(name) or receipt.notes.get(name)):
+        if hashlib.sha256(content).hexdigest() != _wanted(receipt, name):
             raise self._not_what_was_written(receipt, name)
         return content
 
     def array(self, receipt: Receipt, name: str) -> np.ndarray:
         """A stored array.
 
-        Memory-mapped where the store is a local folder (and then not verified: that would read all of it).
+        Memory-mapped where the store is a local folder; compared with its digest before, once per process.
 
         Raises
         ------
         DamagedStore
-            If its file is gone or cannot be read; elsewhere than on a local disk, also if it has changed.
+            If its file is gone or not what the receipt says.
         """
-        local = self.folder.local_path(self.path(receipt, f"{name}.npy"))
+        file = f"{name}.npy"
+        local = self.folder.local_path(self.path(receipt, file))
         if local is None:
-            return np.load(io.BytesIO(self.verified(receipt, f"{name}.npy")), allow_pickle=False)
+            return np.load(io.BytesIO(self.verified(receipt, file)), allow_pickle=False)
         try:
+            if not is_whole(self.folder, self.path(receipt, file), _wanted(receipt, file)):
+                raise self._not_what_was_written(receipt, file)
             return np.load(local, mmap_mode="r", allow_pickle=False)
-        except FileNotFoundError:
-            self.read(receipt, f"{name}.npy")  # says so properly
-            raise
-        except (ValueError, EOFError) as error:
-            raise self._not_what_was_written(receipt, f"{name}.npy") from error
+        except FileNotFoundError as error:
+            raise self._gone(receipt, file) from error
 
     def table(self, receipt: Receipt, name: str) -> pd.DataFrame:
         """A stored table. Raises DamagedStore if its file is gone or changed."""
-        return pd.read_parquet(io.BytesIO(self.verified(receipt, f"{name}.parquet")), use_threads=False)
+        return from_parquet(self.verified(receipt, f"{name}.parquet"))
 
     def weights(self, receipt: Receipt, name: str) -> dict[str, np.ndarray]:
         """Stored weights: name of a tensor -> array. Raises DamagedStore if their file is gone or changed."""
@@ -239,8 +239,38 @@ class Store:
 
     def _not_what_was_written(self, receipt: Receipt, name: str) -> DamagedStore:
         return DamagedStore(
-            f"{self.folder.path(self.path(receipt, name))} is not what {receipt.cell} wrote: make {receipt.cell} again"
+            f"{self.folder.path(self.path(receipt, name))} is not what {receipt.cell} wrote; it is not used: `enrich repair` makes "
+            "it again"
         )
+
+    def _gone(self, receipt: Receipt, name: str) -> DamagedStore:
+        return DamagedStore(
+            f"{self.folder.path(self.path(receipt, name))} is gone, though {receipt.cell} was made: `enrich repair` makes it "
+            "again"
+        )
+
+    def missing(self, receipt: Receipt) -> str | None:
+        """The first file of a current receipt that is gone, its content not looked at; None if all are there.
+
+        Seen once per store object: what goes during a run is noticed by who reads it.
+        """
+        if receipt.folder in self._seen or not (receipt.files or receipt.notes):
+            return None
+        there = self._there(receipt)
+        for name in (*receipt.files, *receipt.notes):
+            if name not in there and not self.folder.exists(self.path(receipt, name)):
+                return name
+        self._seen.add(receipt.folder)
+        return None
+
+    def _there(self, receipt: Receipt) -> set[str]:
+        """Names of the files of an artefact. Of a store elsewhere, an asset is listed once: an answer per file takes too long."""
+        if self.folder.local_path("") is not None:
+            return set(self.folder.names(f"artefacts/{receipt.folder}"))
+        if receipt.asset not in self._listed:
+            self._listed[receipt.asset] = set(self.folder.names(f"artefacts/{receipt.asset}"))
+        below = receipt.folder.removeprefix(f"{receipt.asset}/") + "/"
+        return {name.removeprefix(below) for name in self._listed[receipt.asset] if name.startswith(below)}
 
     def damaged(self, receipt: Receipt, *, with_notes: bool = True) -> dict[str, str]:
         """Files of a receipt that no longer hold what was written.
@@ -265,3 +295,8 @@ class Store:
             elif self.folder.digest(path) != wanted:
                 damage[name] = "changed"
         return damage
+
+
+def _wanted(receipt: Receipt, name: str) -> str:
+    """The digest that a receipt gives for one of its files."""
+    return receipt.files.get(name) or receipt.notes.get(name) or ""

@@ -2,22 +2,24 @@
 
     batches/<batch>/<revision>/{rows,refused}.parquet, batch.json
 
-`batch.json` is written last: a revision without one was never ingested. A batch that is ingested again gets another revision and
+`batch.json` is written last (after a copy of it, `entry.json`): a revision without one was never ingested. A batch that is ingested again gets another revision and
 keeps its place. Deciding what belongs to a batch is the business of `archive.ingest`; reading the files, of `studies`.
 """
 
 from __future__ import annotations
 
-import io
+import hashlib
 import re
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from enrich_assets.parquet import from_parquet, to_parquet
 from enrich_assets.store.folder import Folder
+from enrich_assets.store.integrity import is_whole, record_bytes, record_of
 from enrich_assets.store.receipts import DamagedStore, now
 
-ROOM, ENTRY = "batches", "batch.json"
+ROOM, ENTRY, COPY = "batches", "batch.json", "entry.json"
 
 
 class Batch(BaseModel):
@@ -31,6 +33,7 @@ class Batch(BaseModel):
     source: str
     received_at: str
     revision: int = 1
+    files: dict[str, str] = Field(default_factory=dict)  # name -> sha256; none of a batch of an earlier version
 
     @property
     def folder(self) -> str:
@@ -94,6 +97,7 @@ class Batches:
             ISO 8601, UTC; now, where it is not given.
         """
         known = self.all()
+        contents = {f"{title}.parquet": to_parquet(table) for title, table in (("rows", rows), ("refused", refused))}
         before = next((batch for batch in known if batch.name == name), None)
         batch = Batch(
             name=name,
@@ -102,12 +106,12 @@ class Batches:
             source=source,
             received_at=received_at or now(),
             revision=before.revision + 1 if before else 1,
+            files={file: hashlib.sha256(content).hexdigest() for file, content in contents.items()},
         )
-        for title, table in (("rows", rows), ("refused", refused)):
-            buffer = io.BytesIO()
-            table.to_parquet(buffer, index=False)
-            self.folder.write(f"{batch.folder}/{title}.parquet", buffer.getvalue())
-        self.folder.write(f"{batch.folder}/{ENTRY}", batch.model_dump_json(indent=1).encode())
+        for file, content in contents.items():
+            self.folder.write(f"{batch.folder}/{file}", content)
+        for file in (COPY, ENTRY):
+            self.folder.write(f"{batch.folder}/{file}", record_bytes(batch.model_dump(mode="json")))
         return batch
 
     def new_name(self, wish: str | None) -> str:
@@ -134,15 +138,36 @@ class Batches:
         return name
 
     def _table(self, batch: Batch, title: str) -> pd.DataFrame:
-        return pd.read_parquet(io.BytesIO(self.folder.read(f"{batch.folder}/{title}.parquet")), use_threads=False)
+        file = f"{title}.parquet"
+        damaged = self.damaged(batch)
+        if file in damaged:
+            raise DamagedStore(
+                f"{self.folder.path(f'{batch.folder}/{file}')} is {damaged[file]}, and nothing here can make it again: ingest "
+                f"{batch.source} again with `--batch {batch.name}`"
+            )
+        return from_parquet(self.folder.read(f"{batch.folder}/{file}"))
+
+    def damaged(self, batch: Batch) -> dict[str, str]:
+        """Files of a batch that no longer hold what was written: name -> `changed` or `gone`."""
+        damage = {}
+        for file in ("rows.parquet", "refused.parquet"):
+            name, wanted = f"{batch.folder}/{file}", batch.files.get(file)
+            try:
+                if not self.folder.exists(name):
+                    damage[file] = "gone"
+                elif wanted is not None and not is_whole(self.folder, name, wanted):
+                    damage[file] = "changed"
+            except FileNotFoundError:
+                damage[file] = "gone"
+        return damage
 
     def _read(self, entry: str) -> Batch:
         try:
-            return Batch.model_validate_json(self.folder.read(entry))
+            return Batch.model_validate(record_of(self.folder.read(entry)))
         except ValueError as error:
             raise DamagedStore(
-                f"{self.folder.path(entry)} is not readable any more ({type(error).__name__}): ingest that batch again "
-                f"under its name, after removing the folder {entry.rpartition('/')[0]}"
+                f"{self.folder.path(entry)} is not readable any more ({type(error).__name__}): `enrich repair` puts back its copy, or "
+                "says what to ingest again"
             ) from error
 
 

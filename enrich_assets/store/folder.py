@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -65,11 +66,16 @@ class Folder:
         self.fs.makedirs(parent, exist_ok=True)
         beside = f"{parent}/.{base}.{uuid.uuid4().hex[:8]}"
         if isinstance(self.fs, LocalFileSystem):
-            with open(beside, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, target)
+            try:
+                with open(beside, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(beside, target)
+            except BaseException:  # a full disk: what is half written must not fill it further
+                with contextlib.suppress(OSError):
+                    os.unlink(beside)
+                raise
         else:  # an object store's put is whole or not at all
             self.fs.pipe_file(target, content)
 
@@ -80,6 +86,14 @@ class Folder:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
         return digest.hexdigest()
+
+    def state(self, name: str) -> tuple[int, int, int] | None:
+        """Size, time of the last change in ns, and inode of a local file; None elsewhere. Raises FileNotFoundError."""
+        local = self.local_path(name)
+        if local is None:
+            return None
+        status = os.stat(local)
+        return status.st_size, status.st_mtime_ns, status.st_ino
 
     def size(self, name: str) -> int:
         """Bytes of a file."""
@@ -121,6 +135,15 @@ class Folder:
             if relative.endswith(suffix) and not relative.rpartition("/")[2].startswith("."):
                 yield relative
 
+    def names(self, name: str) -> list[str]:
+        """Names of all files below a folder, relative to it, in no order; none where there is no such folder."""
+        start = self.path(name)
+        if (local := self.local_path(name)) is not None:
+            found = ((folder, file) for folder, _, files in os.walk(local) for file in files)
+            return [os.path.relpath(os.path.join(folder, file), local) for folder, file in found]
+        self.fs.invalidate_cache()
+        return [path[len(start) :].lstrip("/") for path in self.fs.find(start)]
+
     def folders(self, name: str = "") -> list[str]:
         """Names of the folders directly below one, in order."""
         start = self.path(name).rstrip("/") if name else self.root
@@ -132,7 +155,13 @@ class Folder:
 
     def remove(self, name: str) -> None:
         """Remove a file, or a folder with all in it, if it is there."""
-        if self.exists(name):
+        local = self.local_path(name)
+        if local is not None:  # fsspec would take `?`, `*` and `[` in the path of a home for patterns
+            if os.path.isdir(local) and not os.path.islink(local):
+                shutil.rmtree(local)
+            elif os.path.lexists(local):
+                os.unlink(local)
+        elif self.exists(name):
             self.fs.rm(self.path(name), recursive=True)
 
     def move(self, source: str, target: str) -> None:

@@ -71,13 +71,10 @@ def _parents(name: str) -> set[str]:
 
 def _reachable(store: Store) -> list[Receipt]:
     waiting: list[Receipt] = []
-    for name in store.folder.files("receipts", ".json"):
-        try:
-            waiting.append(Receipt.model_validate_json(store.folder.read(name)))
-        except ValueError as error:
-            raise DamagedStore(
-                f"{store.folder.path(name)} is not a receipt any more: `enrich run` makes its cell again; then prune"
-            ) from error
+    for name, receipt in store.receipts.all_current():
+        if receipt is None:
+            raise DamagedStore(f"{store.folder.path(name)} is not a receipt any more: `enrich repair`; then prune")
+        waiting.append(receipt)
     seen = {(receipt.cell, receipt.name): receipt for receipt in waiting}
     while waiting:
         for cell_name, origin in waiting.pop().read.items():

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from enrich_assets.store.folder import Folder
+from enrich_assets.store.integrity import record_bytes, record_of
 
 NOT_MADE_YET = "has not been made yet: `enrich run` makes it"
 NAME_LENGTH = 16  # hex characters of a digest in a path
@@ -66,6 +68,7 @@ class Receipt(BaseModel):
     metrics: dict[str, Any] = Field(default_factory=dict)  # counts, seconds, device, MLflow run ...
     run_id: str = ""
     created_at: str = ""
+    revision: int = 0  # the how manieth receipt of its cell, from 1: a clock may be set back. 0: of an earlier version
 
     @property
     def cell(self) -> Cell:
@@ -115,7 +118,12 @@ class Receipts:
         """The receipt that stands now; None if there is none, or none that can be read."""
         if cell not in self._current:
             try:
-                self._current[cell] = self._parse(f"receipts/{cell.folder}.json")
+                receipt = self._parse(f"receipts/{cell.folder}.json")
+                if receipt.cell != cell:
+                    raise DamagedStore(
+                        f"{self.folder.path(f'receipts/{cell.folder}.json')} is the receipt of {receipt.cell}"
+                    )
+                self._current[cell] = receipt
             except FileNotFoundError:
                 self._current[cell] = None
             except DamagedStore as damage:
@@ -137,11 +145,25 @@ class Receipts:
 
     def write(self, receipt: Receipt) -> None:
         """Make a receipt the current one; it stays in history for good."""
-        content = receipt.model_dump_json(indent=1).encode()
+        content = record_bytes(receipt.model_dump(mode="json"))
         self.folder.write(history_file(receipt.cell, receipt.name), content)
         self.folder.write(f"receipts/{receipt.cell.folder}.json", content)
         self._current[receipt.cell] = receipt
         self.unreadable.pop(receipt.cell, None)
+
+    def next_revision(self, cell: Cell) -> int:
+        """The number of the next receipt of a cell: counted, for clocks may be set back."""
+        current = self.current(cell)
+        return 1 + (current.revision if current is not None else max((r.revision for r in self.past(cell)), default=0))
+
+    def past(self, cell: Cell) -> list[Receipt]:
+        """Every readable receipt ever written for a cell, oldest first."""
+        return [receipt for receipt in self._written(f"history/{cell.folder}") if receipt.cell == cell]
+
+    def all_current(self) -> Iterator[tuple[str, Receipt | None]]:
+        """Every current receipt, by the name of its file; None for one that cannot be read."""
+        for name in self.folder.files("receipts", ".json"):
+            yield name, self._readable(name)
 
     def earlier(self, cell: Cell, name: str) -> Receipt | None:
         """The receipt of that name, current or not; None if there is none.
@@ -160,14 +182,31 @@ class Receipts:
         self._current[cell] = None
 
     def history(self, asset: str) -> list[Receipt]:
-        """Every readable receipt ever written for the asset, oldest first."""
-        receipts = []
-        for name in self.folder.files(f"history/{asset}", ".json"):
-            try:
-                receipts.append(self._parse(name))
-            except DamagedStore:
-                continue  # lineage names it; a number of today must not hang on a record of the past
-        return sorted((r for r in receipts if r.asset == asset), key=lambda r: r.created_at)
+        """Every readable receipt ever written for the asset, those of each cell oldest first.
+
+        A current one is among them though its copy in the history be lost.
+        """
+        receipts = [receipt for receipt in self._written(f"history/{asset}") if receipt.asset == asset]
+        known = {(receipt.cell, receipt.name) for receipt in receipts}
+        current = [self._readable(name) for name in self.folder.files(f"receipts/{asset}", ".json")]
+        return receipts + [r for r in current if r is not None and r.asset == asset and (r.cell, r.name) not in known]
+
+    def damaged_history(self, asset: str = "") -> list[str]:
+        """Files of the history that cannot be read any more, of one asset or of all."""
+        names = self.folder.files(f"history/{asset}" if asset else "history", ".json")
+        return [name for name in names if self._readable(name) is None]
+
+    def _written(self, below: str) -> list[Receipt]:
+        """Readable receipts below a folder, in the order in which those of each cell were written."""
+        # lineage and `enrich repair` name the others; a number of today must not hang on a record of the past
+        found = [self._readable(name) for name in self.folder.files(below, ".json")]
+        return sorted((r for r in found if r is not None), key=lambda r: (r.revision, r.created_at))
+
+    def _readable(self, name: str) -> Receipt | None:
+        try:
+            return self._parse(name)
+        except (DamagedStore, FileNotFoundError):
+            return None
 
     def refresh(self) -> None:
         """Forget what was read: others may have made cells since."""
@@ -176,11 +215,11 @@ class Receipts:
 
     def _parse(self, name: str) -> Receipt:
         try:
-            return Receipt.model_validate_json(self.folder.read(name))
+            return Receipt.model_validate(record_of(self.folder.read(name)))
         except ValueError as error:
             raise DamagedStore(
-                f"{self.folder.path(name)} is not a receipt any more ({type(error).__name__}): remove that file, then "
-                "`enrich run`"
+                f"{self.folder.path(name)} is not a receipt any more ({type(error).__name__}): `enrich repair` mends what can be "
+                "mended"
             ) from error
 
 

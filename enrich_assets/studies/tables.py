@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from enrich_assets.parquet import arrow_table
 from enrich_assets.studies.contents import read_bytes
 from enrich_assets.studies.errors import ManifestError, UnreadableFile
 
@@ -126,7 +126,7 @@ def _read_csv(url: str, column_name: Callable[[str], str], expected: str) -> tup
 
 def _read_parquet(url: str, column_name: Callable[[str], str]) -> tuple[pd.DataFrame, list[int]]:
     try:
-        table = pq.read_table(pa.BufferReader(_content(url)), use_threads=False)
+        table = arrow_table(_content(url))
     except (pa.ArrowInvalid, OSError):
         raise ManifestError(url, "is not a readable Parquet file", "write it again, or save it as CSV") from None
     columns: dict[str, list[str]] = {}

@@ -103,10 +103,21 @@ def test_a_value_that_does_not_follow_from_its_predictions_is_found(small: Path)
         path = small / "store" / name
         written = json.loads(path.read_text())
         written["metrics"]["value"] += 0.01
+        del written["checksum"]  # as somebody would who knows how receipts are kept
         path.write_text(json.dumps(written))
     code, said = lineage("--all")
     assert code == 1
     assert "its predictions give" in said
+
+
+def test_a_digit_changed_in_a_receipt_is_found(small: Path) -> None:
+    evaluation = receipt(opened(small), "view/enrich/evaluation", CELL)
+    path = small / "store" / history_file(evaluation.cell, evaluation.name)
+    value = json.dumps(evaluation.metrics["value"])
+    path.write_text(path.read_text().replace(value, value[:-1] + ("1" if value[-1] != "1" else "2"), 1))
+    code, said = lineage("--all")
+    assert code == 1
+    assert f"{history_file(evaluation.cell, evaluation.name)}: not a receipt any more" in said
 
 
 def test_an_unknown_evaluation_is_said_to_be_unknown(small: Path) -> None:
@@ -121,5 +132,5 @@ def test_a_training_refuses_a_subset_whose_pixels_changed(small: Path) -> None:
     content[-4000:] = bytes(4000)
     content[200:60000] = bytes(59800)
     path.write_bytes(bytes(content))
-    with pytest.raises(DamagedStore, match="are not those of subset"):
+    with pytest.raises(DamagedStore, match=r"view/0000\.npy is not what frames\[first\] wrote.*enrich repair"):
         make(opened(small), "view/all/model", "all|0")

@@ -5,13 +5,20 @@ from __future__ import annotations
 import multiprocessing as mp
 import os
 import signal
+from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 import pytest
 
 from enrich_assets.archive import Archive
+from enrich_assets.core.stages import Goal
 from enrich_assets.defs.instance import cells_at_once, open_instance
 from enrich_assets.profiles import load_profile
+from enrich_assets.running.driver import Driver
+from enrich_assets.running.engines import Team
+from enrich_assets.running.execution import Executed, Execution
 from enrich_assets.running.workers import WorkerDied, Workers, workers
 from enrich_assets.store.receipts import Cell
 from enrich_assets_tests.made_home import file_of, held, run, sql
@@ -71,18 +78,60 @@ def test_an_interrupt_ends_the_processes(archive: Archive) -> None:
     assert set(mp.active_children()) <= before
 
 
-def test_a_killed_process_is_said_with_what_to_do(archive: Archive) -> None:
+def test_a_killed_process_costs_its_cell_and_no_other(archive: Archive) -> None:
     before = set(mp.active_children())
+    with workers(archive, 2) as team:
+        begun(team)
+        (child,) = set(mp.active_children()) - before
+        future = team.submit(["view/enrich/subset"], "10|0")
+        other = team.submit(["view/enrich/subset"], "10|1")
+        os.kill(child.pid or 0, signal.SIGKILL)
+        with suppress(WorkerDied):  # it may have been done just before
+            future.result()
+        other.result()
+        begun(team)
+    assert set(mp.active_children()) <= before
 
-    def bereft() -> None:
-        with workers(archive, 1) as team:
-            begun(team)
-            for child in set(mp.active_children()) - before:
-                os.kill(child.pid or 0, signal.SIGKILL)
-            begun(team)
 
-    with pytest.raises(WorkerDied, match="--workers 1"):
-        bereft()
+class Fragile:
+    """A team whose process dies as often as it is told to, then works in this process."""
+
+    slots = 2
+
+    def __init__(self, deaths: int, execution: Execution) -> None:
+        self.deaths, self._execution = deaths, execution
+
+    def submit(self, keys: Sequence[str], partition: str) -> Future[Executed]:
+        future: Future[Executed] = Future()
+        if partition == "10|0" and self.deaths:
+            self.deaths -= 1
+            future.set_exception(WorkerDied("a training process was killed, most likely for want of memory"))
+        else:
+            future.set_result(self._execution.execute(keys, partition))
+        return future
+
+
+@pytest.mark.parametrize(("deaths", "failed"), [(1, []), (2, ["view/enrich/evaluation[10|0]"])])
+def test_a_cell_whose_process_died_is_tried_once_more(archive: Archive, deaths: int, failed: list[str]) -> None:
+    receipts = archive.store.receipts
+    wanted = receipts.require(Cell("view/enrich/evaluation", "10|0")).digest
+    for partition in ("10|0", "10|1"):
+        receipts.forget(Cell("view/enrich/evaluation", partition))
+    lines: list[str] = []
+    with open_instance(archive) as instance:
+        team = Fragile(deaths, Execution(archive, instance))
+
+        class Engine:
+            def team(self, side_by_side: int) -> AbstractContextManager[Team]:
+                return nullcontext(team)
+
+        outcome = Driver(archive, instance, lines.append, Goal(task="view"), Engine()).run()
+    assert any("it is tried once more" in line for line in lines)
+    assert list(outcome.failed) == failed
+    assert all("--workers 1" in why for why in outcome.failed.values())
+    assert receipts.current(Cell("view/enrich/evaluation", "10|1")) is not None
+    if not failed:
+        assert receipts.require(Cell("view/enrich/evaluation", "10|0")).digest == wanted
 
 
 def test_as_many_as_cores_unless_the_profile_says_otherwise() -> None:

@@ -135,10 +135,11 @@ def _checked(file: NamedFile, ids: NamedFile | None, dimensions: int | None, sta
 
 def _parquet(content: bytes) -> tuple[np.ndarray, np.ndarray]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    from enrich_assets.parquet import arrow_table
 
     try:
-        table = pq.read_table(pa.BufferReader(content), use_threads=False)
+        table = arrow_table(content)
     except (pa.ArrowException, OSError) as error:
         raise Unusable(f"is no Parquet file that can be read ({' '.join(str(error).split())[:120]})") from error
     if FRAME_ID not in table.column_names:

@@ -12,7 +12,6 @@ from enrich_assets.archive.home import Archive
 from enrich_assets.archive.sources import source_files
 from enrich_assets.method.kinds import kind_of
 from enrich_assets.store.annotations import Annotations
-from enrich_assets.store.receipts import now
 from enrich_assets.studies.addresses import at_hand
 from enrich_assets.studies.errors import UnreadableFile
 from enrich_assets.studies.isolation import isolated
@@ -70,7 +69,6 @@ def import_labels(archive: Archive, file: str, task: str) -> Imported:
     same = _unchanged(catalogue, task, labels)
     new = labels[~same].reset_index(drop=True)
     if len(new):
-        new["recorded_at"] = new["recorded_at"].fillna(now())
         masks = list(new["mask"]) if answers == "mask" else None
         Annotations(archive.store.folder).add(task, new.drop(columns="mask"), masks)
     return Imported(len(new), int(same.sum()), problems)

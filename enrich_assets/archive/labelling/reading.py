@@ -21,7 +21,7 @@ from enrich_assets.studies.errors import UnreadableFile
 from enrich_assets.studies.readers import read_mask
 
 COLUMNS = ["frame_id", "label", "mask_row", "mask_path", "mask_sha256", "mask_digest"]
-COLUMNS += ["source", "author", "recorded_at", "batch"]
+COLUMNS += ["source", "author", "entry", "batch"]  # entry: of the log of imports; "" for the manifest
 
 
 @dataclass(frozen=True)
@@ -87,15 +87,15 @@ def manifest_labels(frames: Frames, manifest: Manifest, column: str) -> pd.DataF
     Returns
     -------
     pandas.DataFrame
-        frame_id, label, source, author, recorded_at; a label of a whole file is repeated for each of its frames.
+        frame_id, label, source, author, entry; a label of a whole file is repeated for each of its frames.
     """
     labels = _rows_by_frame(frames, manifest, column).rename(columns={"value": "label"}).drop(columns="named")
-    return labels.assign(source="manifest", author="", recorded_at=manifest.received_at)
+    return labels.assign(source="manifest", author="", entry="")
 
 
 def _classes(sources: LabelSources, name: str, task: TaskSettings) -> BatchLabels:
     table = manifest_labels(sources.frames, sources.manifest, task.label)
-    later = sources.imported.latest(name)[["frame_id", "label", "source", "author", "recorded_at"]]
+    later = sources.imported.latest(name)[["frame_id", "label", "source", "author", "entry"]]
     table = pd.concat([table, later], ignore_index=True).drop_duplicates("frame_id", keep="last")
     table["label"] = table["label"].astype("string").str.strip()
     unknown = pd.Series(False, index=table.index)
@@ -123,17 +123,17 @@ def _masks(sources: LabelSources, name: str, task: TaskSettings) -> BatchLabels:
     for entry in sources.imported.latest(name).itertuples():
         clip = clips.loc[paths[entry.frame_id]]
         mask = _to_view(sources.imported.mask(entry.entry, int(entry.mask_row)), clip, name, task)
-        kept[entry.frame_id] = ((None, None, entry.source, entry.author, entry.recorded_at), mask)
+        kept[entry.frame_id] = ((None, None, entry.source, entry.author, entry.entry), mask)
     rows = [(frame_id, *row) for frame_id, (row, _) in kept.items()]
     masks = [mask for _, mask in kept.values()]
-    table = pd.DataFrame(rows, columns=["frame_id", "mask_path", "mask_sha256", "source", "author", "recorded_at"])
+    table = pd.DataFrame(rows, columns=["frame_id", "mask_path", "mask_sha256", "source", "author", "entry"])
     pixel_digests = [hashlib.sha256(mask.tobytes()).hexdigest() for mask in masks]
     table = _ordered(sources, table.assign(mask_row=np.arange(len(table)), label=None, mask_digest=pixel_digests))
     stack = np.stack(masks) if masks else np.empty((0, task.size, task.size), np.uint8)
     return BatchLabels(table, pd.DataFrame(problems, columns=["item", "reason"], dtype="string"), stack)
 
 
-Kept = dict[str, tuple[tuple[object, ...], np.ndarray]]  # frame_id -> (path, sha256, source, author, recorded_at), mask
+Kept = dict[str, tuple[tuple[object, ...], np.ndarray]]  # frame_id -> (path, sha256, source, author, entry), mask
 
 
 def _manifest_masks(
@@ -161,7 +161,7 @@ def _manifest_masks(
         except UnreadableFile as refusal:
             problems.append((frame_id, str(refusal)))
             continue
-        kept[frame_id] = ((mask_path, sha256, "manifest", "", manifest.received_at), _to_view(mask, clip, name, task))
+        kept[frame_id] = ((mask_path, sha256, "manifest", "", ""), _to_view(mask, clip, name, task))
     return kept, problems
 
 

@@ -110,15 +110,24 @@ def label_tables(everything: Everything) -> Tables:
     table = concat(parts)
     if table.empty:
         return {"label_problems": problems}
-    table["recorded_at"] = time(table["recorded_at"])
+    table["recorded_at"] = time(_said_at(everything, imported, table))
     return {"labels": table[LABEL_COLUMNS], "label_problems": problems}
+
+
+def _said_at(everything: Everything, imported: pd.DataFrame, table: pd.DataFrame) -> pd.Series:
+    """When each label was given: as its file says, else when it was imported; of a manifest, when its batch came."""
+    said = imported["recorded_at"].fillna(imported["imported_at"])
+    by_entry = dict(zip(zip(imported["entry"], imported["frame_id"], strict=True), said, strict=True))
+    batches = {batch.name: batch.received_at for batch in everything.history.batches}
+    rows = table[["entry", "frame_id", "batch"]].itertuples(index=False)
+    times = [by_entry[row.entry, row.frame_id] if row.entry else batches.get(row.batch) for row in rows]
+    return pd.Series(times, index=table.index, dtype="string")
 
 
 def _replaced_imports(imported: pd.DataFrame, current: pd.DataFrame) -> pd.DataFrame:
     """Imports that a later one has replaced."""
-    held = current[["frame_id", "source", "recorded_at"]].rename(columns={"source": "held", "recorded_at": "since"})
-    merged = imported.merge(held, on="frame_id")
-    replaced = merged[(merged["held"] != merged["source"]) | (merged["since"] != merged["recorded_at"])]
+    merged = imported.merge(current[["frame_id", "entry", "batch"]].rename(columns={"entry": "held"}), on="frame_id")
+    replaced = merged[merged["held"] != merged["entry"]]
     return replaced.assign(current=False, mask_path=None, mask_digest=None)
 
 
@@ -130,7 +139,9 @@ def _replaced_manifest_labels(everything: Everything, name: str, current: pd.Dat
         return pd.DataFrame()
     frames, history = everything.frames, everything.history
     parts = [
-        manifest_labels(Frames(frames.store, {b.name: frames.receipts[b.name]}), history.manifest(b), task.label)
+        manifest_labels(
+            Frames(frames.store, {b.name: frames.receipts[b.name]}), history.manifest(b), task.label
+        ).assign(batch=b.name)
         for b in history.batches
         if b.name in frames.receipts
     ]

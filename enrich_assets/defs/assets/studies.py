@@ -12,7 +12,15 @@ from enrich_assets.archive.home import Archive
 from enrich_assets.archive.labelling.reading import LabelSources
 from enrich_assets.archive.labels import LabelPresence, Labels
 from enrich_assets.archive.sides import STRATA, VERSION, Decided, LastTime, draw_sides, split_settings
-from enrich_assets.archive.sources import GONE, ImportedLabels, Manifest, SourceFiles, source_files
+from enrich_assets.archive.sources import (
+    GONE,
+    ImportedLabels,
+    Manifest,
+    SourceFiles,
+    lost_files,
+    lost_masks,
+    source_files,
+)
 from enrich_assets.archive.values import Plain, Value
 from enrich_assets.core.partitions import Partitions
 from enrich_assets.core.reads import Read, earlier, part, same, source, up_to
@@ -90,6 +98,7 @@ def files_that_came_back(archive: Archive, frames: Frames) -> str | None:
     group=GROUP,
     kinds=("numpy", "opencv"),
     again=files_that_came_back,
+    lost_sources=lost_files,
 )
 def frames(cell: CellContext, studies: Value, files: SourceFiles) -> StepOutput:
     """Decoded, de-identified, cropped greyscale frames (uint8), at 64x64 and at each task's size."""
@@ -246,6 +255,7 @@ def _of_masks(kind: str) -> set[str]:
     holds=LabelPresence,
     group=GROUP,
     kinds=("parquet",),
+    lost_sources=lost_masks,
 )
 def label_presence(
     cell: CellContext, frames: Frames, manifest: Manifest, imported: ImportedLabels, files: SourceFiles
@@ -262,8 +272,10 @@ def label_presence(
     reads=LABEL_READS,
     settings=label_settings,
     holds=Labels,
+    version=2,
     group=GROUP,
     kinds=("parquet",),
+    lost_sources=lost_masks,
 )
 def labels(
     cell: CellContext, frames: Frames, manifest: Manifest, imported: ImportedLabels, files: SourceFiles

@@ -91,12 +91,25 @@ class Pseudonyms:
                 os.unlink(beside)
         if os.stat(path).st_mode & 0o077:
             os.chmod(path, 0o600)
-        with open(path) as file:
+        return cls.read(path)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Pseudonyms:
+        """The key kept at `path`.
+
+        Raises
+        ------
+        ValueError
+            The file holds no key (its content is not quoted).
+        FileNotFoundError
+            If it is not there.
+        """
+        with open(path, errors="replace") as file:
             text = file.read(4 * _KEY_BYTES).strip()
         if not re.fullmatch(rf"[0-9a-f]{{{2 * _KEY_BYTES}}}", text):
             raise ValueError(
-                f"{path}: does not hold a pseudonym key; restore it from your backup, or remove it to start "
-                "from scratch (patients already in the archive then get other pseudonyms)"
+                f"{path}: does not hold a pseudonym key: `enrich key restore FILE` puts a copy back (without "
+                "one, patients already in the archive would get other pseudonyms)"
             )
         return cls(bytes.fromhex(text))
 

@@ -1,0 +1,39 @@
+"""Parquet read and written without one of Arrow's threads: the one place that does it.
+
+Arrow reads through threads of its own (`pandas.read_parquet` starts three, even with `use_threads=False`: columns are read ahead). They
+hold Python objects, and one that lets go of its object while the interpreter ends is ended by Python inside C++, which aborts
+the process ("terminate called without an active exception", exit 134) after all work was done (apache/arrow issues 34314, 50482). Our
+tables are small; so no such thread is ever started.
+"""
+
+from __future__ import annotations
+
+import io
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+def arrow_table(content: bytes) -> pa.Table:
+    """The table in the bytes of a Parquet file.
+
+    Raises
+    ------
+    pyarrow.ArrowException
+        If it is none, or is damaged.
+    """
+    return pq.ParquetFile(pa.BufferReader(content), pre_buffer=False).read(use_threads=False)
+
+
+def from_parquet(content: bytes) -> pd.DataFrame:
+    """The same, as `pandas.read_parquet` gives it. Raises pyarrow.ArrowException."""
+    frame: pd.DataFrame = arrow_table(content).to_pandas(use_threads=False)
+    return frame
+
+
+def to_parquet(table: pd.DataFrame, *, compression: str = "snappy") -> bytes:
+    """A Parquet file of a table; its index is not kept."""
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False, compression=compression)
+    return buffer.getvalue()

@@ -1,0 +1,30 @@
+"""What a run with nothing to do would not notice: records that are gone. Looked at in a moment; `enrich repair` looks at everything."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from enrich_assets.archive.home import Archive
+from enrich_assets.core.planner import Planner
+from enrich_assets.defs.assets import graph_of
+from enrich_assets.defs.mount import Mount
+from enrich_assets.running.upkeep.databases import unknown_to_mlflow
+from enrich_assets.store.receipts import Receipt, history_file
+
+REMEDY = "`enrich repair` brings back what can be had"
+
+
+def losses(archive: Archive, instance: dg.DagsterInstance, mount: Mount = Mount()) -> dict[str, str]:  # noqa: B008  (frozen)
+    """Records of what is held now that are gone: what -> why, and what to do."""
+    planner, lost = Planner(archive, graph_of(archive.profile)), {}
+    held = [receipt for key in planner.graph.steps for receipt in planner.held(key).values()]
+    gone = [receipt for receipt in held if not archive.store.folder.exists(history_file(receipt.cell, receipt.name))]
+    if gone:
+        lost["lineage"] = f"the history of {len(gone)} cells is gone (first: {gone[0].cell}); {REMEDY}"
+    published: Receipt | None = planner.held("results").get("")
+    if published is not None and instance.get_latest_materialization_event(mount.asset_key("results")) is None:
+        lost["Dagster's history"] = f"it knows nothing of what was made; {REMEDY}"
+    unrecorded = unknown_to_mlflow(archive, [receipt for receipt in held if receipt.asset.endswith("/evaluation")])
+    if unrecorded:
+        lost["MLflow"] = f"it does not know {len(unrecorded)} evaluations; {REMEDY}"
+    return lost

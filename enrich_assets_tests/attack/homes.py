@@ -1,0 +1,87 @@
+"""Small homes for attacks, the command as a process of its own, and what a home says in the end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+PROFILE = """\
+extends: archive
+frames: {crop: none}
+vae: {channels: 8, max_steps: 200, evaluate_every: 100, min_active_share: 0.0, max_error_ratio: 1.0, min_retrieval_ratio: 1.0}
+tasks:
+  masks: null
+  view:
+    classes: [a, b]
+    positive: b
+    size: 32
+    initial_frames: 6
+    budgets: ["12", "24"]
+    seeds: 2
+    training: {widths: [4, 8], dense: 16, epochs: 2, min_steps: 10, lr_milestones: []}
+"""
+VALUES = "SELECT task, arm, budget, seed, value FROM evaluations WHERE current ORDER BY ALL"
+
+
+def write_archive(folder: Path, patients: int = 8, first: int = 0) -> Path:
+    """Stills of patients: stripes with a soft blob, upright (class a) or level (class b). Returns the folder."""
+    yy, xx = np.mgrid[:64, :64].astype(float)
+    rows = []
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    for patient in range(first, first + patients):
+        rng = np.random.default_rng(patient)
+        label = "ab"[patient % 2]
+        for frame in range(6):
+            cy, cx = rng.uniform(16, 48, 2)
+            blob = np.exp(-((yy - cy) ** 2 + (xx - cx) ** 2) / 200)
+            stripes = np.sin((xx if label == "a" else yy) * 0.7 + rng.uniform(0, 6))
+            image = np.clip(90 + 100 * blob + 40 * stripes + rng.normal(0, 4, yy.shape), 0, 255).astype(np.uint8)
+            name = f"images/p{patient:03d}_{frame}.png"
+            Image.fromarray(image).save(folder / name)
+            side = "test" if patient % 4 >= 2 else "train"
+            ids = {"patient_id": f"P{patient:03d}", "study_id": f"S{patient:03d}", "clip_id": f"C{frame}"}
+            rows.append({"path": name, **ids, "label": label, "split": side})
+    pd.DataFrame(rows).to_csv(folder / "manifest.csv", index=False)
+    return folder
+
+
+def new_home(place: Path) -> Path:
+    """An empty home with the profile of the attacks."""
+    place.mkdir(parents=True)
+    (place / "enrich.yaml").write_text(PROFILE, encoding="utf-8")
+    return place
+
+
+def begin(home: Path, *arguments: str) -> subprocess.Popen[str]:
+    """`enrich ...` as a process."""
+    repository = Path(__file__).resolve().parents[2]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("ENRICH_", "DAGSTER_"))}
+    environment |= {"ENRICH_HOME": str(home), "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "enrich_assets.cli", *arguments],
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def done(home: Path, *arguments: str) -> tuple[int, str]:
+    """`enrich ...` to its end: exit status (negative: the signal that ended it) and output."""
+    process = begin(home, *arguments)
+    said, _ = process.communicate()
+    return process.returncode, said
+
+
+def values(home: Path) -> str:
+    """The evaluations of a home, a line each."""
+    code, said = done(home, "sql", VALUES, "--format", "csv")
+    if code:
+        raise RuntimeError(said)
+    return said
