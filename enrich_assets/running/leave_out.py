@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ import yaml
 from enrich_assets.archive.home import LAYOUT_FILE, Archive
 from enrich_assets.archive.sides.sites import named_sites, profile_leaving_out
 from enrich_assets.core.stages import BATCH_ASSETS
+from enrich_assets.settings import ALL, TaskSettings, budget_frames
 from enrich_assets.store.published import query
 from enrich_assets.store.receipts import digest_of
 
@@ -135,7 +136,7 @@ def leave_out(
     Returns
     -------
     list of str
-        The results in words. The file: site, patients (on test), task, arm, budget, metric, n (seeds), mean, sd, ci_low,
+        The results in words. The file: site, patients (on test), task, arm, budget, budget_key, metric, n (seeds), mean, sd, ci_low,
         ci_high, n_test (frames), note; a site on which nothing could be scored has a row with the reason.
 
     Raises
@@ -157,7 +158,7 @@ def leave_out(
         command = [sys.executable, "-m", "enrich_assets.cli", "run"]
         ran = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
         said = ran.stderr.strip().splitlines()
-        found = _found(home, site)
+        found = with_budget_keys(_found(home, site), archive.profile.tasks)
         if found.empty or ran.returncode:
             why = next((line.strip() for line in said if "not made" in line), said[-1].strip() if said else "")
             say(f"  {why}")
@@ -180,15 +181,32 @@ def _found(home: Path, site: str) -> pd.DataFrame:
     return results.assign(site=site, patients=patients, note="") if len(results) else pd.DataFrame()
 
 
+def with_budget_keys(results: pd.DataFrame, tasks: Mapping[str, TaskSettings]) -> pd.DataFrame:
+    """The results of one site with a column `budget_key`: as the profile names the budget, because 20% is another number of frames at
+    each site."""
+    keys = []
+    for row in results.itertuples():
+        of_task = results[(results["task"] == row.task) & (results["arm"] == ALL)]
+        pool = int(of_task["budget"].max()) if len(of_task) else None
+        named = tasks[str(row.task)].budgets if row.arm != ALL and str(row.task) in tasks and pool else ()
+        found = (key for key in named if pool is not None and budget_frames(key, pool) == row.budget)
+        keys.append(next(found, ALL if row.arm == ALL else str(row.budget)))
+    return results.assign(budget_key=keys)
+
+
 def results_lines(table: pd.DataFrame, column: str) -> list[str]:
     """The table as lines: a row for each site, task and budget, mean over the seeds of each arm; and the mean over sites."""
     lines = []
     scored = table.dropna(subset=["task"]) if "task" in table else table.head(0)
     for task, rows in scored.groupby("task"):
         lines.append(f"{task}: {rows['metric'].iloc[0]} on the {column} left out, mean over seeds")
-        shown = rows.pivot_table(index=["site", "patients", "n_test"], columns=["budget", "arm"], values="mean")
+        shown = rows.pivot_table(
+            index=["site", "patients", "n_test"], columns=["budget_key", "arm"], values="mean", sort=False
+        )
         lines += shown.round(4).to_string().splitlines()
-        over_sites = rows.groupby(["budget", "arm"])["mean"].agg(["mean", "min", "max", "count"]).round(4)
+        over_sites = (
+            rows.groupby(["budget_key", "arm"], sort=False)["mean"].agg(["mean", "min", "max", "count"]).round(4)
+        )
         lines += ["over sites:", *over_sites.to_string().splitlines()]
     silent = table[table["task"].isna()] if "task" in table else table
     lines += [f"{column} {row.site}: nothing scored: {row.note}" for row in silent.itertuples()]

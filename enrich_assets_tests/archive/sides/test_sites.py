@@ -16,7 +16,7 @@ from enrich_assets.archive.sides.summary import side_report
 from enrich_assets.core.stages import Goal
 from enrich_assets.method.statistics.association import class_by_site
 from enrich_assets.profiles import ProfileError, load_profile
-from enrich_assets.running.leave_out import prepare, sites_of
+from enrich_assets.running.leave_out import prepare, results_lines, sites_of, with_budget_keys
 from enrich_assets_tests.defs.made_archive import opened, planner_of, write_stills
 from enrich_assets_tests.made_home import finished, sql
 
@@ -171,6 +171,23 @@ def test_leaving_a_site_out_takes_over_all_that_does_not_follow_from_the_split(a
     own = prepare(archive, "hospital", "B", own_vae=True)
     assert not (own / "store" / "artefacts" / "vae_weights").exists()
     assert sites_of(other, "hospital") == ["A", "B"]
+
+
+def test_results_of_sites_of_other_sizes_stand_under_one_budget(archive: Archive) -> None:
+    settings = archive.profile.tasks["view"].model_copy(update={"budgets": ("20%", "50%")})
+    sizes = {"A": (79, 198, 396), "B": (85, 213, 426)}
+    parts = []
+    for site, budgets in sizes.items():
+        rows = [("view", arm, n, 0.5 + n / 1000) for n, arm in zip(budgets, ("enrich", "enrich", "all"), strict=True)]
+        found = pd.DataFrame(rows, columns=["task", "arm", "budget", "mean"]).assign(
+            site=site, patients=3, n_test=9, metric="auc"
+        )
+        parts.append(with_budget_keys(found, {"view": settings}))
+    table = pd.concat(parts, ignore_index=True)
+    assert table["budget_key"].tolist() == ["20%", "50%", "all"] * 2
+    lines = "\n".join(results_lines(table, "hospital"))
+    assert "NaN" not in lines
+    assert "0.5820" in lines or "0.582" in lines, "the mean of 0.579 and 0.585"
 
 
 def test_leaving_out_needs_a_column_of_the_profile(archive: Archive) -> None:
