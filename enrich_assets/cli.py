@@ -218,7 +218,7 @@ def _show_results(archive: Archive) -> None:
 
     click.echo(results_text(query(str(archive.published), "SELECT * FROM evaluations WHERE current")))
     click.echo(
-        "\nwhere to look next\n"
+        "\nwhere to look next\n"  # nosec B608: words for the user
         f"  {archive.report}   figures and tables on one page\n"
         '  enrich sql "SELECT * FROM curves"   the database, in SQL\n'
         "  enrich lineage --all                from each number back to its frames\n"

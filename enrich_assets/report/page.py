@@ -173,7 +173,7 @@ def render(
     room = resources.files("enrich_assets.report")
     template = environment.from_string((room / "page.html").read_text(encoding="utf-8"))
     return template.render(
-        css=Markup((room / "page.css").read_text(encoding="utf-8")),
+        css=Markup((room / "page.css").read_text(encoding="utf-8")),  # nosec B704: our own file
         profile_name=profile_name,
         generated_at=moment(generated_at),
         facts=_facts(known),
@@ -332,7 +332,7 @@ def _budget_to_show(sufficient: pd.DataFrame) -> int | None:
 
 
 def _svg(text: str) -> Markup:
-    return Markup(text)  # made by matplotlib from our own tables, names in it are escaped there
+    return Markup(text)  # nosec B704: made by matplotlib from our own tables, names in it are escaped there
 
 
 def _coverage(task: str, subsets: pd.DataFrame) -> Markup | None:
