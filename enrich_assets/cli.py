@@ -112,7 +112,8 @@ def _run(
 ) -> None:
     from filelock import FileLock, Timeout
 
-    from enrich_assets.core.stages import Goal, fitted_assets
+    from enrich_assets.core.keys import fitted_assets
+    from enrich_assets.core.stages import Goal
     from enrich_assets.defs.instance import open_instance
     from enrich_assets.running.driver import Driver
     from enrich_assets.running.execution import fail_dead_runs

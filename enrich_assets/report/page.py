@@ -254,7 +254,7 @@ def _task_part(
         finding=finding(
             task, evaluations, comparisons, of_task["sufficient"], of_task["adequacy"], seconds_per_label.get(task)
         ),
-        saw_labels=_saw_labels(of_task["arms"], evaluations),
+        saw_labels=numbers.saw_labels(of_task["arms"], evaluations),
         redundancy=_svg(figures.redundancy_svg(redundancy, f"f1-{task}")) if len(redundancy) else None,
         redundancy_shares=redundancy_grid(
             {"task": task, **({"embedding": default} if others else {})}, redundancy, source
@@ -306,20 +306,6 @@ def _default_embedding(of_task: dict[str, pd.DataFrame], about: dict[str, Any]) 
 def _by(table: pd.DataFrame, embedding: str) -> pd.DataFrame:
     """Rows of one embedding; those that name none are taken as its rows."""
     return table[table["embedding"].isna() | (table["embedding"] == embedding)]
-
-
-def _saw_labels(arms: pd.DataFrame, evaluations: pd.DataFrame) -> str:
-    """A sentence that names the arms that chose by labels; empty where none of those evaluated did."""
-    evaluated = arms[arms["arm"].isin(set(evaluations["arm"]))]
-    seeing = evaluated[evaluated["sees_labels"].fillna(False).astype(bool)]
-    named = [f"{numbers.arm_name(row.arm)} (rule {row.rule})" for row in seeing.itertuples()]
-    if not named:
-        return ""
-    verb = "chooses" if len(named) == 1 else "choose"
-    return (
-        f"{', '.join(named)} {verb} by labels: a network trained on each budget's labels chooses the frames of the next. "
-        "The other arms see no label."
-    )
 
 
 def _budget_to_show(sufficient: pd.DataFrame) -> int | None:

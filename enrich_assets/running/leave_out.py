@@ -23,7 +23,7 @@ import yaml
 
 from enrich_assets.archive.home import LAYOUT_FILE, Archive
 from enrich_assets.archive.sides.sites import named_sites, profile_leaving_out
-from enrich_assets.core.stages import BATCH_ASSETS
+from enrich_assets.core.keys import BATCH_ASSETS
 from enrich_assets.settings import ALL, TaskSettings, budget_frames
 from enrich_assets.store.published import query
 from enrich_assets.store.receipts import digest_of
