@@ -48,8 +48,12 @@ def _by_batch(mount: Mount, healthy: str | None) -> Condition:
 
 
 def summary() -> Automation:
-    """A sum over batches: when any of them changed, and every batch that was ingested is there and at rest."""
-    return lambda mount: _once(_upstream_changed()) & ~dg.AutomationCondition.any_deps_missing() & ~_upstream_moves()
+    """A sum over batches: when any of them changed, and every batch that was ingested is there and at rest.
+
+    Of a worklist, what was concluded from scores may be missing: frames are labelled before anything is trained.
+    """
+    missing = dg.AutomationCondition.any_deps_missing().ignore(dg.AssetSelection.key_substring("/comparison"))
+    return lambda mount: _once(_upstream_changed()) & ~missing & ~_upstream_moves()
 
 
 def publication() -> Automation:
@@ -60,12 +64,18 @@ def publication() -> Automation:
     return lambda mount: _once(_upstream_changed()) & ~_upstream_moves()
 
 
+def conclusion() -> Automation:
+    """What follows from scores: when any of them changed, and all of it is at rest. Test frames that arrive change no score."""
+    scores = dg.AssetSelection.key_substring("/evaluation")
+    return lambda mount: _once(_upstream_changed().allow(scores)) & ~_upstream_moves()
+
+
 def _once(trigger: Condition) -> Condition:
     """True from the trigger on, until the cell is asked for or made by anyone."""
     return trigger.since_last_handled() & ~_busy
 
 
-def _upstream_changed() -> Condition:
+def _upstream_changed() -> Any:
     """Other content upstream; or upstream is asked for now: then both go into one run, because starting one costs most."""
     return dg.AutomationCondition.any_deps_match(_changed | _asked)
 

@@ -155,7 +155,7 @@ def test_event_by_event_exactly_the_affected_cells_are_asked_for() -> None:
 
     # Somebody trained a cell of the grid: comparison and publication, while all other cells are missing.
     daemon.made("view/enrich/evaluation", dg.MultiPartitionKey({"budget": "10", "seed": "0"}))
-    assert once(daemon.settle()) == cells("view/comparison", "results", "report")
+    assert once(daemon.settle()) == cells("view/comparison", "view/worklist", "results", "report")
 
     # The VAE was trained again, on purpose: every batch is embedded and compared again.
     daemon.made("vae_weights", version="retrained")
@@ -181,6 +181,7 @@ def test_nothing_of_the_training_grid_ever_follows_by_itself() -> None:
     assert by_hand == {
         *BATCH_ASSETS,
         "vae_weights",
+        *(f"{task}/training_length" for task in TASKS if f"{task}/training_length" in GRAPH.steps),
         *(
             f"{task}/{arm}/{what}"
             for task in TASKS

@@ -20,6 +20,7 @@ from enrich_assets_tests.defs.made_archive import bring_up_to_date, make_cells, 
 
 PROFILE = """
 frames: {crop: none}
+embeddings: {vae: {despite_health: true}}
 tasks: {view: {classes: [benign, malignant], positive: malignant}, chambers: null}
 """
 ARCHIVE_PANEL, REDUNDANCY = "archive/similarity/vae", "archive/redundancy/vae"
@@ -58,7 +59,8 @@ def embed(archive: Archive, batch: str) -> None:
     draft.table("frames", table[["frame_id"]])
     draft.commit()
     planner = planner_of(archive)
-    make(planner, planner.graph["embeddings/vae@unit_length"], batch)
+    for check in ("unit_length", "tells_frames_apart"):
+        make(planner, planner.graph[f"embeddings/vae@{check}"], batch)
 
 
 def read(archive: Archive, folder: Path, batch: str, stills: list[dict[str, object]], first: int = 0) -> None:

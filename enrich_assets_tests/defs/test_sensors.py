@@ -29,6 +29,7 @@ from enrich_assets.defs.first_fit import first_vae_request
 from enrich_assets.defs.mount import BATCH, Mount
 from enrich_assets.defs.resources import ArchiveResource
 from enrich_assets.defs.sensors import unseen_requests, watch
+from enrich_assets.method.embeddings.fixed_point import to_fixed_point
 from enrich_assets.profiles import load_profile
 from enrich_assets.settings import IncomingSettings
 from enrich_assets.store.annotations import Annotations
@@ -391,6 +392,8 @@ def test_a_panel_whose_first_making_failed_is_asked_for_when_it_is_still_missing
         world.make("b", "view/similarity/vae")
     assert unseen(world) == ([], []), "not before the earlier batch is embedded"
     pretend_embeddings(world, "a")
+    for name in ("a", "b"):
+        world.make(name, "embeddings/vae@tells_frames_apart")
     first, missing = unseen(world)
     assert first == []
     assert [what.rpartition("-")[0] for what in missing] == ["stale-a", "stale-b"]
@@ -406,8 +409,7 @@ def test_a_panel_whose_first_making_failed_is_asked_for_when_it_is_still_missing
 def pretend_embeddings(world: World, batch: str) -> None:
     """Embeddings of a batch without a VAE, and their checks."""
     ids = Catalogue(world.archive).frames([batch]).frame_table[["frame_id"]]
-    vectors = np.zeros((len(ids), 128), np.int16)
-    vectors[:, 0] = 4000
+    vectors = to_fixed_point(np.random.default_rng(ord(batch[0])).normal(size=(len(ids), 128)))
     draft = world.archive.store.draft(Cell("embeddings/vae", batch), settings="s", inputs={})
     draft.array("vectors", vectors)
     draft.table("frames", ids)

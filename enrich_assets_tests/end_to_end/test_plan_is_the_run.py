@@ -19,7 +19,7 @@ from enrich_assets.archive.labelling.importing import import_labels
 from enrich_assets.core.step import CHECK_SIGN
 from enrich_assets.profiles import load_profile
 from enrich_assets.running.forecast import Plan, make_plan
-from enrich_assets.store.receipts import Cell, Receipt
+from enrich_assets.store.receipts import Cell, Receipts
 from enrich_assets.studies.phantom import write_phantom
 from enrich_assets_tests.made_home import finished, opened
 
@@ -34,7 +34,7 @@ tasks:
 def made_at(archive: Archive) -> dict[Cell, str]:
     """When each current cell of an asset was made."""
     folder = archive.store.folder
-    found = [Receipt.model_validate_json(folder.read(name)) for name in folder.files("receipts", ".json")]
+    found = [receipt for _, receipt in Receipts(folder).all_current() if receipt is not None]
     return {receipt.cell: receipt.created_at for receipt in found if CHECK_SIGN not in receipt.asset}
 
 

@@ -99,7 +99,7 @@ def test_a_second_home_on_the_same_store_gets_its_own(
 ) -> None:
     second = tmp_path / "second"
     second.mkdir()
-    for name in ("enrich.yaml", "pseudonym.key"):
+    for name in ("enrich.yaml",):
         shutil.copy(small / name, second / name)
     monkeypatch.setenv("ENRICH_STORE", str(small / "store"))
     monkeypatch.setenv("DAGSTER_HOME", str(second / "dagster"))

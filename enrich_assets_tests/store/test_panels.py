@@ -28,10 +28,11 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for batch, (start, end) in BATCHES.items()
     }
     of_batches = [
-        redundancy_table(panel).assign(whole="pool", task="view", batch=batch) for batch, panel in panels.items()
+        redundancy_table(panel).assign(whole="pool", task="view", embedding="vae", batch=batch)
+        for batch, panel in panels.items()
     ]
     tables = {
-        "redundancy": redundancy_table(sum_panels(panels.values())).assign(whole="pool", task="view"),
+        "redundancy": redundancy_table(sum_panels(panels.values())).assign(whole="pool", task="view", embedding="vae"),
         "panel_redundancy": pd.concat(of_batches),
     }
     path = tmp_path_factory.mktemp("published") / "enrich.duckdb"

@@ -91,9 +91,10 @@ def find_leaks(
 def _table(
     frames: pd.DataFrame, pairs: np.ndarray, vectors: np.ndarray, labels: Mapping[str, Mapping[str, str]]
 ) -> pd.DataFrame:
-    """A row per pair, of two sides the train frame first."""
-    is_test = (frames["split"] == "test").to_numpy()
-    swapped = is_test[pairs[:, 0]] & ~is_test[pairs[:, 1]]
+    """A row per pair: of two sides the train frame first, of one side the lower name, in whatever batches they came."""
+    is_test, names = (frames["split"] == "test").to_numpy(), frames["frame_id"].to_numpy(dtype=str)
+    of_sides = is_test[pairs[:, 0]] != is_test[pairs[:, 1]]
+    swapped = np.where(of_sides, is_test[pairs[:, 0]], names[pairs[:, 0]] > names[pairs[:, 1]])
     one, other = np.where(swapped, pairs[:, 1], pairs[:, 0]), np.where(swapped, pairs[:, 0], pairs[:, 1])
     table = pd.DataFrame({"similarity": to_cosine(products_of(vectors, pairs))})
     for prefix, at in (("", one), ("other_", other)):

@@ -15,7 +15,7 @@ from enrich_assets.archive.values import Value
 from enrich_assets.core.reads import Read, every, part, same
 from enrich_assets.core.step import CellContext, CheckOutcome, Markdown, Picture, StepOutput, check, step
 from enrich_assets.core.where import Where
-from enrich_assets.defs.automation import publication, summary
+from enrich_assets.defs.automation import conclusion, summary
 from enrich_assets.method.kinds import kind_of
 from enrich_assets.settings import ALL
 from enrich_assets.store.identity import subset_id
@@ -62,7 +62,7 @@ def comparison_reads(where: Where) -> dict[str, Read]:
     },
     version=2,
     kinds=("scipy",),
-    automation=publication(),
+    automation=conclusion(),
 )
 def comparison(
     cell: CellContext,
@@ -156,11 +156,13 @@ def joined_to_subsets(cell: CellContext, subsets: Arms, evaluations: Evaluations
     """
     tested = test_set.table("test_set")
     frames, patients = set(tested["frame_id"]), set(tested["patient_id"])
-    faults = []
+    faults, n_earlier = [], 0
     for (arm, partition), evaluation in evaluations.receipts.items():
         chosen = test_set.store.table(subsets[arm].receipts[partition], "subset")
         scored = set(test_set.store.table(evaluation, "predictions")["frame_id"])
         both = patients & set(chosen["patient_id"])
+        # One made before the last studies came is of fewer test frames until it is made again.
+        of_this_test_set = evaluation.read[str(test_set.receipt.cell)].digest == test_set.receipt.digest
         wrong = {
             f"{len(both)} patients on both sides": bool(both),
             "the subset is not the one that the score names": (
@@ -169,12 +171,14 @@ def joined_to_subsets(cell: CellContext, subsets: Arms, evaluations: Evaluations
             f"{len(chosen)} frames, the score says {evaluation.metrics['n_train']}": (
                 len(chosen) != evaluation.metrics["n_train"]
             ),
-            f"{len(scored & frames)} of {len(frames)} test frames scored": scored != frames,
+            f"{len(scored & frames)} of {len(frames)} test frames scored": of_this_test_set and scored != frames,
         }
+        n_earlier += not of_this_test_set
         faults += [f"{evaluation.cell}: {what}" for what, is_so in wrong.items() if is_so]
     return CheckOutcome(
         not faults,
         f"{len(evaluations.receipts)} scores on {len(frames)} test frames"
+        + (f" ({n_earlier} on those of before)" if n_earlier else "")
         + (
             f"; {len(faults)} faults: {'; '.join(faults[:NAMED_FAULTS])}"
             if faults

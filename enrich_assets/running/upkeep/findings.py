@@ -58,7 +58,7 @@ class Finding:
 
 
 def in_the_home(archive: Archive) -> Iterator[Finding]:
-    """Of the home itself: profile, layout, key, databases."""
+    """Of the home itself: profile, layout, databases."""
     folder = archive.store.folder
     if archive.profile_kept.lost_text is not None:
         yield Finding("enrich.yaml", "is gone", "its last state was kept and is put back", archive.profile_kept.restore)
@@ -69,14 +69,18 @@ def in_the_home(archive: Archive) -> Iterator[Finding]:
             archive.mark_layout()
 
         yield Finding(folder.path(LAYOUT_FILE), "is gone or damaged", AT_ONCE, mend)
-    try:
-        archive.pseudonyms  # noqa: B018
-    except KeyLost as lost:
-        yield Finding("the key", str(lost), "nothing can be done here")
     for file in database_files(archive):
         if (why := why_damaged(file)) is not None:
             put = lambda file=file: put_aside(file)  # noqa: E731
             yield Finding(str(file), f"cannot be read ({why})", "it is put aside, and another one begun", put)
+
+
+def of_the_key(archive: Archive) -> Iterator[Finding]:
+    """Of the key: which one batches depend on, their registers say, so those are looked at before."""
+    try:
+        archive.pseudonyms  # noqa: B018
+    except KeyLost as lost:
+        yield Finding("the key", str(lost), "nothing can be done here")
 
 
 def in_the_registers(archive: Archive) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from enrich_assets.running.upkeep.findings import (
     in_the_records,
     in_the_registers,
     in_the_store,
+    of_the_key,
 )
 
 Say = Callable[[str], None]
@@ -61,7 +62,7 @@ def repair(archive: Archive, say: Say, *, only_look: bool, interrupts: Interrupt
         As of `Driver`.
     """
     repaired = Repaired()
-    for stage in (in_the_home, in_the_registers):
+    for stage in (in_the_home, in_the_registers, of_the_key):
         _deal(stage(archive), repaired, say, only_look)
     if any(finding.mend is None for finding in repaired.found if "batch.json" in finding.what):
         return repaired  # without the register nobody knows what should be there

@@ -284,7 +284,7 @@ def test_the_key_is_never_printed(tmp_path: Path) -> None:
 
 def test_a_spoilt_key_file_is_neither_replaced_nor_printed(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("half a k")
-    with pytest.raises(ValueError, match="restore it") as caught:
+    with pytest.raises(ValueError, match="puts a copy back") as caught:
         Pseudonyms.load_or_create(tmp_path / "key")
     assert "half a k" not in str(caught.value)
     assert (tmp_path / "key").read_text() == "half a k"
