@@ -55,7 +55,7 @@ def run_league(
         if not only_read:
             say(f"{name} ({number} of {len(names)})")
             prepare(design, archive, folder, see_labels=see_labels)
-            if trouble := run_home(home):
+            if trouble := run_home(home, say):
                 say(f"  {name}: {trouble}")
         if not (home / "enrich.yaml").exists():
             raise ValueError(f"{home} is not there: without --only-read it is made and run")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,8 +109,10 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = {key: _merged(value, {}) if isinstance(value, Mapping) else value for key, value in base.items()}
     for key, value in over.items():
         beneath = merged.get(key)
-        is_both = isinstance(value, Mapping) and isinstance(beneath, Mapping)
-        merged[key] = _merged(beneath if is_both else {}, value) if isinstance(value, Mapping) else value
+        if isinstance(value, Mapping):
+            merged[key] = _merged(beneath if isinstance(beneath, Mapping) else {}, value)
+        else:
+            merged[key] = value
     return merged
 
 
@@ -161,14 +163,17 @@ def prepare(design: Design, archive: str, folder: Path, *, see_labels: bool = Fa
     return opened
 
 
-def run_home(home: Path, *options: str) -> str:
-    """`enrich run` in a process of its own; what it said last where it failed, else ''."""
+def run_home(home: Path, say: Callable[[str], None]) -> str:
+    """`enrich run` in a process of its own, its lines passed on; why something was not made, else ''."""
     environment = {**os.environ, "ENRICH_HOME": str(home), "ENRICH_STORE": str(home / "store")}
     for name in ("ENRICH_PROFILE", "DAGSTER_HOME"):
         environment.pop(name, None)
-    command = [sys.executable, "-m", "enrich_assets.cli", "run", *options]
-    ran = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
-    lines = ran.stderr.strip().splitlines()
-    if not ran.returncode:
+    command = [sys.executable, "-m", "enrich_assets.cli", "run"]
+    lines = []
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as running:
+        for line in running.stderr or ():
+            say(f"  {line.rstrip()}")
+            lines.append(line.strip())
+    if not running.returncode:
         return ""
-    return next((line.strip() for line in lines if "not made" in line), lines[-1].strip() if lines else "failed")
+    return next((line for line in lines if "not made" in line), lines[-1] if lines else "failed")
