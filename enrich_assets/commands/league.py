@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from datetime import UTC, datetime
@@ -46,9 +47,11 @@ def league(archives: tuple[str, ...], design: str, out: str | None, see_labels: 
 
 def _heading(design: Path) -> str:
     fixed = "\n".join(line.rstrip() for line in design.read_text(encoding="utf-8").splitlines())
+    load = f"{os.getloadavg()[0]:.0f}" if hasattr(os, "getloadavg") else "not known"
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     return (
-        f"# Results of the league\n\nWritten by `enrich league`, {now}, on {platform.machine()} under {platform.system()}, Python "
+        f"# Results of the league\n\nWritten by `enrich league`, {now}, on {os.cpu_count()} cores ({platform.machine()}, "
+        f"{platform.system()}), load {load}, Python "
         f"{platform.python_version()}. Do not edit: run it again.\n\n"
         f"Scores are means over the budgets, by seed; differences carry 95 % intervals over test patients and seeds; p is corrected (Holm) "
         f"over the arms of a task.\n\n## Fixed beforehand\n\n`{design.name}`:\n\n```yaml\n{fixed}\n```"

@@ -81,7 +81,7 @@ def test_results_are_written_from_what_was_published(league_home: Path, tmp_path
         assert row.split("|")[4].strip() == f"{means[arm]:.3f}"
     sides = query(home / "enrich.duckdb", "SELECT count(DISTINCT patient_id) AS n FROM frames WHERE split = 'test'")
     assert f"of {int(sides['n'].iloc[0])} |" in text
-    assert "archives are too few for a test of ranks" in text
+    assert "Archives are too few (1) for a test of ranks" in text
     assert "**By the rule stated beforehand the default, `vae_k_center_greedy`, stays.**" in text
     frames = query(home / "enrich.duckdb", "SELECT DISTINCT study_id, patient_id, path FROM frames")
     named = {str(value) for column in frames for value in frames[column] if len(str(value)) > 3}

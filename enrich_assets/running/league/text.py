@@ -57,7 +57,7 @@ def league_text(design: Design, found: Sequence[Found], *, heading: str) -> str:
     if counted:
         ranks = mean_ranks(every)
         decision = decide(every, ranks, default=design.default, challengers=challengers)
-        parts += [_outcome(design, every, decision), _ranks(every, ranks)]
+        parts += [f"{_outcome(design, every, decision)}\n{_withheld(found)}", _ranks(every, ranks)]
     parts += [_standing(one, task, tables[one.name, task], design) for one in found for task in one.contests]
     parts += [_adequacy(found), _costs(found)]
     return "\n\n".join(parts) + "\n"
@@ -115,6 +115,22 @@ def _outcome(design: Design, every: pd.DataFrame, decision: Decision) -> str:
     return "\n".join(lines)
 
 
+def _withheld(found: Sequence[Found]) -> str:
+    """On which tasks nothing may be claimed, by the homes' own questions."""
+    lines = []
+    for one in found:
+        asked = one.adequacy[one.adequacy["task"].isin(list(one.contests))] if len(one.adequacy) else one.adequacy
+        for task, rows in asked.groupby("task") if len(asked) else ():
+            reasons = rows.loc[~rows["passed"].astype(bool), "reason"]
+            verdict = (
+                f"nothing can be told for certain: {'; '.join(reasons)}"
+                if len(reasons)
+                else "adequate by all questions"
+            )
+            lines.append(f"- {one.name} {task}: {verdict}.")
+    return "\n".join(lines)
+
+
 def _ranks(every: pd.DataFrame, ranks: pd.DataFrame) -> str:
     archives = [column for column in ranks if column != "mean_rank"]
     rows = [
@@ -125,7 +141,7 @@ def _ranks(every: pd.DataFrame, ranks: pd.DataFrame) -> str:
     text = f"## Ranks\n\n1 is best, of {len(ranks)} arms.\n\n{_table(columns, rows)}\n\n"
     n, k = len(archives), len(ranks)
     if n < FEWEST_ARCHIVES or k < 2:
-        return f"{text}{n} archives are too few for a test of ranks."
+        return f"{text}Archives are too few ({n}) for a test of ranks."
     statistic, p = friedman(ranks[archives].to_numpy())
     agrees = "agree more than chance" if p < 0.05 else "do not agree more than chance would have them"
     return (
