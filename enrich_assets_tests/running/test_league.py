@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from enrich_assets.cli import main
 from enrich_assets.running.league import read_design
+from enrich_assets.running.league.homes import archive_name
 from enrich_assets.store.published import query
 
 DESIGN = Path(__file__).parents[1] / "benchmarks" / "league.yaml"
@@ -36,6 +37,14 @@ def test_the_committed_design_is_what_it_says() -> None:
     assert lung["tasks"]["view"]["budgets"] == [24, 72]  # of the profile
     assert design.profile_of("ucsf_echo_views", see_labels=False)["tasks"]["view"]["budgets"] == [16, 32]
     assert design.profile["tasks"]["view"].get("arms") is None  # nothing was written into the design itself
+
+
+@pytest.mark.parametrize(
+    ("archive", "name"),
+    [("phantom", "phantom"), ("/a/lung", "lung"), ("/a/lung/manifest.csv", "lung"), ("s3://bucket/lung/", "lung")],
+)
+def test_an_archive_is_called_by_its_folder(archive: str, name: str) -> None:
+    assert archive_name(archive) == name
 
 
 @pytest.mark.parametrize(

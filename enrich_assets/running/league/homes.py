@@ -20,7 +20,8 @@ import yaml
 from enrich_assets.archive.home import Archive
 from enrich_assets.archive.ingest import ingest
 
-FOLDER, PHANTOM, RANDOM = "league", "phantom", "random"
+PHANTOM, RANDOM = "phantom", "random"
+MANIFESTS = (".csv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,11 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def archive_name(archive: str) -> str:
-    """What an archive is called: by its folder."""
-    return PHANTOM if archive == PHANTOM else Path(archive).resolve().name
+    """What an archive is called: by its folder, that of its manifest where a file is named."""
+    if "://" in archive:
+        return archive_name(f"/{archive.partition('://')[2].strip('/')}")
+    path = Path(archive)
+    return PHANTOM if archive == PHANTOM else (path.parent if path.suffix in MANIFESTS else path).resolve().name
 
 
 def home_of(folder: Path, name: str) -> Archive:
@@ -152,7 +156,7 @@ def prepare(design: Design, archive: str, folder: Path, *, see_labels: bool = Fa
     (home / "enrich.yaml").write_text(text, encoding="utf-8")
     opened = home_of(folder, name)
     if not opened.batches:
-        path = str(Path(archive).resolve())
+        path = archive if "://" in archive else str(Path(archive).resolve())
         if archive == PHANTOM:
             from enrich_assets.studies.phantom import write_phantom
 

@@ -57,7 +57,7 @@ def league_text(design: Design, found: Sequence[Found], *, heading: str) -> str:
     if counted:
         ranks = mean_ranks(every)
         decision = decide(every, ranks, default=design.default, challengers=challengers)
-        parts += [f"{_outcome(design, every, decision)}\n{_withheld(found)}", _ranks(every, ranks)]
+        parts += [f"{_outcome(design, every, ranks, decision)}\n{_withheld(design, found)}", _ranks(every, ranks)]
     parts += [_standing(one, task, tables[one.name, task], design) for one in found for task in one.contests]
     parts += [_adequacy(found), _costs(found)]
     return "\n\n".join(parts) + "\n"
@@ -83,7 +83,7 @@ def _archives(found: Sequence[Found]) -> str:
     return f"## Archives\n\n{_table(columns, rows)}{note}"
 
 
-def _outcome(design: Design, every: pd.DataFrame, decision: Decision) -> str:
+def _outcome(design: Design, every: pd.DataFrame, ranks: pd.DataFrame, decision: Decision) -> str:
     lines = ["## What follows", ""]
     verdict = "stays" if decision.default == design.default else f"becomes `{decision.default}`"
     lines.append(f"**By the rule stated beforehand the default, `{design.default}`, {verdict}.**")
@@ -112,10 +112,15 @@ def _outcome(design: Design, every: pd.DataFrame, decision: Decision) -> str:
             for row in of_default.itertuples()
         ]
         lines.append(f"- The default against random: {'; '.join(which)}.")
+    mean = ranks["mean_rank"]
+    if {design.default, RANDOM} <= set(mean.index):
+        lines.append(
+            f"- Of {len(mean)} arms the default has mean rank {mean[design.default]:.2f}, random {mean[RANDOM]:.2f} (1 is best)."
+        )
     return "\n".join(lines)
 
 
-def _withheld(found: Sequence[Found]) -> str:
+def _withheld(design: Design, found: Sequence[Found]) -> str:
     """On which tasks nothing may be claimed, by the homes' own questions."""
     lines = []
     for one in found:
@@ -128,6 +133,9 @@ def _withheld(found: Sequence[Found]) -> str:
                 else "adequate by all questions"
             )
             lines.append(f"- {one.name} {task}: {verdict}.")
+    trained = {arm for one in found for contest in one.contests.values() for arm in contest.evaluations["arm"]}
+    if design.sighted and not trained & set(design.sighted):
+        lines.append("- The rules that see labels were not trained: nothing is said of them.")
     return "\n".join(lines)
 
 
@@ -196,13 +204,13 @@ def _standing(one: Found, task: str, table: pd.DataFrame, design: Design) -> str
 
 def _adequacy(found: Iterable[Found]) -> str:
     rows = [
-        [one.name, row.task, row.asks, row.answer]
+        [one.name, row.task, row.asks, row.answer, row.remedy]
         for one in found
         if len(one.adequacy)
         for row in one.adequacy.itertuples()
         if row.task in one.contests
     ]
-    return f"## Can the experiments tell?\n\nAs each home's page says it.\n\n{_table(['archive', 'task', 'question', 'answer'], rows)}"
+    return f"## Can the experiments tell?\n\nAs each home's page says it.\n\n{_table(['archive', 'task', 'question', 'answer', 'what would help'], rows)}"
 
 
 def _costs(found: Iterable[Found]) -> str:
