@@ -113,7 +113,8 @@ def _run(
 ) -> None:
     from filelock import FileLock, Timeout
 
-    from enrich_assets.core.stages import Goal, fitted_assets
+    from enrich_assets.core.keys import fitted_assets
+    from enrich_assets.core.stages import Goal
     from enrich_assets.defs.instance import open_instance
     from enrich_assets.running.driver import Driver
     from enrich_assets.running.execution import fail_dead_runs
@@ -219,7 +220,7 @@ def _show_results(archive: Archive) -> None:
 
     click.echo(results_text(query(str(archive.published), "SELECT * FROM evaluations WHERE current")))
     click.echo(
-        "\nwhere to look next\n"
+        "\nwhere to look next\n"  # nosec B608: words for the user
         f"  {archive.report}   figures and tables on one page\n"
         '  enrich sql "SELECT * FROM curves"   the database, in SQL\n'
         "  enrich lineage --all                from each number back to its frames\n"

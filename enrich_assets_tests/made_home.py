@@ -8,9 +8,10 @@ import pandas as pd
 
 from enrich_assets.archive import Archive
 from enrich_assets.core import making
+from enrich_assets.core.keys import BATCH_ASSETS
 from enrich_assets.core.making import Made
 from enrich_assets.core.planner import Planner, Verdict
-from enrich_assets.core.stages import BATCH_ASSETS, Goal
+from enrich_assets.core.stages import Goal
 from enrich_assets.defs.assets import graph_of
 from enrich_assets.defs.instance import open_instance
 from enrich_assets.profiles import load_profile

@@ -51,7 +51,7 @@ class Verdict:
 
 
 FRESH = Verdict(State.FRESH)
-DID_NOT_PASS = "did not pass: "
+DID_NOT_PASS = "did not pass: "  # nosec B105: words for the user
 
 
 class Unsound(MissingArtefact):

@@ -9,20 +9,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from enrich_assets.core.keys import (
+    BATCH_ASSETS,
+    EMBEDDING_HEALTH,
+    GRID_ASSETS,
+    VAE_WEIGHTS,
+    archive_assets,
+    fitted_assets,
+    length_asset,
+    similarity_assets,
+    summary_assets,
+)
 from enrich_assets.core.partitions import cell_keys
 from enrich_assets.core.planner import Planner, State, Verdict
 from enrich_assets.core.reads import Read
 from enrich_assets.core.step import Check, Declared, Step
 from enrich_assets.core.where import arms_of
-from enrich_assets.settings import Profile, budget_frames
+from enrich_assets.settings import budget_frames
 from enrich_assets.store.receipts import NOT_MADE_YET, Cell, DamagedStore
 
 DECODING, VAE, FITTING, SIMILARITY, REDUNDANCY = "decoding", "vae", "fitting", "similarity", "redundancy"
-HEALTH, VAE_WEIGHTS, EMBEDDING_HEALTH = "health", "vae_weights", "embedding_health"
-FITTED = ("vae", "pca")  # kinds of embedding with weights of their own
+HEALTH = "health"
 RANKING, LENGTH, TRAINING, CONCLUSIONS = "ranking", "training length", "training", "conclusions"
-BATCH_ASSETS = ("studies", "frames", "split", "label_presence", "labels")
-GRID_ASSETS = ("subset", "model", "evaluation")
 
 
 @dataclass(frozen=True)
@@ -290,36 +298,6 @@ def stages(outlook: Outlook, goal: Goal) -> Iterator[Stage]:
     cells = [group for task in trained for group in training_groups(outlook, task, goal)]
     yield Stage(TRAINING, cells, side_by_side=True)
     yield Stage(CONCLUSIONS, [conclusion_group(outlook, tasks)])
-
-
-def fitted_assets(profile: Profile) -> list[str]:
-    """Weights of the embeddings that are fitted to the archive once: the VAE, principal components."""
-    return [f"{name}_weights" for name, embedding in profile.embeddings.items() if embedding.kind in FITTED]
-
-
-def archive_assets(profile: Profile) -> list[str]:
-    """Of the whole archive, by its first embedding: redundancy over all frames, and leaks."""
-    return [f"archive/redundancy/{profile.default_embedding}", "leaks"]
-
-
-def similarity_assets(profile: Profile) -> list[str]:
-    """Of a batch: its embeddings, the archive's panel, then each task's pool and the panels that its arms need."""
-    keys = [f"embeddings/{name}" for name in profile.embeddings]
-    keys.append(f"archive/similarity/{profile.default_embedding}")
-    for task, settings in profile.tasks.items():
-        keys += [f"{task}/pool", *(f"{task}/similarity/{name}" for name in profile.embeddings_of(settings))]
-    return keys
-
-
-def summary_assets(profile: Profile, task: str) -> list[str]:
-    """Of a task: its redundancy over all batches, by each of its embeddings, and its test set."""
-    names = profile.embeddings_of(profile.tasks[task])
-    return [*(f"{task}/redundancy/{name}" for name in names), f"{task}/test_set"]
-
-
-def length_asset(task: str) -> str:
-    """Key of the number of steps of a task's trainings, where the profile leaves it to the data."""
-    return f"{task}/training_length"
 
 
 def batch_groups(planner: Planner, stage: str, assets: Sequence[str], batches: Sequence[str]) -> list[Group]:

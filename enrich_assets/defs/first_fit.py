@@ -7,8 +7,8 @@ import dagster as dg
 from enrich_assets.archive.drops import DropRegister
 from enrich_assets.archive.home import Archive
 from enrich_assets.core.graph import Graph
+from enrich_assets.core.keys import VAE_WEIGHTS
 from enrich_assets.core.planner import Planner
-from enrich_assets.core.stages import VAE_WEIGHTS
 from enrich_assets.defs.attempts import ATTEMPT_OF, MOST_ATTEMPTS, attempts, run_key
 from enrich_assets.defs.jobs import fitting_job
 from enrich_assets.defs.mount import Mount

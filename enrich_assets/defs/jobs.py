@@ -7,7 +7,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from enrich_assets.archive.drops import find_drops, ingest_drops
 from enrich_assets.core.graph import Graph
-from enrich_assets.core.stages import (
+from enrich_assets.core.keys import (
     BATCH_ASSETS,
     EMBEDDING_HEALTH,
     GRID_ASSETS,

@@ -7,8 +7,9 @@ import dagster as dg
 
 from enrich_assets.archive.home import Archive
 from enrich_assets.core.graph import Graph
+from enrich_assets.core.keys import length_asset
 from enrich_assets.core.planner import Planner
-from enrich_assets.core.stages import LENGTH, Goal, Group, Outlook, Work, length_asset, ranking_groups, training_groups
+from enrich_assets.core.stages import LENGTH, Goal, Group, Outlook, Work, ranking_groups, training_groups
 from enrich_assets.core.step import Check
 from enrich_assets.defs.jobs import PUBLISH, publication_keys
 from enrich_assets.defs.mount import PARTITION, Mount

@@ -13,17 +13,9 @@ import dagster as dg
 from enrich_assets.archive.drops import DropRegister, remove_read_drops
 from enrich_assets.archive.home import Archive
 from enrich_assets.core.graph import Graph
+from enrich_assets.core.keys import BATCH_ASSETS, fitted_assets, similarity_assets
 from enrich_assets.core.planner import Planner
-from enrich_assets.core.stages import (
-    BATCH_ASSETS,
-    DECODING,
-    SIMILARITY,
-    Outlook,
-    Work,
-    batch_groups,
-    fitted_assets,
-    similarity_assets,
-)
+from enrich_assets.core.stages import DECODING, SIMILARITY, Outlook, Work, batch_groups
 from enrich_assets.core.step import Declared
 from enrich_assets.defs.attempts import ATTEMPT_OF, MOST_ATTEMPTS, Attempts, attempts, batches_at_work, run_key
 from enrich_assets.defs.first_fit import first_fit_sensor

@@ -180,3 +180,17 @@ def results_text(evaluations: pd.DataFrame) -> str:
 def arm_order(arm: Any) -> tuple[int, str]:
     """ENRICH first, then random, then the others by name, everything last."""
     return ({"enrich": 0, "random": 1, "all": 3}.get(str(arm), 2), str(arm))
+
+
+def saw_labels(arms: pd.DataFrame, evaluations: pd.DataFrame) -> str:
+    """A sentence that names the arms that chose by labels; empty where none of those evaluated did."""
+    evaluated = arms[arms["arm"].isin(set(evaluations["arm"]))]
+    seeing = evaluated[evaluated["sees_labels"].fillna(False).astype(bool)]
+    named = [f"{arm_name(row.arm)} (rule {row.rule})" for row in seeing.itertuples()]
+    if not named:
+        return ""
+    verb = "chooses" if len(named) == 1 else "choose"
+    return (
+        f"{', '.join(named)} {verb} by labels: a network trained on each budget's labels chooses the frames of the next. "
+        "The other arms see no label."
+    )

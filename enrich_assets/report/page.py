@@ -173,7 +173,7 @@ def render(
     room = resources.files("enrich_assets.report")
     template = environment.from_string((room / "page.html").read_text(encoding="utf-8"))
     return template.render(
-        css=Markup((room / "page.css").read_text(encoding="utf-8")),
+        css=Markup((room / "page.css").read_text(encoding="utf-8")),  # nosec B704: our own file
         profile_name=profile_name,
         generated_at=moment(generated_at),
         facts=_facts(known),
@@ -254,7 +254,7 @@ def _task_part(
         finding=finding(
             task, evaluations, comparisons, of_task["sufficient"], of_task["adequacy"], seconds_per_label.get(task)
         ),
-        saw_labels=_saw_labels(of_task["arms"], evaluations),
+        saw_labels=numbers.saw_labels(of_task["arms"], evaluations),
         redundancy=_svg(figures.redundancy_svg(redundancy, f"f1-{task}")) if len(redundancy) else None,
         redundancy_shares=redundancy_grid(
             {"task": task, **({"embedding": default} if others else {})}, redundancy, source
@@ -308,20 +308,6 @@ def _by(table: pd.DataFrame, embedding: str) -> pd.DataFrame:
     return table[table["embedding"].isna() | (table["embedding"] == embedding)]
 
 
-def _saw_labels(arms: pd.DataFrame, evaluations: pd.DataFrame) -> str:
-    """A sentence that names the arms that chose by labels; empty where none of those evaluated did."""
-    evaluated = arms[arms["arm"].isin(set(evaluations["arm"]))]
-    seeing = evaluated[evaluated["sees_labels"].fillna(False).astype(bool)]
-    named = [f"{numbers.arm_name(row.arm)} (rule {row.rule})" for row in seeing.itertuples()]
-    if not named:
-        return ""
-    verb = "chooses" if len(named) == 1 else "choose"
-    return (
-        f"{', '.join(named)} {verb} by labels: a network trained on each budget's labels chooses the frames of the next. "
-        "The other arms see no label."
-    )
-
-
 def _budget_to_show(sufficient: pd.DataFrame) -> int | None:
     """The sufficient budget of the first arm, ENRICH where there is one; None where none was."""
     arms = sorted(sufficient["arm"].dropna().unique(), key=numbers.arm_order)
@@ -332,7 +318,7 @@ def _budget_to_show(sufficient: pd.DataFrame) -> int | None:
 
 
 def _svg(text: str) -> Markup:
-    return Markup(text)  # made by matplotlib from our own tables, names in it are escaped there
+    return Markup(text)  # nosec B704: made by matplotlib from our own tables, names in it are escaped there
 
 
 def _coverage(task: str, subsets: pd.DataFrame) -> Markup | None:

@@ -46,8 +46,7 @@ def serve(archive: Archive, port: int, mlflow_port: int, say: Callable[[str], No
     mlflow += ["--host", "127.0.0.1", "--port", str(mlflow_port), "--workers", "1"]
     say(f"Dagster  http://127.0.0.1:{port}\nMLflow   http://127.0.0.1:{mlflow_port}\n(Ctrl-C ends both)")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager ends us so: the children end too
-    # nosec B603: lists, no shell; of what comes from outside they hold the home, as one argument
-    children = [subprocess.Popen(command, env=environment, start_new_session=True) for command in (dagster, mlflow)]
+    children = [subprocess.Popen(command, env=environment, start_new_session=True) for command in (dagster, mlflow)]  # nosec B603: lists, no shell
     try:
         while True:
             for child in children:

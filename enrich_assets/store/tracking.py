@@ -171,7 +171,7 @@ class Tracking:
     def _note(self, cell: CellRecord) -> str:
         lines = [
             f"Evaluation `{cell.evaluation_id}`: {cell.task}, {cell.arm}, {cell.n_train} frames.",
-            f"Its frames: `SELECT frame_id FROM subset_frames WHERE subset_id = '{cell.subset_id}'`",
+            f"Its frames: `SELECT frame_id FROM subset_frames WHERE subset_id = '{cell.subset_id}'`",  # nosec B608: words for the user
             f"The whole chain: `enrich lineage {cell.evaluation_id}`",
         ]
         if cell.dagster_run_id:

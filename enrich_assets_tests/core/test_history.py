@@ -13,8 +13,8 @@ import pytest
 from enrich_assets.archive import Archive
 from enrich_assets.archive.ingest import ingest
 from enrich_assets.archive.sources import source_files
+from enrich_assets.core.keys import BATCH_ASSETS, archive_assets, similarity_assets, summary_assets
 from enrich_assets.core.partitions import Partitions
-from enrich_assets.core.stages import BATCH_ASSETS, archive_assets, similarity_assets, summary_assets
 from enrich_assets.defs.assets import graph_of
 from enrich_assets.profiles import load_profile
 from enrich_assets.store.lineage import Lineage, Link

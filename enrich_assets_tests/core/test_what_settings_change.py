@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from enrich_assets.archive import Archive
+from enrich_assets.core.keys import BATCH_ASSETS
 from enrich_assets.core.planner import Planner
-from enrich_assets.core.stages import BATCH_ASSETS
 from enrich_assets.defs.assets import graph_of
 from enrich_assets.profiles import load_profile
 from enrich_assets.settings import Profile

@@ -10,9 +10,9 @@ import pandas as pd
 from PIL import Image
 
 from enrich_assets.archive import Archive
+from enrich_assets.core.keys import BATCH_ASSETS
 from enrich_assets.core.making import make
 from enrich_assets.core.planner import Planner, Verdict
-from enrich_assets.core.stages import BATCH_ASSETS
 from enrich_assets.core.step import CHECK_SIGN
 from enrich_assets.defs.assets import graph_of
 from enrich_assets.profiles import load_profile

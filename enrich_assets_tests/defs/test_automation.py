@@ -10,7 +10,7 @@ from unittest import mock
 
 import dagster as dg
 
-from enrich_assets.core.stages import BATCH_ASSETS
+from enrich_assets.core.keys import BATCH_ASSETS
 from enrich_assets.defs.assets import graph_of
 from enrich_assets.defs.build import build_definitions
 from enrich_assets.defs.mount import BATCH, Mount

@@ -11,7 +11,7 @@ import pytest
 from enrich_assets.archive import Archive
 from enrich_assets.archive.catalogue import Catalogue
 from enrich_assets.archive.ingest import ingest
-from enrich_assets.core.stages import BATCH_ASSETS
+from enrich_assets.core.keys import BATCH_ASSETS
 from enrich_assets.method.embeddings.fixed_point import SCALE
 from enrich_assets.profiles import load_profile
 from enrich_assets.store.panels import open_matrix, panel_redundancy, read_panel

@@ -20,8 +20,8 @@ from enrich_assets.archive.catalogue import Catalogue
 from enrich_assets.archive.drops import DropRegister, Outcome, find_drops, ingest_drops, remove_read_drops
 from enrich_assets.archive.ingest import Found, ingest
 from enrich_assets.archive.sources import source_files
+from enrich_assets.core.keys import BATCH_ASSETS
 from enrich_assets.core.planner import Planner
-from enrich_assets.core.stages import BATCH_ASSETS
 from enrich_assets.defs.assets import graph_of
 from enrich_assets.defs.attempts import MOST_ATTEMPTS
 from enrich_assets.defs.build import build_definitions

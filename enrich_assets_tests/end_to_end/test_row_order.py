@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from enrich_assets.archive.ingest import ingest
-from enrich_assets.core.stages import BATCH_ASSETS, similarity_assets
+from enrich_assets.core.keys import BATCH_ASSETS, similarity_assets
 from enrich_assets.store.receipts import Cell
 from enrich_assets_tests.defs.made_archive import make_cells
 from enrich_assets_tests.made_home import opened

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy.stats.contingency import association as scipy_association
 
 PERMUTATIONS = 999
-STRONG = (
-    0.3  # a medium effect, w = 0.3, in Cohen 1988, Statistical Power Analysis for the Behavioral Sciences, section 7.2
-)
+# Of V. With two classes a medium effect, w = V sqrt(k - 1) = 0.3 for k the smaller side of the table; with more, a stricter one.
+# Cohen 1988, Statistical Power Analysis for the Behavioral Sciences, 2nd ed., formula 7.2.7 and pp. 224-227.
+STRONG = 0.3
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def class_by_site(
 
     Notes
     -----
-    V = sqrt(chi2 / (n * (min(rows, columns) - 1))): Cramer 1946, Mathematical Methods of Statistics, p. 282. The test is an exact
+    V = sqrt(chi2 / (n * (min(rows, columns) - 1))): Cramer 1946, Mathematical Methods of Statistics. The test is an exact
     permutation test approximated by random deals, (1 + hits) / (1 + deals): Phipson and Smyth 2010, Stat Appl Genet Mol Biol
     9:39.
     """

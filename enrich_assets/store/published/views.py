@@ -148,7 +148,7 @@ LINEAGE = View(
            mlflow_run_id, mlflow_model_id, dagster_run_id, evaluated_at,
            coalesce(n_source_files, 0) AS n_source_files
     FROM evaluations LEFT JOIN chain USING (evaluation_id) LEFT JOIN sources USING (subset_id)
-    """,
+    """,  # nosec B608: columns of our own declarations
     {
         "evaluation_id": "the key that every reported number carries",
         "task": "the task the model was trained for",

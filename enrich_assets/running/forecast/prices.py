@@ -1,8 +1,4 @@
-"""`enrich plan`: what a run would do and what it would cost.
-
-It walks the very stages that a run walks, asks the same planner, and takes what each group would make as pending for the next ones.
-What is not there yet (how many frames a file holds) is estimated; costs come from a short measurement and from what cells took before.
-"""
+"""What each stage costs: seconds, pairs, bytes, from what cells took before or a short measurement."""
 
 from __future__ import annotations
 
@@ -11,27 +7,19 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from enrich_assets.archive.decoding import FRAMES_OF_A_VIDEO, STILLS
-from enrich_assets.archive.home import Archive
-from enrich_assets.archive.sides import sides_now
-from enrich_assets.archive.sides.summary import side_report
 from enrich_assets.core import stages as s
-from enrich_assets.core.planner import Planner
-from enrich_assets.core.stages import Goal, Stage, stages
+from enrich_assets.core.stages import Stage
 from enrich_assets.core.step import Check, Declared
 from enrich_assets.core.where import arms_of
-from enrich_assets.defs.assets import graph_of
-from enrich_assets.defs.assets.ranking import sees_labels, way_of
+from enrich_assets.defs.assets.ranking import sees_labels
 from enrich_assets.defs.instance import cells_at_once
 from enrich_assets.method.kinds import kind_of
 from enrich_assets.method.ranking import rule_named
-from enrich_assets.running.facts import RunFacts
+from enrich_assets.running.forecast.expected import Expected
 from enrich_assets.settings import ALL, budget_frames
 from enrich_assets.store.batches import Batch
 from enrich_assets.store.receipts import Cell
@@ -76,174 +64,10 @@ class PlannedStage:
     is_measured: bool = False
 
 
-@dataclass
-class Plan:
-    """What a run would do.
-
-    Parameters
-    ----------
-    stages
-        Those in which something is made.
-    notes
-        Sentences for the user.
-    blocked
-        What cannot be made at all -> why.
-    """
-
-    stages: list[PlannedStage] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    blocked: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def seconds(self) -> float:
-        """Estimate over all stages."""
-        return sum(stage.seconds for stage in self.stages)
-
-    @property
-    def cells(self) -> set[Cell]:
-        """Every cell that a run would make."""
-        return {cell for stage in self.stages for cell in stage.cells}
-
-
-class Expected(RunFacts):
-    """What will be there when the groups before are made: known where it is known, else estimated from the manifests."""
-
-    def n_frames(self, batch: Batch) -> int:
-        """Frames of a batch: decoded, or to be expected of its files."""
-        frames = Cell("frames", batch.name)
-        receipt = self.planner.receipts.current(frames)
-        if receipt is not None and frames not in self.pending:
-            return int(receipt.metrics["frames"])
-        paths = self.rows(batch)["path"].drop_duplicates()
-        return sum(1 if str(path).lower().endswith(STILLS) else FRAMES_OF_A_VIDEO for path in paths)
-
-    def pool_size(self, task: str) -> int:
-        return sum(self.pool(task, batch)[0] for batch in self.planner.archive.pinned)
-
-    def n_labelled(self, task: str) -> int:
-        return sum(self.pool(task, batch)[1] for batch in self.planner.archive.pinned)
-
-    def n_test(self, task: str) -> int:
-        """Labelled frames of test patients."""
-        receipt = self.planner.receipts.current(Cell(f"{task}/test_set"))
-        if receipt is not None and Cell(f"{task}/test_set") not in self.pending:
-            return int(receipt.metrics["frames"])
-        batches = self.planner.archive.pinned
-        return round(
-            sum(self.n_frames(b) * (1 - self._train_share(b)) * self._labelled_share(task, b) for b in batches)
-        )
-
-    def labels_kept(self, ranking: Declared, partition: str) -> int:
-        """Labels that a ranking about to be made again is taken to keep: what its greatest budget had bought."""
-        receipt = self.planner.receipts.current(ranking.cell(partition))
-        where = ranking.where
-        if receipt is None or where.task_settings.growth != "extend":
-            return 0
-        if receipt.metrics["way"] != way_of(where):
-            return 0
-        return max((n for n in receipt.metrics["budgets"].values() if n <= receipt.metrics["frames"]), default=0)
-
-    def why_not_trainable(self, task: str) -> str | None:
-        """Of labels that were not read yet, it is hoped that they can be scored."""
-        return None if Cell(f"{task}/test_set") in self.pending else super().why_not_trainable(task)
-
-    def is_evaluated(self, task: str) -> bool:
-        pending = any(cell.asset.startswith(f"{task}/") and cell.asset.endswith("/evaluation") for cell in self.pending)
-        return pending or super().is_evaluated(task)
-
-    def pool(self, task: str, batch: Batch) -> tuple[int, int]:
-        """Frames of a batch in the task's pool, and how many of them are labelled."""
-        cell = Cell(f"{task}/pool", batch.name)
-        receipt = self.planner.receipts.current(cell)
-        if receipt is not None and cell not in self.pending:
-            return int(receipt.metrics["frames"]), int(receipt.metrics["labelled"])
-        train = self.n_frames(batch) * self._train_share(batch)
-        labelled = round(train * self._labelled_share(task, batch))
-        kind = kind_of(self.planner.archive.profile.tasks[task].kind)
-        only_labelled = kind.needs_labels_to_pool or self.will_have_labels(task)
-        return (labelled if only_labelled else round(train)), labelled
-
-    def will_have_labels(self, task: str) -> bool:
-        return any(self._labelled_share(task, batch) for batch in self.planner.archive.pinned)
-
-    def new_classes(self, task: str, batches: set[str]) -> bool:
-        """By the manifests of batches that were never read. Of labels that are read again, one may be new; of masks, none is hoped."""
-        settings = self.planner.archive.profile.tasks[task]
-        if settings.classes is not None:
-            return False
-        read_before = self.planner.held("labels")
-        if not read_before or batches & read_before.keys():
-            return True
-        known = {name for receipt in read_before.values() for name in receipt.metrics["classes"].get(task, [])}
-        columns = [
-            self.rows(batch).get(settings.label) for batch in self.planner.archive.pinned if batch.name in batches
-        ]
-        named = {str(label).strip() for column in columns if column is not None for label in column.dropna()}
-        return kind_of(settings.kind).answers == "class" and not named - {"", *settings.ignore} <= known
-
-    def _labelled_share(self, task: str, batch: Batch) -> float:
-        """Share of a batch's frames that carry a label: as read, else as the manifest has it."""
-        presence = Cell("label_presence", batch.name)
-        receipt = self.planner.receipts.current(presence)
-        if receipt is not None and presence not in self.pending:
-            return float(receipt.metrics.get(f"labelled_{task}", 0)) / max(self.n_frames(batch), 1)
-        settings, rows = self.planner.archive.profile.tasks[task], self.rows(batch)
-        column = "mask_path" if kind_of(settings.kind).answers == "mask" else settings.label
-        if column not in rows or rows.empty:
-            return 0.0
-        given = rows[rows[column].notna() & (rows[column].astype("string").str.strip() != "")]
-        whole_clips = int(given["frame_index"].isna().sum()) if "frame_index" in given else len(given)
-        frames_of_clips = whole_clips * self.n_frames(batch) / max(rows["path"].nunique(), 1)
-        return min(1.0, (frames_of_clips + len(given) - whole_clips) / max(self.n_frames(batch), 1))
-
-    def _train_share(self, batch: Batch) -> float:
-        """Share of a batch's rows whose patients train: as they are split, or will be."""
-        rows = self.rows(batch)
-        if rows.empty:
-            return 1 - self.planner.archive.profile.split.test_share
-        return float((rows["patient_id"].map(self._sides) == "train").mean())
-
-    @cached_property
-    def _sides(self) -> dict[str, str]:
-        sides = sides_now(self.planner.archive)
-        return dict(zip(sides["patient_id"], sides["split"], strict=True))
-
-    def rows(self, batch: Batch) -> pd.DataFrame:
-        """The manifest of a batch, read once."""
-        if batch.name not in self._manifests:
-            self._manifests[batch.name] = self.planner.archive.register.rows(batch)
-        return self._manifests[batch.name]
-
-    @cached_property
-    def _manifests(self) -> dict[str, pd.DataFrame]:
-        return {}
-
-
-def make_plan(archive: Archive, goal: Goal = Goal()) -> Plan:  # noqa: B008  (frozen)
-    """What a run with this goal would make, stage by stage, and what it would cost.
-
-    Some costs are measured here: a few training steps, a few blocks of pairs. Nothing is written.
-    """
-    expected = Expected(Planner(archive, graph_of(archive.profile)))
-    plan = Plan()
-    for stage in stages(expected, goal):
-        works = [(group, work) for group in stage.groups if (work := expected.work(group))]
-        for group, work in works:
-            for declared, verdict in work:
-                if not verdict.keeps:
-                    expected.pending[declared.cell(group.partition)] = verdict.why
-        by_task: dict[str, list[tuple[Declared, str]]] = {}
-        for group, work in works:
-            by_task.setdefault(group.task, []).extend((declared, group.partition) for declared, _ in work)
-        plan.stages += [_priced(expected, stage, task, members) for task, members in by_task.items()]
-    plan.notes, plan.blocked = list(expected.notes), dict(expected.blocked)
-    return plan
-
-
 Members = list[tuple[Declared, str]]
 
 
-def _priced(expected: Expected, stage: Stage, task: str, members: Members) -> PlannedStage:
+def priced(expected: Expected, stage: Stage, task: str, members: Members) -> PlannedStage:
     """A stage of one task (or of none) with its cost."""
     price: dict[str, Callable[..., None]] = {
         s.DECODING: _decoding,
@@ -438,18 +262,3 @@ def _seconds_per_frame(expected: Expected, task: str) -> float:
         return float(np.median(known))
     n_classes = len(settings.classes or ()) or 2
     return kind.seconds_per_frame(settings.model_settings, settings.size, n_classes, time.perf_counter, profile.device)
-
-
-def plan_text(archive: Archive, goal: Goal = Goal()) -> str:  # noqa: B008  (frozen)
-    """The plan as lines for a terminal."""
-    plan = make_plan(archive, goal)
-    sides = side_report(archive)
-    notes = [f"  {note}" for note in plan.notes] + [f"  blocked: {what}: {why}" for what, why in plan.blocked.items()]
-    if not plan.stages:
-        return "\n".join(["everything is up to date: a run would do nothing", *notes, *sides])
-    lines = [f"{'stage':34} {'assets':>7} {'seconds':>9}"]
-    for stage in plan.stages:
-        guess = "" if stage.is_measured or not stage.seconds else "  (a guess)"
-        lines.append(f"{stage.name:34} {len(stage.cells):>7,} {stage.seconds:>9,.0f}  {stage.note}{guess}".rstrip())
-    lines.append(f"{'in all about':34} {len(plan.cells):>7,} {plan.seconds:>9,.0f}")
-    return "\n".join([*lines, *notes, *sides])
