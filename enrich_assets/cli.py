@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from enrich_assets.commands.league import league
 from enrich_assets.commands.opening import Commands, Refusal, open_archive, say
 from enrich_assets.commands.upkeep import key, migrate, open_name, repair
 
@@ -391,7 +392,7 @@ def ui(port: int, mlflow_port: int) -> None:
     sys.exit(serve(archive, port, mlflow_port, say))
 
 
-for command in (migrate, open_name, repair, key):
+for command in (migrate, open_name, repair, key, league):
     main.add_command(command)
 
 

@@ -1,0 +1,110 @@
+"""`enrich league` on the tests' small home: a design read, what it refuses, and the results written from what was published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from enrich_assets.cli import main
+from enrich_assets.running.league import read_design
+from enrich_assets.running.league.homes import archive_name
+from enrich_assets.store.published import query
+
+DESIGN = Path(__file__).parents[1] / "benchmarks" / "league.yaml"
+SMALL = {
+    "default": "vae_k_center_greedy",
+    "arms": {"vae": ["k-center-greedy"]},
+    "profile": {"extends": "demo", "tasks": {"view": {"budgets": [10, 20]}}},
+}
+
+
+def write(folder: Path, **over: object) -> str:
+    path = folder / "design.yaml"
+    path.write_text(yaml.safe_dump({**SMALL, **over}), encoding="utf-8")
+    return str(path)
+
+
+def test_the_committed_design_is_what_it_says() -> None:
+    design = read_design(str(DESIGN))
+    assert len(design.blind) == 7 + 7 + 3 + 1
+    assert design.blind["pca_typiclust"] == {"embedding": "pca", "rule": "typiclust"}
+    lung = design.profile_of("pocus_lung_clips", see_labels=True)
+    assert set(lung["tasks"]["view"]["arms"]) == {*design.blind, *design.sighted}
+    assert lung["tasks"]["masks"] is None
+    assert lung["tasks"]["view"]["budgets"] == [24, 72]  # of the profile
+    assert design.profile_of("ucsf_echo_views", see_labels=False)["tasks"]["view"]["budgets"] == [16, 32]
+    assert design.profile["tasks"]["view"].get("arms") is None  # nothing was written into the design itself
+
+
+@pytest.mark.parametrize(
+    ("archive", "name"),
+    [("phantom", "phantom"), ("/a/lung", "lung"), ("/a/lung/manifest.csv", "lung"), ("s3://bucket/lung/", "lung")],
+)
+def test_an_archive_is_called_by_its_folder(archive: str, name: str) -> None:
+    assert archive_name(archive) == name
+
+
+@pytest.mark.parametrize(
+    ("over", "says"),
+    [
+        ({"default": "vae_max"}, "none of the arms"),
+        ({"rules": ["mean"]}, "'rules' is no part of a design"),
+    ],
+)
+def test_a_wrong_design_is_refused_in_a_sentence(tmp_path: Path, over: dict[str, object], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        read_design(write(tmp_path, **over))
+
+
+@pytest.fixture
+def league_home(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of homes, in which the small one is the archive `tiny`; its arm goes by the name of the design's."""
+    folder = tmp_path / "homes" / "league"
+    folder.mkdir(parents=True)
+    small.rename(folder / "tiny")
+    monkeypatch.setenv("ENRICH_HOME", str(folder.parent))
+    return folder
+
+
+def test_results_are_written_from_what_was_published(league_home: Path, tmp_path: Path) -> None:
+    # The small home's arm is called `enrich`; the design's name of it is `vae_k_center_greedy`, so here `enrich` is just an arm.
+    result = CliRunner().invoke(
+        main, ["league", "tiny", "--only-read", "--design", write(tmp_path), "--out", str(tmp_path / "r.md")]
+    )
+    assert result.exit_code == 0, result.output
+    text = (tmp_path / "r.md").read_text(encoding="utf-8")
+    home = league_home / "tiny"
+    means = query(
+        home / "enrich.duckdb",
+        "SELECT arm, avg(value) AS mean FROM evaluations WHERE current AND task = 'view' AND arm <> 'all' GROUP BY arm",
+    ).set_index("arm")["mean"]
+    for arm in ("enrich", "random"):
+        row = next(
+            line
+            for line in text.splitlines()
+            if line.startswith(f"| `{arm}` |") and "labels" not in line and line.count("|") == 10
+        )
+        assert row.split("|")[4].strip() == f"{means[arm]:.3f}"
+    sides = query(home / "enrich.duckdb", "SELECT count(DISTINCT patient_id) AS n FROM frames WHERE split = 'test'")
+    assert f"of {int(sides['n'].iloc[0])} |" in text
+    assert "Archives are too few (1) for a test of ranks" in text
+    assert "**By the rule stated beforehand the default, `vae_k_center_greedy`, stays.**" in text
+    frames = query(home / "enrich.duckdb", "SELECT DISTINCT study_id, patient_id, path FROM frames")
+    named = {str(value) for column in frames for value in frames[column] if len(str(value)) > 3}
+    assert named
+    assert not [name for name in named if name in text]  # counts only: nothing of the archive itself
+
+
+def test_two_archives_of_one_name_and_one_that_was_never_run_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENRICH_HOME", str(tmp_path))
+    same = CliRunner().invoke(main, ["league", "a/x", "b/x", "--only-read", "--design", write(tmp_path)])
+    assert same.exit_code == 1
+    assert "two archives are called x" in same.output
+    absent = CliRunner().invoke(main, ["league", "x", "--only-read", "--design", write(tmp_path)])
+    assert absent.exit_code == 1
+    assert "without --only-read" in absent.output
