@@ -23,6 +23,10 @@ Milestones = tuple[
     tuple[Count | Share, Rate], ...
 ]  # (epoch, or share of the training; learning rate from then on), ascending
 
+SILENT = {
+    "silent_at_default": True
+}  # a setting that came later: at its default nothing is said of it, so that what was made before stays
+
 
 @dataclass(frozen=True)
 class SearchSettings:
@@ -204,3 +208,4 @@ class SegmenterSettings:
     flips: bool = True
     class_weights: tuple[NotNegative, ...] | None = None
     dice: NotNegative = 0.0  # weight of a Dice term beside the cross-entropy
+    batch_norm: bool = field(default=False, metadata=SILENT)  # after each convolution; the paper has none

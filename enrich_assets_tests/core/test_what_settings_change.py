@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from enrich_assets.archive import Archive
 from enrich_assets.core.keys import BATCH_ASSETS
 from enrich_assets.core.planner import Planner
+from enrich_assets.core.step import plain
 from enrich_assets.defs.assets import graph_of
+from enrich_assets.method.hyperparameters import SegmenterSettings
 from enrich_assets.profiles import load_profile
 from enrich_assets.settings import Profile
 from enrich_assets.store.receipts import Cell
@@ -146,3 +149,10 @@ def test_another_order_of_the_classes_makes_every_model_of_the_task_stale(small:
     found = stale(archive)
     assert {f"view/{arm}/model" for arm in ("enrich", "random", "all")} <= found.keys()
     assert not any(key.startswith("chambers/") for key in found)
+
+
+def test_a_setting_that_came_later_says_nothing_at_its_default_so_that_what_was_made_before_stays() -> None:
+    paper = plain(SegmenterSettings())
+    assert "batch_norm" not in paper
+    assert paper == {name: value for name, value in plain(asdict(SegmenterSettings())).items() if name != "batch_norm"}
+    assert plain(SegmenterSettings(batch_norm=True)) == {**paper, "batch_norm": True}

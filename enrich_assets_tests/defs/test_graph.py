@@ -93,7 +93,7 @@ def test_batches_are_dynamic_and_the_grid_has_two_dimensions(definitions: dg.Def
     assert isinstance(graph.get(key("view/similarity/vae")).partitions_def, dg.DynamicPartitionsDefinition)
     grid = graph.get(key("view/enrich/model")).partitions_def
     assert isinstance(grid, dg.MultiPartitionsDefinition)
-    assert len(grid.get_partition_keys()) == 3 * 5
+    assert len(grid.get_partition_keys()) == 2 * 5
     assert graph.get(key("view/all/model")).partitions_def.get_partition_keys() == [f"all|{s}" for s in range(5)]
 
 

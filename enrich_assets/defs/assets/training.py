@@ -14,7 +14,7 @@ from enrich_assets.archive.labels import Labels, LabelsOfFrames, labels_digest
 from enrich_assets.archive.values import Plain, Value
 from enrich_assets.core.partitions import Partitions, budget_and_seed
 from enrich_assets.core.reads import Read, every, part, same
-from enrich_assets.core.step import CellContext, CheckOutcome, Link, Picture, StepOutput, check, step
+from enrich_assets.core.step import CellContext, CheckOutcome, Link, Picture, StepOutput, check, plain, step
 from enrich_assets.core.where import Where
 from enrich_assets.defs.assets.parts import (
     class_names,
@@ -109,7 +109,7 @@ def _reads_of_model(where: Where) -> dict[str, Read]:
 
 def _settings_of_model(where: Where) -> dict[str, Any]:
     """How the length was searched for is no part of a model, only what was found; absent where nothing was said of it."""
-    training = asdict(where.task_settings.model_settings)
+    training = plain(where.task_settings.model_settings)
     training.pop("search", None)
     if training.get("steps") is None:
         training.pop("steps", None)

@@ -37,7 +37,7 @@ PREDICTION_PIXELS = 1 << 20  # per portion, bounds memory whatever the size of a
 
 def shape_of(settings: SegmenterSettings, n_classes: int) -> UNetShape:
     """The U-Net that the settings describe."""
-    return UNetShape(n_classes, settings.channels, settings.dropout)
+    return UNetShape(n_classes, settings.channels, settings.dropout, settings.batch_norm)
 
 
 def augmentation_of(settings: SegmenterSettings) -> Augmentation | None:
@@ -119,6 +119,8 @@ def train_segmenter(
     """
     settings = settings or SegmenterSettings()
     images, masks = _checked(images, masks, n_classes, settings)
+    if settings.batch_norm and len(images) == 1:  # it may see one value a channel at the lowest level, and needs two
+        images, masks = np.repeat(images, 2, axis=0), np.repeat(masks, 2, axis=0)
     shape, movement, dice = shape_of(settings, n_classes), augmentation_of(settings), settings.dice
     weights = None
     if settings.class_weights is not None:

@@ -24,11 +24,14 @@ class UNetShape:
         A level each; each level below has half the side.
     dropout : float
         After each concatenation.
+    batch_norm : bool
+        After each convolution of a pair; the paper has none.
     """
 
     n_classes: int
     channels: tuple[int, ...] = (8, 16, 32, 64, 128)
     dropout: float = 0.25
+    batch_norm: bool = False
 
     @property
     def multiple(self) -> int:
@@ -36,20 +39,23 @@ class UNetShape:
         return int(1 << (len(self.channels) - 1))
 
 
-def two_convolutions(c_in: int, c_out: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(c_in, c_out, 3, padding=1), nn.ReLU(), nn.Conv2d(c_out, c_out, 3, padding=1), nn.ReLU()
-    )
+def two_convolutions(c_in: int, c_out: int, batch_norm: bool) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for a, b in ((c_in, c_out), (c_out, c_out)):
+        # A bias before a batch norm would be subtracted again.
+        layers.append(nn.Conv2d(a, b, 3, padding=1, bias=not batch_norm))
+        layers += [nn.BatchNorm2d(b), nn.ReLU()] if batch_norm else [nn.ReLU()]
+    return nn.Sequential(*layers)
 
 
 class UpBlock(nn.Module):
     """Double the image, join the encoder's map of that level, convolve twice."""
 
-    def __init__(self, c_in: int, c_out: int, dropout: float) -> None:
+    def __init__(self, c_in: int, c_out: int, dropout: float, batch_norm: bool) -> None:
         super().__init__()
         self.up = nn.ConvTranspose2d(c_in, c_out, 2, stride=2)
         self.dropout = nn.Dropout(dropout)
-        self.convolutions = two_convolutions(2 * c_out, c_out)
+        self.convolutions = two_convolutions(2 * c_out, c_out, batch_norm)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         x = torch.cat([self.up(x), skip], dim=1)  # (b, c_in, s, s) -> (b, c, 2s, 2s) ++ (b, c, 2s, 2s)
@@ -67,9 +73,10 @@ class UNet(nn.Module):
         super().__init__()
         self.multiple = shape.multiple
         widths = shape.channels  # 8, 16, 32, 64, 128
-        self.down = nn.ModuleList(two_convolutions(a, b) for a, b in zip([1, *widths[:-1]], widths, strict=True))
+        norm = shape.batch_norm
+        self.down = nn.ModuleList(two_convolutions(a, b, norm) for a, b in zip([1, *widths[:-1]], widths, strict=True))
         self.up = nn.ModuleList(
-            UpBlock(b, a, shape.dropout) for a, b in zip(widths[-2::-1], widths[:0:-1], strict=True)
+            UpBlock(b, a, shape.dropout, norm) for a, b in zip(widths[-2::-1], widths[:0:-1], strict=True)
         )
         self.head = nn.Conv2d(widths[0], shape.n_classes, 1)
         # Without batch norm torch's default start shrinks the signal at every layer; He et al. 2015 keeps it.

@@ -21,6 +21,11 @@ def test_the_unet_has_the_parameters_of_the_paper():
     assert parameters(UNet(UNetShape(n_classes=5))) == 485_709
 
 
+def test_a_batch_norm_brings_a_scale_a_channel_and_its_shift_takes_the_place_of_the_bias():
+    scales = 2 * sum((8, 16, 32, 64, 128)) + 2 * sum((8, 16, 32, 64))
+    assert parameters(UNet(UNetShape(n_classes=5, batch_norm=True))) == 485_709 + scales
+
+
 def test_the_resnet_halves_80_pixels_to_39_19_and_9():
     model = ResNet(ResNetShape(2, widths=(2, 3, 4, 5), dense=6)).eval()
     x = model.stem(torch.zeros(1, 1, 80, 80))
@@ -49,9 +54,10 @@ def test_the_resnet_says_the_least_image_it_can_take():
         model(torch.zeros(1, 1, 14, 14))
 
 
+@pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (17, 30), (5, 41)])
-def test_the_unet_gives_logits_for_every_pixel_of_any_image(height, width):
-    model = UNet(UNetShape(3, channels=(2, 3, 4, 5, 6))).eval()
+def test_the_unet_gives_logits_for_every_pixel_of_any_image(height, width, batch_norm):
+    model = UNet(UNetShape(3, channels=(2, 3, 4, 5, 6), batch_norm=batch_norm)).eval()
     assert model(torch.rand(2, 1, height, width)).shape == (2, 3, height, width)
 
 

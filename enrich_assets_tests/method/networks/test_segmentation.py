@@ -77,12 +77,31 @@ def test_the_dice_term_by_hand():
     torch.testing.assert_close(with_dice, torch.tensor(0.5 * (1 - 3 / 5)))
 
 
-@pytest.mark.parametrize("change", [{"augment": False}, {"dice": 1.0}, {"class_weights": (0.2, 1.0, 1.0)}])
+@pytest.mark.parametrize(
+    "change", [{"augment": False}, {"dice": 1.0}, {"class_weights": (0.2, 1.0, 1.0)}, {"batch_norm": True}]
+)
 def test_each_setting_changes_the_training(change):
     images, masks = squares(4)
     plain = train_segmenter(images, masks, 3, replace(TINY, epochs=1), seed=0)
     changed = train_segmenter(images, masks, 3, replace(TINY, epochs=1, **change), seed=0)
     assert plain.history[0]["loss"] != changed.history[0]["loss"]
+
+
+def test_batch_norm_learns_repeats_itself_and_resumes():
+    images, masks = squares(24)
+    settings = replace(TINY, min_steps=60, dropout=0.0, batch_norm=True)
+    checkpoints: list[bytes] = []
+    whole = train_segmenter(images, masks, 3, settings, seed=0, save=checkpoints.append, checkpoint_steps=30)
+    same(whole.weights, train_segmenter(images, masks, 3, settings, seed=0, resume=checkpoints[0]).weights)
+    unseen, truth = squares(10, seed=1)
+    assert jaccard(*jaccard_counts(truth, predict_masks(whole.weights, unseen, settings), 3)) > 0.8
+
+
+def test_batch_norm_can_do_with_one_frame_even_where_the_lowest_level_is_one_pixel():
+    images, masks = (made[:, :8, :8] for made in squares(1))
+    settings = replace(TINY, channels=(4, 4, 4, 4), batch_norm=True)
+    weights = train_segmenter(images, masks, 3, settings, seed=0).weights
+    assert predict_masks(weights, images, settings).shape == (1, 8, 8)
 
 
 def test_one_frame_and_any_size_will_do():
