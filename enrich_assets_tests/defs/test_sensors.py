@@ -397,7 +397,7 @@ def test_a_panel_whose_first_making_failed_is_asked_for_when_it_is_still_missing
     first, missing = unseen(world)
     assert first == []
     assert [what.rpartition("-")[0] for what in missing] == ["stale-a", "stale-b"]
-    world.make("a", "view/similarity/vae")
+    world.make("a", "archive/similarity/vae", "archive/similarity/vae@archive_panel_is_whole", "view/similarity/vae")
     assert receipts.current(Cell("view/similarity/vae", "a")) is not None
     (request,), still = unseen(world, missing)
     assert request.partition_key == "b"

@@ -10,8 +10,10 @@ import pytest
 from enrich_assets.archive import Archive
 from enrich_assets.archive.catalogue import Catalogue
 from enrich_assets.archive.ingest import ingest
+from enrich_assets.archive.sources import addresses_called
 from enrich_assets.profiles import load_profile
 from enrich_assets.running.driver import Outcome
+from enrich_assets.studies.dicom import short_name
 from enrich_assets_tests import made_home
 from enrich_assets_tests.made_home import decode, receipt, sql
 
@@ -91,5 +93,5 @@ def test_every_bad_dicom_file_is_read_or_refused_by_name(tmp_path: Path, realdat
     frames = Catalogue(archive).frames()
     refused = [*archive.register.refused(archive.pinned[0])["path"], *frames.table("refused")["path"]]
     read = list(frames.clips["path"]) if len(frames.clips) else []
-    named = {Path(path).name for path in [*refused, *read]}
+    named = {Path(addresses_called(archive, short_name(path))[0]).name for path in [*refused, *read]}
     assert named == {path.name for path in (realdata / "dicom_ultrasound" / "bad").iterdir()}

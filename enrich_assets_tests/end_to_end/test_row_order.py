@@ -25,7 +25,6 @@ def test_a_shuffled_manifest_gives_the_same_split_vae_panels_and_rankings(small_
     shuffled.to_csv(drop / "manifest.csv", index=False)
     home.mkdir()
     (home / "enrich.yaml").write_text((small_home / "enrich.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-    (home / "pseudonym.key").write_bytes((small_home / "pseudonym.key").read_bytes())
     archive = opened(home)
     ingest(archive, str(drop), "first")
     assert archive.batch("first").digest == before.batch("first").digest
