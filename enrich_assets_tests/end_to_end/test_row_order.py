@@ -31,7 +31,7 @@ def test_a_shuffled_manifest_gives_the_same_split_vae_panels_and_rankings(small_
     pd.testing.assert_frame_equal(
         archive.register.rows(archive.batch("first")), before.register.rows(before.batch("first"))
     )
-    per_batch = similarity_assets(["view"])
+    per_batch = [key for key in similarity_assets(archive.profile) if not key.startswith("chambers/")]
     made = {
         "first": (*BATCH_ASSETS, *per_batch),
         "": ("vae_weights", "view/redundancy/vae"),
@@ -43,9 +43,4 @@ def test_a_shuffled_manifest_gives_the_same_split_vae_panels_and_rankings(small_
     for partition, keys in made.items():
         for key in keys:
             now, then = (home.store.receipts.require(Cell(key, partition)) for home in (archive, before))
-            if key == "labels":  # it holds when each was recorded, too
-                for name in ("view", "chambers"):
-                    tables = [home.store.table(one, name) for home, one in ((archive, now), (before, then))]
-                    pd.testing.assert_frame_equal(*(table.drop(columns="recorded_at") for table in tables))
-            else:
-                assert now.digest == then.digest, now.cell
+            assert now.digest == then.digest, now.cell
