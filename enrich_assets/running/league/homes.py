@@ -174,7 +174,7 @@ def run_home(home: Path, say: Callable[[str], None]) -> str:
         environment.pop(name, None)
     command = [sys.executable, "-m", "enrich_assets.cli", "run"]
     lines = []
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as running:  # nosec B603: a list, no shell
         for line in running.stderr or ():
             say(f"  {line.rstrip()}")
             lines.append(line.strip())
