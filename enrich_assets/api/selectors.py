@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
-from enrich_assets.api.vectors import fixed
+from enrich_assets.api.vectors import ranking_of
 
 
 class _Selector(BaseEstimator):
@@ -53,13 +53,9 @@ class _Selector(BaseEstimator):
         ValueError
             For vectors without direction, and for an n or start that does not fit X.
         """
-        from enrich_assets.method.ranking import Candidates, rank_frames
-
         rows = validate_data(self, X, dtype=[np.float64, np.float32])
         n = len(rows) if self.n is None else self.n
-        names = np.array([f"{row:012d}" for row in range(len(rows))])
-        start = np.empty(0, np.int64) if self.start is None else np.asarray(self.start)
-        chosen = rank_frames(self.rule, "cosine", Candidates(fixed(rows), frame_ids=names), start, n, **self._options())
+        chosen = ranking_of(rows, n, self.start, rule=self.rule, seed=self._seed)
         self.ranking_: NDArray[np.int64] = chosen.order
         self.similarity_: NDArray[np.float64] = chosen.cosine_to_chosen()
         return self
@@ -68,8 +64,10 @@ class _Selector(BaseEstimator):
         """The chosen rows of X, (n, d), in their order."""
         return np.asarray(X)[self.fit(X, y).ranking_]
 
-    def _options(self) -> dict[str, Any]:
-        return {}
+    @property
+    def _seed(self) -> int:
+        """Of rules that draw."""
+        return 0
 
 
 class KCenterSelector(_Selector):
@@ -107,5 +105,6 @@ class RandomSelector(_Selector):
         super().__init__(n, start)
         self.seed = seed
 
-    def _options(self) -> dict[str, Any]:
-        return {"seed": self.seed}
+    @property
+    def _seed(self) -> int:
+        return self.seed

@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 if TYPE_CHECKING:
     import pandas as pd
 
+    from enrich_assets.method.ranking import Ranking
+
 RULE = "k-center-greedy"
 
 
@@ -43,12 +45,17 @@ def rank(X: ArrayLike, n: int, start: ArrayLike | None = None, *, rule: str = RU
     ----------
     Chinn et al. JAMIA 2023;30:1079, algorithm 1 (greedy k-centre).
     """
+    return ranking_of(X, n, start, rule=rule, seed=seed).order
+
+
+def ranking_of(X: ArrayLike, n: int, start: ArrayLike | None, *, rule: str, seed: int) -> Ranking:
+    """As `rank`, with each row's similarity to those before it. Rows go by their numbers where a rule draws by name."""
     from enrich_assets.method.ranking import Candidates, rank_frames
 
     vectors = fixed(X)
     names = np.array([f"{row:012d}" for row in range(len(vectors))])
     chosen = np.empty(0, np.int64) if start is None else np.asarray(start)
-    return rank_frames(rule, "cosine", Candidates(vectors, frame_ids=names), chosen, n, seed=seed).order
+    return rank_frames(rule, "cosine", Candidates(vectors, frame_ids=names), chosen, n, seed=seed)
 
 
 def redundancy(X: ArrayLike, groups: ArrayLike | None = None) -> pd.DataFrame:
