@@ -188,9 +188,9 @@ class Driver:
                 self.outcome.blocked[str(Cell(declared.key, partition))] = verdict.why
         self.outcome.blocked |= self.outlook.blocked
         for cell, why in self.outlook.planner.unsound():
-            told = {*self.outcome.failed.values(), *self.outcome.blocked.values()}
+            reasons = {*self.outcome.failed.values(), *self.outcome.blocked.values()}
             if str(cell) not in self.outcome.failed and not any(
-                why.removeprefix(DID_NOT_PASS) in other for other in told
+                why.removeprefix(DID_NOT_PASS) in other for other in reasons
             ):
                 self.outcome.blocked[str(cell)] = why
 

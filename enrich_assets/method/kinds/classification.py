@@ -116,14 +116,14 @@ class Classification(TaskKind):
         return Score(float(value), float(interval.low), float(interval.high), pd.concat(of_class, ignore_index=True))
 
     def progress_made(self, predicted: NDArray[Any], truth: Answers, n_classes: int) -> dict[str, float]:
-        """Mean log-likelihood of the true class (nats), and the mean AUC of the classes that can be told from the others."""
+        """Mean log-likelihood of the true class (nats), and the mean AUC of the classes that some frames are of and others not."""
         from enrich_assets.method.statistics.metrics import auc
 
         of_truth = np.take_along_axis(predicted, np.asarray(truth)[:, None], axis=1)[:, 0]
         found = {"log_likelihood": float(np.log(np.maximum(of_truth, 1e-6)).mean())}
-        told = [code for code in range(n_classes) if 0 < (truth == code).sum() < len(truth)]
-        if told:
-            found["auc"] = float(np.mean([auc(truth == code, predicted[:, code]) for code in told]))
+        ranked = [code for code in range(n_classes) if 0 < (truth == code).sum() < len(truth)]
+        if ranked:
+            found["auc"] = float(np.mean([auc(truth == code, predicted[:, code]) for code in ranked]))
         return found
 
     def value_of(self, predictions: pd.DataFrame) -> float:

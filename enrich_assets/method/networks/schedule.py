@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 Milestones = tuple[tuple[float, float], ...]
-ROUNDS = 100  # a training of so many steps is told in about so many rounds of whole epochs
+ROUNDS = 100  # a training of so many steps is reported in about so many rounds of whole epochs
 
 
 class Scheduled(Protocol):

@@ -1,6 +1,6 @@
 """How few labels suffice: the smallest budget of each arm that is as good as everything, its interval, and what it saves.
 
-It rests on `comparison.compare`, so on patients and seeds together. Where the experiment could not have told (`adequacy`),
+It rests on `comparison.compare`, so on patients and seeds together. Where the experiment cannot tell (`adequacy`),
 no budget is named.
 """
 
