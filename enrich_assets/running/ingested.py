@@ -15,6 +15,7 @@ MOST_REFUSED = 20  # files named one by one
 def ingested_lines(archive: Archive, found: Ingested) -> Iterator[str]:
     """What became of the files, who stands on which side now, and warnings."""
     held = found.batch
+    yield from found.guesses
     if not found.is_new:
         yield f"nothing new: these files are batch {held.name}, received {held.received_at[:16]}"
         return

@@ -9,13 +9,14 @@ import pandas as pd
 
 from enrich_assets.archive.catalogue import Catalogue
 from enrich_assets.archive.home import Archive
+from enrich_assets.archive.labelling.so_far import LabelsSoFar
 from enrich_assets.archive.sources import source_files
 from enrich_assets.method.kinds import kind_of
 from enrich_assets.store.annotations import Annotations
 from enrich_assets.studies.addresses import at_hand
 from enrich_assets.studies.errors import UnreadableFile
 from enrich_assets.studies.isolation import isolated
-from enrich_assets.studies.labels import read_labels
+from enrich_assets.studies.labels import SKIPPED, read_labels
 from enrich_assets.studies.readers import read_frames
 
 
@@ -26,6 +27,12 @@ class Imported:
     n_imported: int
     n_unchanged: int
     problems: pd.DataFrame  # item, reason
+    new_classes: dict[str, int]  # classes that no label of the task had before -> labels of them in this file
+
+    @property
+    def refused(self) -> pd.DataFrame:
+        """The problems that are mistakes: all but what a labeller skipped."""
+        return self.problems[~self.problems["reason"].astype("string").str.startswith(SKIPPED)]
 
 
 def import_labels(archive: Archive, file: str, task: str) -> Imported:
@@ -68,10 +75,13 @@ def import_labels(archive: Archive, file: str, task: str) -> Imported:
         problems = pd.concat([problems, wrong], ignore_index=True)
     same = _unchanged(catalogue, task, labels)
     new = labels[~same].reset_index(drop=True)
+    before = set(LabelsSoFar(catalogue).classes(task)) | set(settings.ignore)
+    counts = labels["label"].dropna().astype(str).value_counts()
+    new_classes = {str(name): int(n) for name, n in counts.items() if answers == "class" and name not in before}
     if len(new):
         masks = list(new["mask"]) if answers == "mask" else None
         Annotations(archive.store.folder).add(task, new.drop(columns="mask"), masks)
-    return Imported(len(new), int(same.sum()), problems)
+    return Imported(len(new), int(same.sum()), problems, new_classes)
 
 
 def _of_right_size(
