@@ -13,7 +13,7 @@ from enrich_assets.commands.opening import Refusal, open_archive
 def doctor() -> None:
     """Say what a bug report needs: versions, home, disk, GPU, ports and rights. It names no patient, file or label."""
     from enrich_assets.profiles import home
-    from enrich_assets.running.health import findings
+    from enrich_assets.running.upkeep.health import findings
 
     try:
         archive, refusal = open_archive(), ""

@@ -105,16 +105,27 @@ def _source_sizes(catalogue: Catalogue, frames: pd.DataFrame) -> dict[str, tuple
 
 
 def _unchanged(catalogue: Catalogue, task: str, labels: pd.DataFrame) -> np.ndarray:
-    """Labels that say what is current already (classes only; masks are always kept)."""
+    """Labels that say what is current already; masks, what was last imported."""
     archive = catalogue.archive
+    log = Annotations(archive.store.folder)
+    latest = log.all()
+    latest = latest[latest["task"] == task].drop_duplicates("frame_id", keep="last").set_index("frame_id")
     if kind_of(archive.profile.tasks[task].kind).answers == "mask" or labels.empty:
-        return np.zeros(len(labels), bool)
+        return np.array(
+            [_is_mask_of(log, latest, *pair) for pair in zip(labels["frame_id"], labels["mask"], strict=True)], bool
+        )
     current = catalogue.labels().of_task(task).set_index("frame_id")["label"]
-    log = Annotations(archive.store.folder).all()
-    later = log[log["task"] == task].drop_duplicates("frame_id", keep="last").set_index("frame_id")["label"]
+    later = latest["label"]
     imported, held = (labels["frame_id"].map(known).astype(object) for known in (later, current))
     known = imported.fillna(held)
     return (known.astype(object) == labels["label"].astype(object)).to_numpy()
+
+
+def _is_mask_of(log: Annotations, latest: pd.DataFrame, frame_id: str, mask: np.ndarray) -> bool:
+    if frame_id not in latest.index:
+        return False
+    entry, row = latest.loc[frame_id, ["entry", "mask_row"]]
+    return int(row) >= 0 and np.array_equal(log.mask(str(entry), int(row)), mask)
 
 
 class Pictures:

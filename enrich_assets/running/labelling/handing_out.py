@@ -42,7 +42,15 @@ class HandedOut:
 
 
 def hand_out(
-    archive: Archive, task: str, n: int, form: str, out: Path, *, side: str = "train", classes: Sequence[str] = ()
+    archive: Archive,
+    task: str,
+    n: int,
+    form: str,
+    out: Path,
+    *,
+    side: str = "train",
+    classes: Sequence[str] = (),
+    image_url: str = "/data/local-files/?d=",
 ) -> HandedOut:
     """Write which frames to label next, with their pictures.
 
@@ -56,6 +64,8 @@ def hand_out(
         The file; one that is there is replaced.
     classes
         To choose from, where neither the profile nor labels name them.
+    image_url
+        As of `export_worklist`.
 
     Raises
     ------
@@ -67,7 +77,9 @@ def hand_out(
     rows, sentence = next_rows(archive, task, n, side)
     names = class_names(archive, task, classes) if form in WITH_CLASSES else []
     answers = kind_of(archive.profile.tasks[task].kind).answers
-    images = export_worklist(rows, Pictures(archive, task, rows), form, out, names, answers=answers)
+    images = export_worklist(
+        rows, Pictures(archive, task, rows), form, out, names, answers=answers, image_url=image_url
+    )
     lines = [
         f"{len(rows)} frames to label: {out}",
         *(_label_studio_lines(out, images) if form == "label-studio" else ()),
