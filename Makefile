@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --quiet
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test setup lint types audit sbom benchmarks clean
+.PHONY: demo test setup lint types audit sbom docs benchmarks clean
 
 demo: $(VENV)/ready  ## set up, then the main job on the built-in phantom archive
 	$(BIN)/enrich demo
@@ -53,8 +53,17 @@ audit: $(AUDIT)/ready  ## our own code (bandit), what it stands on (pip-audit), 
 sbom: $(AUDIT)/ready  ## writes sbom.cdx.json, the bill of materials (CycloneDX), from the lock
 	$(AUDIT)/bin/cyclonedx-py requirements requirements.lock --output-reproducible --of JSON -o sbom.cdx.json
 
+DOCS := .venv-docs
+$(DOCS)/ready: requirements-docs.lock
+	@$(PYTHON) -m venv $(DOCS)
+	@$(DOCS)/bin/python -m pip install --quiet --quiet --no-deps -r requirements-docs.lock
+	@touch $@
+
+docs: $(DOCS)/ready  ## builds the site of docs/ into build/site; a warning fails it
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+
 benchmarks: $(VENV)/ready-dev  ## writes BENCHMARKS.md
 	$(BIN)/python -m enrich_assets_tests.benchmarks
 
 clean:
-	rm -rf $(VENV) $(AUDIT) *.egg-info .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(AUDIT) $(DOCS) build *.egg-info .mypy_cache .ruff_cache .hypothesis

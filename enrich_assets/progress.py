@@ -32,7 +32,7 @@ def progress(title: str, unit: str = "") -> Iterator[Advance]:
     Yields
     ------
     Advance
-        `advance(done, total, metrics)`. Safe to call often: output is throttled.
+        `advance(done, total, metrics)`; a total of 0 is one not known. Safe to call often: output is throttled.
     """
     if sys.stderr.isatty() and not _lines_only:
         with _bar(title, unit) as advance:
@@ -69,7 +69,9 @@ def _bar(title: str, unit: str) -> Iterator[Advance]:
 
         def advance(done: int, total: int, metrics: dict[str, float]) -> None:
             rate = pace.rate(done, time.monotonic())
-            bar.update(task, completed=done, total=total, metrics=_metrics(metrics), rate=f"{rate:,.1f} {unit}/s")
+            bar.update(
+                task, completed=done, total=total or None, metrics=_metrics(metrics), rate=f"{rate:,.1f} {unit}/s"
+            )
 
         yield advance
 
@@ -85,9 +87,11 @@ def _lines(title: str, unit: str) -> Advance:
         if now - last_printed < PLAIN_EVERY_SECONDS:
             return
         last_printed = now
-        speed = f", {rate:,.1f}/s, {(total - done) / rate:,.0f} s left" if rate else ""
+        speed = f", {rate:,.1f}/s" if rate else ""
+        speed += f", {(total - done) / rate:,.0f} s left" if rate and total else ""
+        of_total = f" of {total:,}" if total else ""
         print(
-            f"  {title}: {done:,} of {total:,} {unit}{speed} {_metrics(metrics)}".rstrip(),
+            f"  {title}: {done:,}{of_total} {unit}{speed} {_metrics(metrics)}".rstrip(),
             file=sys.stderr,
             flush=True,
         )

@@ -34,8 +34,8 @@ MAY: dict[str, set[str]] = {  # room -> the rooms it may import, and no other
     "definitions": {"defs", "profiles"},
     "component": {"defs", "archive", "profiles", "settings"},
     "api": {"archive", "store", "method"},
-    "commands": {"running", "archive", "store", "profiles"},
-    "cli": {"commands", "running", "defs", "core", "archive", "store", "studies", "report", "method", "profiles"},
+    "commands": {"running", "defs", "core", "archive", "store", "studies", "report", "method", "profiles"},
+    "cli": {"commands", "profiles"},
 }
 NEVER_IN_METHOD = {"dagster", "mlflow", "duckdb", "pathlib", "fsspec", "logging", "time"}
 NO_DAGSTER = ("method", "studies", "store", "report", "archive", "core", "settings", "profiles", "progress", "parquet")

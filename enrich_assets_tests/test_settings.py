@@ -62,12 +62,12 @@ def test_a_wrong_key_is_refused_with_its_line_and_what_is_allowed(tmp_path: Path
     ("setting", "line", "why"),
     [
         ("tasks: {view: {initial_frames: -5}}", "tasks.view.initial_frames", "is no budget"),
-        ("tasks: {view: {seeds: 0}}", "tasks.view.seeds", "greater than or equal to 1"),
-        ("tasks: {view: {training: {epochs: 0}}}", "training.epochs", "greater than or equal to 1"),
-        ("tasks: {view: {training: {learning_rate: -1}}}", "training.learning_rate", "greater than 0"),
-        ("tasks: {view: {training: {dropout: 1}}}", "training.dropout", "less than 1"),
-        ("vae: {max_steps: 0}", "vae.max_steps", "greater than or equal to 1"),
-        ("vae: {patience: -1}", "vae.patience", "greater than or equal to 1"),
+        ("tasks: {view: {seeds: 0}}", "tasks.view.seeds", "must be at least 1"),
+        ("tasks: {view: {training: {epochs: 0}}}", "training.epochs", "must be at least 1"),
+        ("tasks: {view: {training: {learning_rate: -1}}}", "training.learning_rate", "must be more than 0"),
+        ("tasks: {view: {training: {dropout: 1}}}", "training.dropout", "must be less than 1"),
+        ("vae: {max_steps: 0}", "vae.max_steps", "must be at least 1"),
+        ("vae: {patience: -1}", "vae.patience", "must be at least 1"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused(tmp_path: Path, setting: str, line: str, why: str) -> None:
@@ -117,6 +117,30 @@ def test_a_wrong_value_is_refused_with_its_line(tmp_path: Path, text: str, line:
     message = refused(tmp_path, text)
     assert f"line {line}:" in message
     assert part in message
+
+
+@pytest.mark.parametrize(
+    ("setting", "place", "words"),
+    [
+        ("vae: {max_steps: many}", "vae.max_steps", "must be a whole number (is: 'many')"),
+        ("vae: {max_steps: 1.5}", "vae.max_steps", "must be a whole number"),
+        ("vae: {beta: much}", "vae.beta", "must be a number"),
+        ("vae: 3", "vae", "must be a mapping of settings"),
+        ("tasks: {view: {class_aware: perhaps}}", "tasks.view.class_aware", "must be true or false"),
+        ("tasks: {view: {growth: exted}}", "tasks.view.growth", "must be one of extend, restart; did you mean extend?"),
+        ("tasks: {view: {seeds: few}}", "tasks.view.seeds", "must be a whole number"),
+        ("tasks: {view: {budgets: []}}", "tasks.view.budgets", "must have at least 1 entry"),
+        ("tasks: {view: {training: {epochs: few}}}", "training.epochs", "must be a whole number"),
+        ("split: {test_share: 1.5}", "split.test_share", "must be"),
+        ("frames: {crop: [1, 2]}", "frames.crop", ""),
+    ],
+)
+def test_a_wrong_value_is_refused_in_words_of_the_profile(tmp_path: Path, setting: str, place: str, words: str) -> None:
+    message = refused(tmp_path, f"extends: demo\n{setting}\n")
+    assert place in message
+    assert words in message
+    for leak in ("Input should", "Field required", "pydantic", "constrained", "instance of", "tuple["):
+        assert leak not in message, message
 
 
 def test_text_that_is_no_yaml_is_refused(tmp_path: Path) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from enrich_assets.archive.home import Archive
 from enrich_assets.archive.sides.identities import COLUMNS, odd_identities
 from enrich_assets.archive.sources import source_files
+from enrich_assets.progress import progress
 from enrich_assets.store.batches import Batch
 from enrich_assets.studies.addresses import is_folder
-from enrich_assets.studies.dicom import NO_DICOM, scan_dicom, seal, short_name
+from enrich_assets.studies.dicom import NO_DICOM, Pseudonyms, scan_dicom, seal, short_name
 from enrich_assets.studies.errors import ManifestError
 from enrich_assets.studies.examine import examine, manifest_digest
 from enrich_assets.studies.files import is_text, shown
@@ -24,6 +25,7 @@ from enrich_assets.studies.manifest import (
     read_manifest,
     refuse_folder_of_archives,
 )
+from enrich_assets.studies.media_folder import MediaFolder, PatientRule, guess_lines, scan_media, suggestion
 
 IDENTITY = ["study_id", "clip_id", "frame_index"]
 Identity = tuple[str, ...]
@@ -38,6 +40,7 @@ class Found:
     digest: str
     source: str
     sealed: bool = False  # no manifest: nothing the sender named (folders, files) may be stored or published
+    guesses: tuple[str, ...] = ()  # what was taken from paths, for whoever can tell whether it is right
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,11 @@ class Ingested:
     n_known: int  # rows of earlier batches, left where they are
     n_refused: int
     warnings: tuple[str, ...] = ()  # what looks like a mistake about who is who; may name files and patients
+    guesses: tuple[str, ...] = ()
 
 
-def ingest(archive: Archive, path: str, batch: str | None = None) -> Ingested:
-    """Ingest a manifest, a folder that holds one, or a folder of DICOM files, as one batch.
+def ingest(archive: Archive, path: str, batch: str | None = None, patient_from: PatientRule | None = None) -> Ingested:
+    """Ingest a manifest, a folder that holds one, a folder of DICOM files, or one of pictures and clips, as one batch.
 
     Parameters
     ----------
@@ -63,6 +67,8 @@ def ingest(archive: Archive, path: str, batch: str | None = None) -> Ingested:
         A file or a folder, at any fsspec URL.
     batch
         Its name; a batch of that name gets another revision. None: it is numbered.
+    patient_from
+        Of a folder without a manifest: where the paths name the patient.
 
     Returns
     -------
@@ -79,13 +85,13 @@ def ingest(archive: Archive, path: str, batch: str | None = None) -> Ingested:
     ValueError
         For a name that fits no batch.
     """
-    return register(archive, look_at(archive, path), batch)
+    return register(archive, look_at(archive, path, patient_from), batch)
 
 
-def look_at(archive: Archive, path: str) -> Found:
+def look_at(archive: Archive, path: str, patient_from: PatientRule | None = None) -> Found:
     """What lies at a path, each file examined, nothing kept yet.
 
-    A folder without a manifest may be named after a patient, its files too: their paths are sealed.
+    A DICOM folder without a manifest may be named after a patient, its files too: their paths are sealed.
 
     Raises
     ------
@@ -98,18 +104,26 @@ def look_at(archive: Archive, path: str) -> Found:
         raise ManifestError(
             shown(path), "has a name that is not UTF-8, and no file in it can be written down", "rename it"
         )
+    if patient_from is not None:
+        return _guessed(archive, path, patient_from)
     if is_table(path) or find_manifest(path):
-        rows, refused = examine(read_manifest(path))
+        rows, refused = _examined(read_manifest(path))
         rows, refused = in_order(rows, [*IDENTITY, "path"]), in_order(refused, ["path"])
         return Found(rows, refused, manifest_digest(rows), path)
     if not is_folder(path):
         raise no_manifest(path)
     refuse_folder_of_archives(path)
-    rows, unreadable = scan_dicom(path, archive.pseudonyms)
+    with progress("reading headers", "files") as advance:
+        rows, unreadable = scan_dicom(path, archive.pseudonyms, advance=advance)
     if rows.empty and unreadable["reason"].str.startswith(f"{NO_DICOM};").all():
-        raise no_manifest(path)
-    rows, refused = examine(rows)
+        raise no_manifest(path, suggestion(path))
+    rows, refused = _examined(rows)
     return _sealed(archive, path, rows, pd.concat([unreadable, refused], ignore_index=True))
+
+
+def _examined(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    with progress("reading", "files") as advance:
+        return examine(rows, advance)
 
 
 def in_order(rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
@@ -144,7 +158,67 @@ def _register(archive: Archive, found: Found, wish: str | None) -> Ingested:
     earlier = pd.concat(others) if others else rows.head(0)
     called = source_files(archive).address if found.sealed else str
     odd = odd_identities(rows, earlier, called)
-    return Ingested(batch, True, rows["path"].nunique(), compared.n_known, len(refused), tuple(odd))
+    return Ingested(batch, True, rows["path"].nunique(), compared.n_known, len(refused), tuple(odd), found.guesses)
+
+
+# --------------------------------------------------------------------------------------------------- without a manifest
+
+
+def look_through(path: str, patient_from: PatientRule) -> MediaFolder:
+    """What lies below a folder without a manifest, with the patients of its paths.
+
+    Raises
+    ------
+    ManifestError
+        If it has a manifest, or holds nothing of a kind that is read.
+    FileNotFoundError
+        If nothing lies there.
+    """
+    manifest = path if is_table(path) else find_manifest(path)
+    if manifest:
+        raise ManifestError(
+            manifest, "says who the patients are", "leave --patient-from out, or move the manifest away"
+        )
+    if not is_folder(path):
+        raise no_manifest(path)
+    media = scan_media(path, patient_from)
+    if media.table.empty and not media.dicom:
+        if media.refused.empty:
+            raise no_manifest(path)
+        first = media.refused.iloc[0]
+        raise ManifestError(
+            path, f"of none of its {len(media.refused):,} files the patient is known: {first['path']}", first["reason"]
+        )
+    return media
+
+
+def _guessed(archive: Archive, path: str, patient_from: PatientRule) -> Found:
+    """Pictures and clips as a manifest would name them; where DICOM is among them, all is sealed."""
+    media = look_through(path, patient_from)
+    rows, refused = media.rows(), [media.refused]
+    if media.dicom:
+        known = {str(row.path): row.patient_id for row in media.of_dicom.itertuples()}
+        with progress("reading headers", "files") as advance:
+            of_dicom, unreadable = scan_dicom(path, archive.pseudonyms, known.get, advance)
+        rows = pd.concat([_hashed(rows, archive.pseudonyms), of_dicom], ignore_index=True).astype(of_dicom.dtypes)
+        refused.append(unreadable[unreadable["path"].isin(list(media.dicom))])
+    rows, unusable = _examined(rows)
+    together = pd.concat([*refused, unusable], ignore_index=True)
+    guesses = guess_lines(media)
+    if media.dicom:
+        return replace(_sealed(archive, path, rows, together), guesses=guesses)
+    rows, together = in_order(rows, [*IDENTITY, "path"]), in_order(together, ["path"])
+    return Found(rows, together, manifest_digest(rows), path, guesses=guesses)
+
+
+def _hashed(rows: pd.DataFrame, pseudonyms: Pseudonyms) -> pd.DataFrame:
+    """Patients, studies and clips as those of DICOM files are: keyed hashes."""
+    of = list(rows[["patient_id", "study_id", "clip_id"]].itertuples(index=False))
+    return rows.assign(
+        patient_id=[pseudonyms.patient(patient) for patient, _, _ in of],
+        study_id=[pseudonyms.study(study, patient) for patient, study, _ in of],
+        clip_id=[pseudonyms.clip(f"{study}/{clip}", patient) for patient, study, clip in of],
+    )
 
 
 # ------------------------------------------------------------------------------------------- what was ingested before

@@ -116,3 +116,29 @@ def migrate() -> None:
     except ValueError as error:
         raise Refusal(str(error)) from error
     click.echo(f"{found.n_batches} batches and {found.n_drops} drops kept; next: `enrich run` computes the rest again")
+
+
+@click.command()
+@click.option("--yes", is_flag=True, help="Remove it; without this it is only listed.")
+def prune(yes: bool) -> None:
+    """Remove earlier versions that no current evaluation stands on, and what interrupted attempts left. Lists by default."""
+    from filelock import FileLock, Timeout
+
+    from enrich_assets.store.prune import prunable
+    from enrich_assets.store.prune import prune as remove
+    from enrich_assets.store.receipts import DamagedStore
+
+    archive = open_archive()
+    try:
+        with FileLock(str(archive.home / ".run.lock")).acquire(timeout=0):
+            found = prunable(archive.store)
+            if yes:
+                remove(archive.store, found)
+    except Timeout as error:
+        raise Refusal(f"an `enrich run` is at work in {archive.home}; prune when it is done") from error
+    except DamagedStore as error:
+        raise Refusal(str(error)) from error
+    what = (
+        f"{len(found.files):,} files, {found.n_bytes / 1e6:,.1f} MB, {found.n_receipts:,} receipts of earlier versions"
+    )
+    click.echo(f"removed: {what}" if yes else f"could be removed: {what}; `enrich prune --yes` does it")

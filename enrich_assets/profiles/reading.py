@@ -9,6 +9,7 @@ task, an arm or an embedding of the other profile out. The arms that a task name
 from __future__ import annotations
 
 import os
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,15 @@ from enrich_assets.settings import (
     Profile,
     TaskSettings,
     did_you_mean,
+    in_words,
 )
 
 BUILT_IN = ("archive", "demo", "paper")
 MOST_BYTES, MOST_SETTINGS = 1 << 20, 20_000
+# How it calls the ways in which one setting may be given (a number, or a list of them).
+_OF_PYDANTIC = re.compile(
+    r"^(constrained-|tuple\[|list\[|dict\[|literal\[|function-|lax-or-strict|(int|str|float|bool|none)$)"
+)
 Place = tuple[str, ...]  # keys that lead to a setting
 Lines = dict[Place, tuple[str, int]]  # file and line of each
 
@@ -217,14 +223,14 @@ def _where(at: Place, lines: Lines, source: str = "") -> str:
 
 
 def _explain(source: str, error: Any, lines: Lines) -> str:
-    of_kind = tuple(str(part) for part in error["loc"])
+    of_kind = tuple(str(part) for part in error["loc"] if not _OF_PYDANTIC.match(str(part)))
     at = of_kind[:2] + of_kind[3:] if of_kind[:1] == ("embeddings",) else of_kind  # without the name of its kind
     where = _where(at, lines, source)
     if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         allowed = _allowed(of_kind[:-1])
         listed = f"; allowed here: {', '.join(allowed)}" if allowed else ""
         return f"{where} is no setting{listed}{did_you_mean(at[-1], allowed)}"
-    return f"{where}: {error['msg'].removeprefix('Value error, ')} (is: {str(error.get('input'))[:60]!r})"
+    return f"{where}: {in_words(error)}"
 
 
 def _allowed(at: Place) -> list[str]:

@@ -7,7 +7,12 @@ from collections.abc import Iterator
 from enrich_assets.archive.home import Archive
 from enrich_assets.archive.ingest import Ingested
 from enrich_assets.archive.sides.summary import side_report
+from enrich_assets.method.kinds import kind_of
+from enrich_assets.settings import did_you_mean
+from enrich_assets.store.annotations import Annotations
 from enrich_assets.studies.dicom import short_name
+from enrich_assets.studies.errors import listed
+from enrich_assets.studies.manifest import label_columns
 
 MOST_REFUSED = 20  # files named one by one
 
@@ -15,6 +20,7 @@ MOST_REFUSED = 20  # files named one by one
 def ingested_lines(archive: Archive, found: Ingested) -> Iterator[str]:
     """What became of the files, who stands on which side now, and warnings."""
     held = found.batch
+    yield from found.guesses
     if not found.is_new:
         yield f"nothing new: these files are batch {held.name}, received {held.received_at[:16]}"
         return
@@ -29,3 +35,23 @@ def ingested_lines(archive: Archive, found: Ingested) -> Iterator[str]:
         yield "nothing of it can be used as it is; correct it and ingest it again"
         return
     yield from side_report(archive, found.warnings)
+    yield from unlabelled_lines(archive)
+
+
+def unlabelled_lines(archive: Archive) -> Iterator[str]:
+    """Tasks for whose labels no manifest has the column: a misspelling, or an archive that is still to be labelled."""
+    columns = dict.fromkeys(
+        column for batch in archive.pinned for column in label_columns(archive.register.rows(batch))
+    )
+    entries = Annotations(archive.store.folder).all()["task"]
+    for name, task in archive.profile.tasks.items():
+        if kind_of(task.kind).answers == "mask" or task.label in columns or (entries == name).any():
+            continue
+        others = [column for column in columns if column not in archive.profile.sites]
+        if others:
+            yield (
+                f"warning: task {name} takes its labels from the column {task.label!r}, which no manifest has (there are: "
+                f"{listed(others)}{did_you_mean(task.label, others)}): set tasks.{name}.label in the profile"
+            )
+        else:
+            yield f"task {name} has no labels yet: after `enrich run --no-training`, `enrich worklist {name}` says what to label"

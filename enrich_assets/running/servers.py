@@ -6,12 +6,25 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 from enrich_assets.archive.home import Archive
 
 SECONDS_TO_END = 15
+
+
+def answers(address: str) -> bool:
+    """Whether a web server answers there, whatever it says."""
+    try:
+        with urllib.request.urlopen(address, timeout=2):  # nosec B310: an address of ours, on localhost
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError):
+        return False
 
 
 def serve(archive: Archive, port: int, mlflow_port: int, say: Callable[[str], None]) -> int:
@@ -24,12 +37,12 @@ def serve(archive: Archive, port: int, mlflow_port: int, say: Callable[[str], No
     port, mlflow_port
         Of Dagster and of MLflow, on localhost.
     say
-        Gets their addresses.
+        Gets the address of each when it answers.
 
     Returns
     -------
     int
-        Exit status: of the server that ended, 0 after an interrupt.
+        Exit status: of the server that ended, 0 after an interrupt, 1 where a port is taken.
     """
     environment = {
         **os.environ,
@@ -44,9 +57,15 @@ def serve(archive: Archive, port: int, mlflow_port: int, say: Callable[[str], No
     dagster = [str(folder / "dagster"), "dev", "-m", "enrich_assets.definitions", "-h", "127.0.0.1", "-p", str(port)]
     mlflow = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", archive.tracking_uri]
     mlflow += ["--host", "127.0.0.1", "--port", str(mlflow_port), "--workers", "1"]
-    say(f"Dagster  http://127.0.0.1:{port}\nMLflow   http://127.0.0.1:{mlflow_port}\n(Ctrl-C ends both)")
+    addresses = {"Dagster": f"http://127.0.0.1:{port}", "MLflow": f"http://127.0.0.1:{mlflow_port}"}
+    for name, address in addresses.items():
+        if answers(address):
+            say(f"enrich: something answers at {address} already: end it, or name another port for {name}")
+            return 1
+    say("starting Dagster and MLflow (half a minute; Ctrl-C ends both)")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager ends us so: the children end too
     children = [subprocess.Popen(command, env=environment, start_new_session=True) for command in (dagster, mlflow)]  # nosec B603: lists, no shell
+    waiting = dict(addresses)
     try:
         while True:
             for child in children:
@@ -54,6 +73,8 @@ def serve(archive: Archive, port: int, mlflow_port: int, say: Callable[[str], No
                     return child.wait(timeout=1)
                 except subprocess.TimeoutExpired:
                     continue
+            for name in [name for name, address in waiting.items() if answers(address)]:
+                say(f"{name:8} {waiting.pop(name)}")
     except KeyboardInterrupt:
         return 0
     finally:

@@ -18,6 +18,7 @@ from enrich_assets.settings.sections import (
 )
 from enrich_assets.settings.tasks import DEFAULT_ARMS, ArmSettings, TaskSettings
 from enrich_assets.settings.words import ALL, BudgetKey, Crop, budget_frames, did_you_mean
+from enrich_assets.settings.wrong_values import in_words
 
 __all__ = [
     "ALL",
@@ -39,4 +40,5 @@ __all__ = [
     "TrackingSettings",
     "budget_frames",
     "did_you_mean",
+    "in_words",
 ]

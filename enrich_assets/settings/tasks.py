@@ -29,6 +29,7 @@ from enrich_assets.settings.words import (
     did_you_mean,
     known_kind,
 )
+from enrich_assets.settings.wrong_values import in_words
 
 DEFAULT_ARMS: dict[str, dict[str, str]] = {"enrich": {}, "random": {"rule": "random"}}  # as a profile would name them
 
@@ -139,7 +140,7 @@ class TaskSettings(Section):
             return TypeAdapter(hyperparameters).validate_python(with_one_length(self.training))
         except ValidationError as error:
             first = error.errors()[0]
-            raise ValueError(f"training.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+            raise ValueError(f"training.{'.'.join(map(str, first['loc']))}: {in_words(first)}") from error
 
     @property
     def searches_length(self) -> bool:

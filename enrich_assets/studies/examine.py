@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
@@ -19,16 +19,19 @@ from enrich_assets.studies.files import NotAFile
 from enrich_assets.studies.manifest import label_columns, safe_id
 from enrich_assets.studies.zips import members
 
+Advance = Callable[[int, int, dict[str, float]], None]
 _THREADS = 8  # hashing and waiting for storage both let go of the interpreter
 
 
-def examine(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def examine(rows: pd.DataFrame, advance: Advance | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Look at the files that rows name, and read every byte of them once.
 
     Parameters
     ----------
     rows : DataFrame
         What `read_manifest` or `scan_dicom` gives.
+    advance : callable, optional
+        Hears how many files were read, of how many.
 
     Returns
     -------
@@ -43,8 +46,8 @@ def examine(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         **{column: rows[column].map(_as_it_lies, na_action="ignore") for column in ("path", "mask_path")}
     )
     rows, refused = _unpacked(rows)
-    files, unusable_files = _digests(rows["path"].unique())
-    masks, unusable_masks = _digests(rows["mask_path"].dropna().unique())
+    files, unusable_files = _digests(rows["path"].unique(), advance)
+    masks, unusable_masks = _digests(rows["mask_path"].dropna().unique(), None)
     refused += [{"path": path, "reason": reason} for path, reason in (*unusable_files.items(), *unusable_masks.items())]
     rows = rows[rows["path"].isin(list(files))].reset_index(drop=True)
     rows["sha256"] = rows["path"].map({path: digest for path, (digest, _) in files.items()}).astype("str")
@@ -92,11 +95,15 @@ def _as_it_lies(path: str) -> str:
     return next((form for form in forms if addresses.exists(form)), path)
 
 
-def _digests(paths: Iterable[str]) -> tuple[dict[str, tuple[str, int]], dict[str, str]]:
+def _digests(paths: Iterable[str], advance: Advance | None) -> tuple[dict[str, tuple[str, int]], dict[str, str]]:
     """Digest and size of each path that has them; and of the others, why not."""
     paths = list(paths)
     with ThreadPoolExecutor(_THREADS) as threads:
-        outcomes = dict(zip(paths, threads.map(_digest, paths), strict=True))
+        outcomes: dict[str, tuple[str, int] | str] = {}
+        for path, outcome in zip(paths, threads.map(_digest, paths), strict=True):
+            outcomes[path] = outcome
+            if advance is not None:
+                advance(len(outcomes), len(paths), {})
     digests = {path: outcome for path, outcome in outcomes.items() if not isinstance(outcome, str)}
     return digests, {path: outcome for path, outcome in outcomes.items() if isinstance(outcome, str)}
 

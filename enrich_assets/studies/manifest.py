@@ -58,8 +58,8 @@ def refuse_folder_of_archives(folder: str) -> None:
         )
 
 
-def no_manifest(place: str) -> ManifestError | FileNotFoundError:
-    """The refusal (to be raised) of a place where there is neither a manifest nor a DICOM file."""
+def no_manifest(place: str, instead: str = "") -> ManifestError | FileNotFoundError:
+    """The refusal (to be raised) of a place where there is neither a manifest nor a DICOM file; `instead`: what else would do."""
     if not addresses.exists(place):
         return FileNotFoundError(f"{place}: there is no such file or folder; check the path")
     if not addresses.is_folder(place):
@@ -70,8 +70,10 @@ def no_manifest(place: str) -> ManifestError | FileNotFoundError:
         )
     tables = [name for name in addresses.names_in(place) if is_table(name)]
     remedy = "add a manifest.csv (a row per file: path, patient_id)"
-    if tables:
+    if tables and not instead:
         remedy += f", or name the table that is one: {place.rstrip('/')}/{tables[0]}"
+    if instead:
+        remedy = f"{instead}; or {remedy}"
     return ManifestError(place, "holds no manifest and no DICOM file", remedy)
 
 
@@ -132,6 +134,26 @@ def read_manifest(url: str) -> pd.DataFrame:
     return _Checked(*read_cells(url, _column_name, expected="path"), url).rows()
 
 
+def rows_of(table: pd.DataFrame, url: str) -> pd.DataFrame:
+    """The rows of a manifest that was never written, in the shape of `read_manifest`.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Cells of text, '' where empty; `path` absolute, or relative to the folder of `url`.
+    url : str
+        Where the manifest would lie.
+
+    Raises
+    ------
+    ManifestError
+        As `read_manifest`, each row's line being that of a manifest with one line of header.
+    """
+    if table.empty:
+        return _Checked(pd.DataFrame(columns=list(IDENTITY), dtype="str"), [], url).shaped()
+    return _Checked(table.reset_index(drop=True).copy(), list(range(2, len(table) + 2)), url).rows()
+
+
 def _column_name(header: str) -> str:
     """Known columns are recognised in any case and with blanks or hyphens; a label keeps the name it has."""
     plain = re.sub(r"[\s\-]+", "_", header.strip().lower())
@@ -150,6 +172,10 @@ class _Checked:
         """The steps, in the order in which a person corrects a manifest: its columns, each cell, rows against rows."""
         self._require_columns()
         self._refuse_empty_cells()
+        return self.shaped()
+
+    def shaped(self) -> pd.DataFrame:
+        """Rows of a table whose columns and cells are in order."""
         table = self.table
         folder = addresses.parent(self.url)
         named = {name: addresses.join(folder, name) for name in pd.concat([table["path"], table["mask_path"]]).unique()}

@@ -9,13 +9,14 @@ import pandas as pd
 
 from enrich_assets.archive.catalogue import Catalogue
 from enrich_assets.archive.home import Archive
+from enrich_assets.archive.labelling.so_far import LabelsSoFar
 from enrich_assets.archive.sources import source_files
 from enrich_assets.method.kinds import kind_of
 from enrich_assets.store.annotations import Annotations
 from enrich_assets.studies.addresses import at_hand
 from enrich_assets.studies.errors import UnreadableFile
 from enrich_assets.studies.isolation import isolated
-from enrich_assets.studies.labels import read_labels
+from enrich_assets.studies.labels import SKIPPED, read_labels
 from enrich_assets.studies.readers import read_frames
 
 
@@ -26,6 +27,12 @@ class Imported:
     n_imported: int
     n_unchanged: int
     problems: pd.DataFrame  # item, reason
+    new_classes: dict[str, int]  # classes that no label of the task had before -> labels of them in this file
+
+    @property
+    def refused(self) -> pd.DataFrame:
+        """The problems that are mistakes: all but what a labeller skipped."""
+        return self.problems[~self.problems["reason"].astype("string").str.startswith(SKIPPED)]
 
 
 def import_labels(archive: Archive, file: str, task: str) -> Imported:
@@ -68,10 +75,13 @@ def import_labels(archive: Archive, file: str, task: str) -> Imported:
         problems = pd.concat([problems, wrong], ignore_index=True)
     same = _unchanged(catalogue, task, labels)
     new = labels[~same].reset_index(drop=True)
+    before = set(LabelsSoFar(catalogue).classes(task)) | set(settings.ignore)
+    counts = labels["label"].dropna().astype(str).value_counts()
+    new_classes = {str(name): int(n) for name, n in counts.items() if answers == "class" and name not in before}
     if len(new):
         masks = list(new["mask"]) if answers == "mask" else None
         Annotations(archive.store.folder).add(task, new.drop(columns="mask"), masks)
-    return Imported(len(new), int(same.sum()), problems)
+    return Imported(len(new), int(same.sum()), problems, new_classes)
 
 
 def _of_right_size(
@@ -95,16 +105,27 @@ def _source_sizes(catalogue: Catalogue, frames: pd.DataFrame) -> dict[str, tuple
 
 
 def _unchanged(catalogue: Catalogue, task: str, labels: pd.DataFrame) -> np.ndarray:
-    """Labels that say what is current already (classes only; masks are always kept)."""
+    """Labels that say what is current already; masks, what was last imported."""
     archive = catalogue.archive
+    log = Annotations(archive.store.folder)
+    latest = log.all()
+    latest = latest[latest["task"] == task].drop_duplicates("frame_id", keep="last").set_index("frame_id")
     if kind_of(archive.profile.tasks[task].kind).answers == "mask" or labels.empty:
-        return np.zeros(len(labels), bool)
+        return np.array(
+            [_is_mask_of(log, latest, *pair) for pair in zip(labels["frame_id"], labels["mask"], strict=True)], bool
+        )
     current = catalogue.labels().of_task(task).set_index("frame_id")["label"]
-    log = Annotations(archive.store.folder).all()
-    later = log[log["task"] == task].drop_duplicates("frame_id", keep="last").set_index("frame_id")["label"]
+    later = latest["label"]
     imported, held = (labels["frame_id"].map(known).astype(object) for known in (later, current))
     known = imported.fillna(held)
     return (known.astype(object) == labels["label"].astype(object)).to_numpy()
+
+
+def _is_mask_of(log: Annotations, latest: pd.DataFrame, frame_id: str, mask: np.ndarray) -> bool:
+    if frame_id not in latest.index:
+        return False
+    entry, row = latest.loc[frame_id, ["entry", "mask_row"]]
+    return int(row) >= 0 and np.array_equal(log.mask(str(entry), int(row)), mask)
 
 
 class Pictures:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pandas as pd
 
 from enrich_assets.archive.curation import Vectors
-from enrich_assets.archive.labels import Labels
 from enrich_assets.archive.sides.sites import SITE
 from enrich_assets.archive.values import Value
 from enrich_assets.method.embeddings.fixed_point import SCALE
@@ -33,12 +32,24 @@ COLUMNS = [
 ]
 
 
+class KnownLabels(Protocol):
+    """What is known of the labels of a task: those of `Labels`, or with what was imported since (`so_far`)."""
+
+    def of_task(self, task: str) -> pd.DataFrame:
+        """A row per labelled frame: `frame_id` and `label`, at least."""
+        ...
+
+    def ignored(self, task: str) -> set[str]:
+        """Frames that a labeller could not tell."""
+        ...
+
+
 def next_frames(
     name: str,
     task: TaskSettings,
     n: int,
     frames: pd.DataFrame,
-    labels: Labels,
+    labels: KnownLabels,
     vectors: Vectors,
     *,
     side: str = "train",
@@ -105,7 +116,7 @@ def advice(
     task: TaskSettings,
     next_n: int,
     frames: pd.DataFrame,
-    labels: Labels,
+    labels: KnownLabels,
     evaluations: pd.DataFrame,
     concluded: Value,
 ) -> str:
@@ -130,6 +141,11 @@ def advice(
 
     of_arm = evaluations[evaluations["arm"] == next(iter(task.arms))]
     if of_arm.empty:
+        if labels.of_task(name).empty:
+            return (
+                "No advice yet: no frame is labelled. Label these and import them (`enrich labels import FILE`), then `enrich run`; "
+                "test frames are needed, too (`enrich worklist --test-set`)."
+            )
         return "No advice yet: nothing has been evaluated (`enrich run`)."
     train = frames.loc[frames["split"] == "train", "frame_id"]
     labelled = int(train.isin(set(labels.of_task(name)["frame_id"])).sum())

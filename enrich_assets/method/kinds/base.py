@@ -272,8 +272,8 @@ class TaskKind(ABC):
         """
         if labels.empty:
             return (
-                "no labelled frame belongs to a test patient; label some, set split=test for some patients in the "
-                "manifest, or raise split.test_share"
+                "no labelled frame belongs to a test patient; label some (`enrich worklist TASK --test-set` says which), set "
+                "split=test for some patients in the manifest, or raise split.test_share"
             )
         if len(classes) < 2:
             return f"only {len(classes)} class among the labels; a model needs two"

@@ -26,6 +26,8 @@ from enrich_assets.report.figures.style import (
     plain_axes,
 )
 
+BEYOND = 0.03  # of the axis of a share, above 1 and below 0
+
 
 def curves_figure(evaluations: pd.DataFrame, comparisons: pd.DataFrame) -> Figure:
     """Mean and standard deviation by budget for each arm of one task, each run as a dot, everything as a band.
@@ -69,6 +71,9 @@ def curves_figure(evaluations: pd.DataFrame, comparisons: pd.DataFrame) -> Figur
     _draw_everything(axes, runs, comparisons, bool(budgets))
     axes.set_ylabel(numbers.metric_label(runs["metric"].iloc[0]), fontsize=LARGE)
     axes.margins(y=0.16)
+    if runs["value"].between(0, 1).all():  # a share: no score lies beyond, though a deviation may
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, -BEYOND), min(high, 1 + BEYOND))
     legend_above(axes)
     return figure
 

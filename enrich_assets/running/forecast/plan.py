@@ -67,6 +67,8 @@ def make_plan(archive: Archive, goal: Goal = Goal()) -> Plan:  # noqa: B008  (fr
 
 def plan_text(archive: Archive, goal: Goal = Goal()) -> str:  # noqa: B008  (frozen)
     """The plan as lines for a terminal."""
+    if not archive.batches:
+        return "no studies were ingested yet: `enrich ingest PATH`, or `enrich demo` for the built-in archive"
     plan = make_plan(archive, goal)
     sides = side_report(archive)
     notes = [f"  {note}" for note in plan.notes] + [f"  blocked: {what}: {why}" for what, why in plan.blocked.items()]

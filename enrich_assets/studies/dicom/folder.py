@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pandas as pd
@@ -34,7 +34,12 @@ NO_DICOM = "is not DICOM"
 _STILLS = frozenset(("US", "IVUS", "ES", "XC", "OT", "SC", "GM", "SM", "OP"))
 
 
-def scan_dicom(folder_url: str, pseudonyms: Pseudonyms) -> tuple[pd.DataFrame, pd.DataFrame]:
+def scan_dicom(
+    folder_url: str,
+    pseudonyms: Pseudonyms,
+    patient_of: Callable[[str], str | None] | None = None,
+    advance: Callable[[int, int, dict[str, float]], None] | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows like a manifest's for every DICOM image below a folder (with or without suffix, in zips too).
 
     Parameters
@@ -44,6 +49,10 @@ def scan_dicom(folder_url: str, pseudonyms: Pseudonyms) -> tuple[pd.DataFrame, p
     pseudonyms : Pseudonyms
         Patients and studies become keyed hashes; clips a keyed hash of the instance, or of the series where its single
         images make one stack (MR, CT; `frame_index` then counts them by InstanceNumber).
+    patient_of : callable, optional
+        Address of a file -> its patient, whatever the header says; None: the file is refused. Without it the header says.
+    advance : callable, optional
+        Hears how many files were looked into; of how many is not known (0).
 
     Returns
     -------
@@ -61,12 +70,14 @@ def scan_dicom(folder_url: str, pseudonyms: Pseudonyms) -> tuple[pd.DataFrame, p
     images: list[dict[str, object]] = []
     refused: list[dict[str, str]] = []
     with closing(in_order(_looked_into, _candidates(addresses.absolute(folder_url)))) as looked_into:
-        for path, found in looked_into:
+        for number, (path, found) in enumerate(looked_into, start=1):
+            if advance is not None:
+                advance(number, 0, {})
             try:
                 if isinstance(found, UnreadableFile):
                     raise found
                 if found.get("SOPClassUID") != _DICOMDIR:
-                    images.append(_described(path, found, pseudonyms))
+                    images.append(_described(path, found, pseudonyms, patient_of))
             except UnreadableFile as error:
                 refused.append({"path": path, "reason": _reason(error)})
     rows = pd.DataFrame(
@@ -158,11 +169,13 @@ def read_header(path: str) -> Header:
     return {keyword: attribute_text(dataset, keyword) for keyword in _WANTED}
 
 
-def _described(path: str, header: Header, pseudonyms: Pseudonyms) -> dict[str, object]:
+def _described(
+    path: str, header: Header, pseudonyms: Pseudonyms, patient_of: Callable[[str], str | None] | None
+) -> dict[str, object]:
     """One image's row, with what orders it among others. Raises UnreadableFile where nothing identifies it."""
     if not header["Rows"] or not header["Columns"]:
         raise UnreadableFile(path, "is DICOM without an image (a report or a waveform?)", "leave it out")
-    patient = patient_identifier(header)
+    patient = patient_identifier(header) if patient_of is None else patient_of(path)
     instance = header["SOPInstanceUID"]
     if not patient or not instance:
         raise UnreadableFile(

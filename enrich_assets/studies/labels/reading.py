@@ -6,6 +6,7 @@ is in `formats`; what becomes of the labels is the store's affair. One wrong lab
 
 from __future__ import annotations
 
+import difflib
 import io
 import json
 import zipfile
@@ -117,7 +118,10 @@ def _class_of(statement: Statement, classes: Sequence[str] | None, problems: lis
     if classes is not None:
         known = ", ".join(classes)
         problems += [
-            (statement.item, f"label {label!r} is no class of the task; the classes are {known}")
+            (
+                statement.item,
+                f"label {label!r} is no class of the task; the classes are {known}{_meant(label, classes)}",
+            )
             for label in labels
             if label not in classes
         ]
@@ -125,6 +129,11 @@ def _class_of(statement: Statement, classes: Sequence[str] | None, problems: lis
     if len(labels) > 1:
         raise UnusableLabel(f"carries {len(labels)} labels: {', '.join(labels)}")
     return labels[0] if labels else None
+
+
+def _meant(label: str, classes: Sequence[str]) -> str:
+    nearest = difflib.get_close_matches(label, classes, 1)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
 
 
 def _mask_of(statement: Statement, classes: Sequence[str] | None, size: Shape | None) -> NDArray[np.uint8] | None:

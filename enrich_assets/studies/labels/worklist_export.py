@@ -183,7 +183,8 @@ def _interface(names: list[str], answers: Answers) -> str:
         brushes = ElementTree.SubElement(view, "BrushLabels", name="label", toName="image")
         for name in names:
             ElementTree.SubElement(brushes, "Label", value=name)
-    return _xml(view)
+    ElementTree.indent(view)
+    return ElementTree.tostring(view, encoding="unicode") + "\n"  # its parser refuses text that declares an encoding
 
 
 def _cvat(tasks: list[dict[str, Any]], names: list[str], answers: Answers) -> str:

@@ -4,14 +4,16 @@ The door of the room.
 """
 
 from enrich_assets.studies.readers.masks import read_mask, size_of_mask
-from enrich_assets.studies.readers.reading import Clip, read_clip
+from enrich_assets.studies.readers.reading import Clip, Kind, kind_of, read_clip
 from enrich_assets.studies.readers.views import Pictures, View, Wanted, read_frames, read_pictures
 
 __all__ = [
     "Clip",
+    "Kind",
     "Pictures",
     "View",
     "Wanted",
+    "kind_of",
     "read_clip",
     "read_frames",
     "read_mask",

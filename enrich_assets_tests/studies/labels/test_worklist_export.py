@@ -264,3 +264,13 @@ def test_an_export_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
     assert (tmp_path / "l.csv").read_text() == before
     assert sorted(os.listdir(tmp_path)) == ["l.csv", "l_images"]
     assert len(os.listdir(tmp_path / "l_images")) == 4
+
+
+@pytest.mark.parametrize(("answers", "classes"), [("class", VIEWS), ("mask", CHAMBERS)])
+def test_label_studios_own_parser_takes_the_interface(tmp_path: Path, answers: Any, classes: list[str]) -> None:
+    interfaces = pytest.importorskip("label_studio_sdk.label_interface")
+    export_worklist(worklist(), picture, "label-studio", tmp_path / "list.json", classes, answers=answers)
+    interface = interfaces.LabelInterface((tmp_path / "list_interface.xml").read_text(encoding="utf-8"))
+    interface.validate()
+    assert interface.get_control("label").labels == (classes if answers == "class" else classes[1:])
+    assert all(interface.validate_task(task) for task in json.loads((tmp_path / "list.json").read_text()))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enrich_assets.studies.labels.formats.statement import (
+    SKIPPED,
     Reading,
     Region,
     Statement,
@@ -37,7 +38,7 @@ def read(tasks: list[dict[str, Any]]) -> Reading:
         names = _names(task["data"], task.get("meta"), task.get("file_upload"))
         for annotation in task.get("annotations") or task.get("completions") or ():
             if annotation.get("was_cancelled"):
-                reading.problems.append((item, f"was skipped by annotator {_author(annotation.get('completed_by'))}"))
+                reading.problems.append((item, f"{SKIPPED} by annotator {_author(annotation.get('completed_by'))}"))
                 continue
             reading.statements.append(
                 _statement(

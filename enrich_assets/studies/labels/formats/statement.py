@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+SKIPPED = "was skipped"  # how the reason begins where a labeller said nothing of an image
 LARGEST_SIDE = 20_000  # pixels; a larger size in an export is a mistake or an attack
 
 Shape: TypeAlias = tuple[int, int]
