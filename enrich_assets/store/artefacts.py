@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,7 @@ class Draft:
         self.store, self.cell, self.settings, self.inputs = store, cell, settings, dict(inputs)
         self.folder = f"{DRAFTS}/{cell.folder}/{digest_of([settings, self.inputs])[:16]}"
         self.read_from: dict[str, Origin] = {}
+        self.alive: Callable[[], None] | None = None  # raises where another maker was given the cell since
         self._files: dict[str, str] = {}
         self._notes: dict[str, str] = {}
 
@@ -126,7 +127,13 @@ class Draft:
             Where the content has a name of its own; else it follows from the names and digests of the files.
         **metrics
             For the receipt: what JSON can hold.
+
+        Raises
+        ------
+        Exception
+            Whatever `alive` raises: then nothing of it has become current.
         """
+        self._require_alive()
         receipt = Receipt(
             asset=self.cell.asset,
             partition=self.cell.partition,
@@ -143,9 +150,14 @@ class Draft:
         )
         if self._files or self._notes:
             self.store.place(self.folder, receipt)
+            self._require_alive()  # a copy to an object store takes its time
         self.store.receipts.write(receipt)
         self.store.clear_drafts(self.cell)
         return receipt
+
+    def _require_alive(self) -> None:
+        if self.alive is not None:
+            self.alive()
 
 
 class Store:
