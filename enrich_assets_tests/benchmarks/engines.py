@@ -38,7 +38,8 @@ class Sleeper:
 
 def scaling(counts: Sequence[int] = (1, 2, 4)) -> list[dict[str, float]]:
     """Wall seconds and efficiency by number of nodes."""
-    from enrich_assets.running.engines import on_ray
+    from enrich_assets.running.engines.cluster import Cluster, connect, disconnect
+    from enrich_assets.running.engines.on_ray import RayTeam
     from enrich_assets_tests.cluster.processes import RayCluster, until
 
     rows = []
@@ -47,10 +48,10 @@ def scaling(counts: Sequence[int] = (1, 2, 4)) -> list[dict[str, float]]:
             for number in range(len(ray_cluster.trees) - 1, count):
                 ray_cluster.add(f"n{number + 1}", cpus=SLOTS)
             settings = RayEngineSettings(kind="ray", address=ray_cluster.address)
-            on_ray.connect(ray_cluster.address)
-            cluster = on_ray.Cluster(None, settings, print, maker=Sleeper)  # type: ignore[arg-type]
+            connect(ray_cluster.address)
+            cluster = Cluster(None, settings, print, maker=Sleeper)  # type: ignore[arg-type]
             slots = count * SLOTS
-            team = on_ray.RayTeam(cluster, slots)
+            team = RayTeam(cluster, slots)
             until(lambda team=team, slots=slots: team.slots == slots, f"{slots} slots")
             n_cells, start = slots * CELLS_A_SLOT, time.perf_counter()
             running, handed = set(), 0
@@ -70,7 +71,7 @@ def scaling(counts: Sequence[int] = (1, 2, 4)) -> list[dict[str, float]]:
                 }
             )
             cluster.end()
-            on_ray.disconnect()
+            disconnect()
     return rows
 
 

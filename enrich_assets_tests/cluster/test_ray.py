@@ -21,7 +21,6 @@ from enrich_assets.defs.attempts import UNFINISHED
 from enrich_assets.defs.instance import open_instance
 from enrich_assets.profiles import load_profile
 from enrich_assets.running.driver import Driver, Outcome
-from enrich_assets.running.engines import slots_of
 from enrich_assets.running.execution import NODE
 from enrich_assets.settings import RayEngineSettings
 from enrich_assets.store.receipts import Cell
@@ -44,7 +43,7 @@ def cluster() -> Iterator[RayCluster]:
 def nodes(cluster: RayCluster) -> Iterator[dict[str, Tree]]:
     """Two nodes of one slot each, of this test alone."""
     started = {name: cluster.add(name) for name in ("n1", "n2")}
-    until(lambda: slots_of(load_profile("demo").model_copy(update={"engine": engine(cluster)})) == 2, "two nodes")
+    until(lambda: names_up(cluster) == ["n1", "n2"], "two nodes")
     yield started
     for tree in started.values():
         tree.signal(signal.SIGCONT)
@@ -57,13 +56,13 @@ def engine(cluster: RayCluster) -> RayEngineSettings:
 
 
 def names_up(cluster: RayCluster) -> list[str]:
-    from enrich_assets.running.engines import on_ray
+    from enrich_assets.running.engines.cluster import connect, disconnect, nodes_of_cluster
 
-    on_ray.connect(cluster.address)
+    connect(cluster.address)
     try:
-        return [node.name for node in on_ray.nodes_of_cluster(engine(cluster))]
+        return [node.name for node in nodes_of_cluster(engine(cluster))]
     finally:
-        on_ray.disconnect()
+        disconnect()
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import enrich_assets
 from enrich_assets import progress
@@ -118,6 +119,10 @@ class CellMaker:
         assert self._execution is not None
         made = self._execution.execute(keys, partition, run_id)
         return Executed(made.made, made.seconds, made.failed, self._node)
+
+    def apply(self, function: Callable[..., Any], shared: Any, item: tuple[Any, ...]) -> Any:
+        """`function(shared, *item)`."""
+        return function(shared, *item)
 
 
 def _home(orders: Orders, node: str) -> Path:
