@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -159,3 +160,83 @@ class RayCluster:
         if self.trees[name].process.poll() is not None:
             raise RuntimeError(self.trees[name].said)
         return False
+
+
+SLURM_CONF = """\
+ClusterName=enrich
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+SlurmUser={user}
+SlurmdUser={user}
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/%n
+SlurmdPidFile={folder}/%n.pid
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+ReturnToService=2
+SlurmdTimeout=30
+MpiDefault=none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs={cpus} RealMemory=1000 State=UNKNOWN
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs={cpus} RealMemory=1000 State=UNKNOWN
+PartitionName=all Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+class Slurm:
+    """A controller and two nodes, n1 and n2, on this machine. For the `with` statement; needs to be root, as Slurm's nodes do."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="slurm")
+        folder = Path(self._folder.name)
+        folder.chmod(0o755)
+        (folder / "state").mkdir()
+        ports = [free_port() for _ in range(3)]
+        host, user = socket.gethostname().partition(".")[0], pwd.getpwuid(os.getuid()).pw_name
+        text = SLURM_CONF.format(host=host, folder=folder, ports=ports, user=user, cpus=os.cpu_count())
+        (folder / "slurm.conf").write_text(text)
+        (folder / "munge.key").write_bytes(os.urandom(128))
+        (folder / "munge.key").chmod(0o600)
+        self.environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
+        self._trees: list[Tree] = []
+
+    def __enter__(self) -> Slurm:
+        folder, conf = Path(self._folder.name), self.environment["SLURM_CONF"]
+        munge = [
+            "munged",
+            "--foreground",
+            "--force",
+            f"--socket={folder}/munge.socket",
+            f"--key-file={folder}/munge.key",
+        ]
+        munge += [f"--{kind}-file={folder}/munge.{kind}" for kind in ("log", "pid", "seed")]
+        self._start("munge", munge)
+        until(lambda: (folder / "munge.socket").exists(), "munge")
+        self._start("controller", ["slurmctld", "-D", "-f", conf])
+        for name in ("n1", "n2"):
+            (folder / name).mkdir()
+            self._start(name, ["slurmd", "-D", "-f", conf, "-N", name])
+        until(lambda: self.command("sinfo", "--noheader", "--states=idle", "--format=%D") == "2", "two idle nodes")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for tree in reversed(self._trees):
+            tree.kill()
+        self._folder.cleanup()
+
+    def command(self, *words: str) -> str:
+        """What one of Slurm's commands says."""
+        done = subprocess.run(words, env=self.environment, capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    def _start(self, name: str, command: list[str]) -> None:
+        path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+        self._trees.append(Tree(command, Path(self._folder.name) / f"{name}.out", {**self.environment, "PATH": path}))
