@@ -136,7 +136,9 @@ class Driver:
         try:
             with self.engine.team(stage, expected) as team:
                 if where := team.describe():
-                    self.say(f"{expected} cell{'s' * (expected > 1)}{' to train' if stage.side_by_side else ''}, {where}")
+                    self.say(
+                        f"{expected} cell{'s' * (expected > 1)}{' to train' if stage.side_by_side else ''}, {where}"
+                    )
                 for number, (group, work, executed) in enumerate(self._executed(stage.groups, team), 1):
                     self.outcome.runs += 1
                     self.outcome.made += executed.made

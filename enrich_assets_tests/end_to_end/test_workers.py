@@ -10,11 +10,13 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from dagster._core.utils import make_new_run_id
 
 from enrich_assets.archive import Archive
 from enrich_assets.core.stages import Goal, Stage
+from enrich_assets.defs.attempts import UNFINISHED
 from enrich_assets.defs.instance import cells_at_once, open_instance
 from enrich_assets.profiles import load_profile
 from enrich_assets.running.driver import Driver
@@ -134,6 +136,9 @@ def test_a_cell_whose_process_died_is_tried_once_more(archive: Archive, deaths: 
             def close(self) -> None: ...
 
         outcome = Driver(archive, instance, lines.append, Goal(task="view"), Engine()).run()
+        assert not instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
+        given_up = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
+        assert len(given_up) == deaths, "each under a run of its own"
     assert any("it is tried once more" in line for line in lines)
     assert list(outcome.failed) == failed
     assert all("--workers 1" in why for why in outcome.failed.values())
