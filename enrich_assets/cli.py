@@ -133,7 +133,7 @@ def _run(
         try:
             with lock.acquire(timeout=0), open_instance(archive) as instance:
                 _require_profile(archive)
-                fail_dead_runs(instance)
+                fail_dead_runs(instance, archive.mark)
                 again = [
                     f"{name}/training_length" for name in archive.profile.tasks if renew_length and task in (None, name)
                 ]
@@ -388,7 +388,7 @@ def ui(port: int, mlflow_port: int) -> None:
     archive.make_home()
     _require_profile(archive)
     with open_instance(archive) as instance, suppress(Timeout), FileLock(str(archive.home / ".run.lock"), timeout=0):
-        fail_dead_runs(instance)
+        fail_dead_runs(instance, archive.mark)
     sys.exit(serve(archive, port, mlflow_port, say))
 
 

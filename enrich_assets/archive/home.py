@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import uuid
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,14 @@ from enrich_assets.profiles.reading import home, load_profile, profile_source
 from enrich_assets.settings import Profile
 from enrich_assets.store.artefacts import Store
 from enrich_assets.store.batches import Batch, Batches
+from enrich_assets.store.folder import Folder
 from enrich_assets.store.receipts import Cell, Receipt
 from enrich_assets.store.remote.databases import database_url
 from enrich_assets.store.tracking import Tracking
 from enrich_assets.studies.dicom import Pseudonyms
 
 LAYOUT, LAYOUT_FILE = 2, "layout.json"
+MARK_FILE = ".mark"
 VALUES_IN_MEMORY = 64
 # What in a path the addresses of SQLite databases (Dagster, MLflow), DuckDB or fsspec take for something else.
 UNFIT = re.compile(r"[?\\\x00-\x1f]|%[0-9A-Fa-f]{2}|::")
@@ -197,6 +200,15 @@ class Archive:
             self.home.parent.mkdir(parents=True, exist_ok=True)
             self.home.mkdir(mode=0o700, exist_ok=True)
 
+    @cached_property
+    def mark(self) -> str:
+        """What tells this home from others that share its Dagster: drawn by chance, once."""
+        self.make_home()
+        home = Folder(str(self.home))
+        if not home.exists(MARK_FILE):
+            home.write(MARK_FILE, uuid.uuid4().hex.encode())
+        return home.read(MARK_FILE).decode()
+
     @property
     def published(self) -> Path:
         """The DuckDB file people read."""
@@ -258,19 +270,25 @@ class Archive:
         return FileLock(str(self.home / ".ingest.lock"))
 
     @contextmanager
-    def making(self, cell: Cell) -> Iterator[bool]:
+    def making(self, cell: Cell, run_id: str = "") -> Iterator[bool]:
         """Lock a cell: one maker at a time, on one machine or one shared folder.
 
         It spares work, and what is kept does not rest on it: artefacts are named by what they hold, and receipts by what they were
         made from, so makers on two machines write the same files, or others.
+
+        Parameters
+        ----------
+        cell
+            What is made.
+        run_id
+            Who makes it: who ends that run may `free` the cell.
 
         Yields
         ------
         bool
             Whether we had to wait for another maker: then look at the cell again.
         """
-        below = self.store.folder.local_path("locks") or str(self.home / ".locks")
-        path = Path(below) / f"{cell.folder}.lock"
+        path = self._lock_path(cell)
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(str(path))
         waited = False
@@ -280,9 +298,22 @@ class Archive:
             waited = True
             lock.acquire()
         try:
+            path.write_text(run_id, encoding="utf-8")
             yield waited
         finally:
             lock.release()
+
+    def free(self, cell: Cell, run_id: str) -> None:
+        """Take a cell's lock from a run that was ended: its process may be frozen, and hold it for ever. What it still makes is refused
+        where receipts are written (`Draft.alive`)."""
+        path = self._lock_path(cell)
+        with suppress(FileNotFoundError):
+            if path.read_text(encoding="utf-8") == run_id:
+                path.unlink()
+
+    def _lock_path(self, cell: Cell) -> Path:
+        below = self.store.folder.local_path("locks") or str(self.home / ".locks")
+        return Path(below) / f"{cell.folder}.lock"
 
 
 class _Held:

@@ -18,6 +18,26 @@ UNFINISHED = [
 ]
 
 
+class RunEnded(RuntimeError):
+    """Somebody has ended this run while we were at it."""
+
+
+def require_alive(instance: dg.DagsterInstance, run_id: str) -> None:
+    """The fence before a receipt is written: a process that was frozen, or cut off, may wake up when another has its work.
+
+    Raises
+    ------
+    RunEnded
+        If the run was ended by somebody else.
+    """
+    run = instance.get_run_by_id(run_id)
+    if run is None or run.status not in UNFINISHED:
+        state = "is gone" if run is None else f"was ended ({run.status.value.lower()})"
+        raise RunEnded(
+            f"run {run_id} {state} by somebody else meanwhile: nothing of it is kept, another run makes the cell"
+        )
+
+
 @dataclass(frozen=True)
 class Attempts:
     """How often something was tried by runs of the past."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
+from dagster._core.errors import DagsterRunAlreadyExists
 
 from enrich_assets.archive.home import Archive
 from enrich_assets.core.step import CHECK_SIGN
@@ -19,6 +21,8 @@ from enrich_assets.store.receipts import Cell
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 COMMAND = "enrich/command"
+NOT_BEGUN = "__ASSET_JOB"  # Dagster's name for a run of any assets
+NODE, HOME = "enrich/node", "enrich/home"  # run tags: which machine executes it, and of whose `enrich run`
 TAGS = {ONLY_STALE: "true", COMMAND: "run", PINNED: "true", "dagster/max_retries": "0"}
 
 
@@ -34,22 +38,36 @@ class Executed:
         Of the whole run.
     failed
         Cell -> why, in words for the user; also cells that did not pass a blocking check.
+    node
+        Where; "" where that needs no saying.
     """
 
     made: int
     seconds: float
     failed: dict[str, str] = field(default_factory=dict)
+    node: str = ""
 
 
 class Execution:
-    """Executes runs on the instance that the UI shows."""
+    """Executes runs on the instance that the UI shows.
 
-    def __init__(self, archive: Archive, instance: dg.DagsterInstance) -> None:
+    Parameters
+    ----------
+    archive
+        With the batches to work on.
+    instance
+        Dagster's.
+    tags
+        Of each run, beside its own: which node this is, of whose `enrich run`. Without them: this machine, this home.
+    """
+
+    def __init__(self, archive: Archive, instance: dg.DagsterInstance, tags: Mapping[str, str] | None = None) -> None:
         self.instance, self.mount = instance, Mount()
+        self._tags = {**TAGS, **(tags or tags_of(archive))}
         definitions = build_definitions(archive.profile, ArchiveResource.of(archive))
         self._job = definitions.resolve_implicit_global_asset_job_def()
 
-    def execute(self, keys: Sequence[str], partition: str) -> Executed:
+    def execute(self, keys: Sequence[str], partition: str, run_id: str | None = None) -> Executed:
         """Make the stale ones of some cells, as one Dagster run in this process.
 
         Parameters
@@ -58,6 +76,8 @@ class Execution:
             Of steps and checks (`asset@check`).
         partition
             Of all of them; "" for assets without partitions.
+        run_id
+            Of the run, where it has one already.
 
         Returns
         -------
@@ -75,7 +95,8 @@ class Execution:
             run_config=QUIET,
             instance=self.instance,
             partition_key=None if only_checks else partition or None,
-            tags={**TAGS, PARTITION: partition} if only_checks and partition else TAGS,
+            tags={**self._tags, PARTITION: partition} if only_checks and partition else self._tags,
+            run_id=run_id,
             raise_on_error=False,
         )
         by_step = {self._step_key(key): key for key in keys}
@@ -101,20 +122,58 @@ class Execution:
         return f"{name}_{check}" if check else name
 
 
-def fail_dead_runs(instance: dg.DagsterInstance) -> int:
+def tags_of(archive: Archive, node: str = "") -> dict[str, str]:
+    """Tags of a run of this home's `enrich run`; the node is this machine where it is not named."""
+    return {NODE: node or socket.gethostname(), HOME: archive.mark}
+
+
+def fail_dead_runs(instance: dg.DagsterInstance, mark: str) -> int:
     """End the runs of an `enrich run` that was killed: Dagster counts them as going on, and they hold places in its queue.
 
-    Only for who holds the home's run lock: then none of them can be alive.
+    Only for who holds the home's run lock: then nobody is at work at them, or whoever still is can write nothing any more.
+
+    Parameters
+    ----------
+    instance
+        Dagster's, which other homes may use, too.
+    mark
+        Of the home (`Archive.mark`): only its runs, and those of a version that did not mark them.
 
     Returns
     -------
     int
         How many there were.
     """
-    dead = instance.get_runs(dg.RunsFilter(tags={COMMAND: "run"}, statuses=UNFINISHED))
+    unfinished = instance.get_runs(dg.RunsFilter(tags={COMMAND: "run"}, statuses=UNFINISHED))
+    dead = [run for run in unfinished if run.tags.get(HOME, mark) == mark]
     for run in dead:
         instance.report_run_failed(run, "the `enrich run` that executed it was killed; the next one continues")
     return len(dead)
+
+
+def end_run(instance: dg.DagsterInstance, run_id: str, why: str, tags: Mapping[str, str]) -> None:
+    """End a run whose maker is gone, before its cells are handed to another: from here on nothing of it can become current.
+
+    Parameters
+    ----------
+    instance
+        Dagster's.
+    run_id
+        The run. Where it had not begun yet its place is taken: whoever should begin it after all fails at that.
+    why
+        For the UI.
+    tags
+        Of the run, where it had not begun.
+    """
+    run = instance.get_run_by_id(run_id)
+    if run is None:
+        try:
+            run = instance.add_run(dg.DagsterRun(job_name=NOT_BEGUN, run_id=run_id, tags={**TAGS, **tags}))
+        except DagsterRunAlreadyExists:  # it began just now
+            run = instance.get_run_by_id(run_id)
+            assert run is not None
+    if not run.is_finished:
+        instance.report_run_failed(run, why)
 
 
 def _in_words(event: dg.DagsterEvent) -> str:

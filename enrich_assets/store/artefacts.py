@@ -2,7 +2,7 @@
 
 Where the store is an object store, what is written when a cell's work is done goes straight to that path; only what is written on the way,
 for an attempt after an interruption, is a draft first. Two machines that make one cell at once write the same files under the same
-names, or other names; neither removes what the other needs.
+names, or other names.
 
 Formats: NumPy `.npy` for arrays, Parquet for tables, safetensors for weights; nothing is pickled.
 """
@@ -23,7 +23,7 @@ from enrich_assets.parquet import from_parquet, to_parquet
 from enrich_assets.store.folder import Folder
 from enrich_assets.store.integrity import is_whole
 from enrich_assets.store.receipts import Cell, DamagedStore, Origin, Receipt, Receipts, digest_of, now
-from enrich_assets.store.remote.node_cache import NodeCache, NotAsNamed
+from enrich_assets.store.remote.node_cache import SIZE, NodeCache, NotAsNamed
 
 DRAFTS = "drafts"
 ATTEMPTS = 3  # to find a file in the cache that others may have made room in
@@ -50,6 +50,7 @@ class Draft:
         self.store, self.cell, self.settings, self.inputs = store, cell, settings, dict(inputs)
         self.folder = f"{DRAFTS}/{cell.folder}/{digest_of([settings, self.inputs])[:16]}"
         self.read_from: dict[str, Origin] = {}
+        self.alive: Callable[[], None] | None = None  # raises where another maker was given the cell since
         self._files: dict[str, str] = {}
         self._notes: dict[str, str] = {}
         self._held: dict[str, bytes] = {}  # written last, to a store elsewhere: goes straight to its place
@@ -154,7 +155,13 @@ class Draft:
             Where the content has a name of its own; else it follows from the names and digests of the files.
         **metrics
             For the receipt: what JSON can hold.
+
+        Raises
+        ------
+        Exception
+            Whatever `alive` raises: then nothing of it has become current.
         """
+        self._require_alive()
         receipt = Receipt(
             asset=self.cell.asset,
             partition=self.cell.partition,
@@ -171,12 +178,17 @@ class Draft:
         )
         if self._files or self._notes:
             self.store.place(self.folder, receipt, self._held)
+            self._require_alive()  # a copy to an object store takes its time
         self.store.receipts.write(receipt)
         if self.store.folder.is_local:
             self.store.clear_drafts(self.cell)
         elif self._has_drafts:
             self.store.clear_draft(self.folder)
         return receipt
+
+    def _require_alive(self) -> None:
+        if self.alive is not None:
+            self.alive()
 
 
 class Store:
@@ -207,7 +219,7 @@ class Store:
         self.folder.remove(f"{DRAFTS}/{cell.folder}")
 
     def clear_draft(self, draft: str) -> None:
-        """Remove one folder of drafts and the checkpoints beside it. What else was begun of its cell somebody else may be at."""
+        """Remove a folder of drafts and the checkpoints beside it: what else was begun of its cell somebody may be at."""
         below = draft.rpartition("/")[0]
         names = [f"{below}/{name}" for name in self.folder.names(below)]
         self.folder.remove_files([name for name in names if name.startswith((f"{draft}/", f"{draft}."))])
@@ -298,19 +310,16 @@ class Store:
     def _from_this_node(self, receipt: Receipt, name: str, sha256: str, use: Callable[[Path], Any]) -> Any:
         """What `use` makes of the file in the cache of this node. Others may make room there: then it is fetched again."""
         assert self.cache is not None
-        for attempt in range(ATTEMPTS):
+        for _ in range(ATTEMPTS):
             try:
                 path = self.cache.file(sha256, lambda to: self.folder.fetch(self.path(receipt, name), to))
             except NotAsNamed as error:
                 raise self._not_what_was_written(receipt, name) from error
             except FileNotFoundError as error:
                 raise self._gone(receipt, name) from error
-            try:
+            with suppress(FileNotFoundError):
                 return use(path)
-            except FileNotFoundError:
-                if attempt == ATTEMPTS - 1:
-                    raise
-        raise AssertionError("unreachable")
+        raise FileNotFoundError(f"{self.cache.root} is too small for the files that are read at once: {SIZE}")
 
     def table(self, receipt: Receipt, name: str) -> pd.DataFrame:
         """A stored table. Raises DamagedStore if its file is gone or changed."""

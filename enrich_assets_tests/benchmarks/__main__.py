@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from enrich_assets_tests.benchmarks import convergence, isolation, overhead, training_step
+from enrich_assets_tests.benchmarks import convergence, engines, isolation, overhead, training_step
 from enrich_assets_tests.benchmarks.marked_section import write_section
 
 BENCHMARKS = Path(__file__).parents[2] / "BENCHMARKS.md"
@@ -56,6 +56,11 @@ def isolation_section() -> str:
     return f"## Decoding in child processes\n\n{began}\n\n{isolation.table(isolation.measure())}"
 
 
+def engines_section() -> str:
+    began = stamp()
+    return f"## Engines\n\n{began}\n\n{engines.table(engines.scaling(), engines.overhead())}"
+
+
 def main() -> None:
     chosen = sys.argv[1:] or ["curation", "training-step", "overhead", "convergence", "isolation"]
     if "curation" in chosen:
@@ -68,6 +73,8 @@ def main() -> None:
         write_section("convergence", convergence_section(), BENCHMARKS)
     if "overhead" in chosen:
         write_section("overhead", overhead_section(), BENCHMARKS)
+    if "engines" in chosen:  # not among the default ones: it needs the extra `ray`
+        write_section("engines", engines_section(), BENCHMARKS)
     if "isolation" in chosen:
         write_section("isolation", isolation_section(), BENCHMARKS)
 

@@ -21,6 +21,7 @@ from typing import Any
 from enrich_assets import progress
 from enrich_assets.archive.home import Archive
 from enrich_assets.defs.instance import open_instance
+from enrich_assets.running.engines.team import Lost
 from enrich_assets.running.execution import Executed, Execution
 from enrich_assets.running.interrupts import end_with_parent
 from enrich_assets.settings import Profile
@@ -29,8 +30,7 @@ from enrich_assets.store.batches import Batch
 SECONDS_TO_END = 5.0  # of a worker that was interrupted; then it is killed
 
 
-class WorkerDied(RuntimeError):
-    """A worker ended before its work did."""
+REMEDY = "Let fewer train side by side: `enrich run --workers 1`, or `workers: 1` in the profile"
 
 
 class Workers:
@@ -46,16 +46,16 @@ class Workers:
         self._idle: list[ProcessPoolExecutor] = []
         self._pools: list[ProcessPoolExecutor] = []
 
-    def submit(self, keys: Sequence[str], partition: str) -> Future[Executed]:
+    def submit(self, keys: Sequence[str], partition: str, run_id: str) -> Future[Executed]:
         """As `Execution.execute`, soon, in one of the processes. From the main thread: a process ends with the thread that began it.
 
-        The future raises WorkerDied where the process was killed.
+        The future raises Lost where the process was killed.
         """
         executed: Future[Executed] = Future()
         while True:
             pool = self._idle.pop() if self._idle else self._begun()
             try:
-                work = pool.submit(_execute, tuple(keys), partition)
+                work = pool.submit(_execute, tuple(keys), partition, run_id)
             except BrokenProcessPool:  # it died while it had nothing to do
                 continue
             work.add_done_callback(partial(self._finished, pool, executed))
@@ -73,13 +73,16 @@ class Workers:
         error = done.exception()
         if isinstance(error, BrokenProcessPool):
             self.slots = max(1, self.slots - 1)
-            executed.set_exception(WorkerDied("a training process was killed, most likely for want of memory"))
+            executed.set_exception(Lost("a training process was killed, most likely for want of memory", REMEDY))
             return
         self._idle.append(pool)
         if error is not None:
             executed.set_exception(error)
         else:
             executed.set_result(done.result())
+
+    def describe(self) -> str:
+        return f"{self.slots} at a time"
 
     def end(self) -> None:
         """End the processes when they have done what they are at."""
@@ -140,9 +143,9 @@ def _begin(home: Path, profile: Profile, store_url: str, batches: tuple[Batch, .
     _execution = Execution(archive, open_instance(archive))
 
 
-def _execute(keys: Sequence[str], partition: str) -> Executed:
+def _execute(keys: Sequence[str], partition: str, run_id: str) -> Executed:
     assert _execution is not None
-    return _execution.execute(keys, partition)
+    return _execution.execute(keys, partition, run_id)
 
 
 def _end_with_parent() -> None:
