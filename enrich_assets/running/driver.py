@@ -17,7 +17,7 @@ from dagster._core.utils import make_new_run_id
 
 from enrich_assets.archive.home import Archive
 from enrich_assets.core.planner import DID_NOT_PASS, Planner
-from enrich_assets.core.stages import Goal, Group, Outlook, Stage, Work, stages
+from enrich_assets.core.stages import TRAINING, Goal, Group, Outlook, Stage, Work, stages
 from enrich_assets.core.step import Declared
 from enrich_assets.defs.assets import graph_of
 from enrich_assets.defs.instance import know_batches
@@ -133,6 +133,9 @@ class Driver:
                 self._look(group)
             return
         start = time.perf_counter()
+        if stage.name == TRAINING and self.archive.profile.tracking.uri is not None:
+            for task in sorted({group.task for group in stage.groups}):  # once, before many cells would
+                self.archive.tracking(task).prepare()
         try:
             with self.engine.team(stage, expected) as team:
                 if where := team.describe():
