@@ -64,9 +64,9 @@ def row_ranges(n_earlier: int, n: int, count: int) -> list[tuple[int, int]]:
     return list(zip(cuts, [*cuts[1:], n], strict=True))
 
 
-def n_blocks(n_earlier: int, n: int, most_pairs: int = PAIRS_OF_A_BLOCK) -> int:
-    """How many ranges make blocks of about so many pairs at most."""
-    return max(1, -(-n_pairs(n_earlier, n) // most_pairs))
+def n_blocks(n_earlier: int, n: int) -> int:
+    """How many ranges make blocks of about `PAIRS_OF_A_BLOCK` pairs at most."""
+    return max(1, -(-n_pairs(n_earlier, n) // PAIRS_OF_A_BLOCK))
 
 
 def so_far_of_block(so_far: Panel | None, begin: int, running: Panel | None = None) -> Panel | None:
