@@ -6,6 +6,7 @@ The nodes are real ones, as processes; each test kills or freezes its own. A cel
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from filelock import FileLock, Timeout
 
 from enrich_assets.archive import Archive
 from enrich_assets.core.stages import Goal
@@ -104,6 +106,24 @@ def runs(archive: Archive, **filters: object) -> list[dg.DagsterRun]:
         return list(instance.get_runs(dg.RunsFilter(**filters)))  # type: ignore[arg-type]
 
 
+def may_write(archive: Archive) -> bool:
+    """Whether the databases that all share can be written. Frozen in the middle of a write, a process locks SQLite for everybody, which is
+    why a cluster has Postgres; a run's own file of events it may lock."""
+    for database in ("dagster/history/runs.db", "dagster/history/runs/index.db", "mlflow.db"):
+        connection = sqlite3.connect(archive.home / database, timeout=0)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        finally:
+            connection.close()
+    try:
+        with FileLock(f"{archive.home / 'mlflow.db'}.lock", timeout=0):
+            return True
+    except Timeout:
+        return False
+
+
 def strike(archive: Archive, node: str, tree: Tree, blow: Callable[[], None]) -> threading.Thread:
     """In a thread: as soon as a cell is under way on the node, freeze the node, and where the cell still is under way then, strike."""
 
@@ -115,7 +135,7 @@ def strike(archive: Archive, node: str, tree: Tree, blow: Callable[[], None]) ->
                 if not instance.get_runs(started):
                     return False
                 tree.signal(signal.SIGSTOP)
-                if instance.get_runs(started):
+                if may_write(archive) and instance.get_runs(started):
                     return True
                 tree.signal(signal.SIGCONT)
                 return False
