@@ -44,13 +44,13 @@ def main(profile: str | None) -> None:
 
     Home is ENRICH_HOME, or data/ where you stand.
     """
-    from enrich_assets.profiles import RenamedSetting
+    from enrich_assets.profiles import RenamedSetting, is_file
 
     warnings.filterwarnings("ignore", module="dagster|mlflow|alembic|numba")
     warnings.filterwarnings("always", category=RenamedSetting)
     warnings.showwarning = _show_warning
     if profile:
-        os.environ["ENRICH_PROFILE"] = str(Path(profile).resolve()) if Path(profile).suffix else profile
+        os.environ["ENRICH_PROFILE"] = str(Path(profile).resolve()) if is_file(profile) else profile
 
 
 @main.command()
@@ -235,7 +235,7 @@ def sql(statement: str, form: str) -> None:
     from enrich_assets.store.published import format_rows, query
 
     archive = open_archive()
-    if not archive.published.exists():
+    if not archive.published.exists() and not archive.products.fetch(archive.published.name):
         raise Refusal(f"{archive.published} is not there yet: `enrich run` publishes it")
     try:
         click.echo(format_rows(query(str(archive.published), statement), form))

@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock
 
 from enrich_assets.archive.key import Key
-from enrich_assets.archive.products import Products
+from enrich_assets.archive.products import Products, lies_in_home
 from enrich_assets.archive.profile_kept import ProfileKept
 from enrich_assets.archive.values import V
 from enrich_assets.profiles.reading import home, load_profile, profile_source
@@ -28,6 +28,7 @@ from enrich_assets.store.artefacts import Store
 from enrich_assets.store.batches import Batch, Batches
 from enrich_assets.store.folder import Folder
 from enrich_assets.store.receipts import Cell, Receipt
+from enrich_assets.store.remote.databases import database_url
 from enrich_assets.store.tracking import Tracking
 from enrich_assets.studies.dicom import Pseudonyms
 
@@ -68,7 +69,8 @@ class Archive:
         self.profile = profile
         self.store = Store(store_url or os.environ.get("ENRICH_STORE") or str(home_folder / "store"))
         self.register = Batches(self.store.folder)
-        self.products = Products(home_folder)
+        self.owns_store = lies_in_home(home_folder, self.store.folder)  # else other homes may stand on it, too
+        self.products = Products(home_folder, None if self.owns_store else self.store.folder)
         self._batches = batches
         self._tracking: dict[str, Tracking] = {}
         self._value = lru_cache(maxsize=VALUES_IN_MEMORY)(self._read_value)
@@ -144,9 +146,10 @@ class Archive:
             With what to do.
         """
         folder = self.store.folder
-        if folder.exists(LAYOUT_FILE):
+        content = folder.read_many([LAYOUT_FILE]).get(LAYOUT_FILE)
+        if content is not None:
             try:
-                layout = json.loads(folder.read(LAYOUT_FILE)).get("layout")
+                layout = json.loads(content).get("layout")
             except (ValueError, AttributeError) as error:
                 raise ForeignHome(f"{folder.path(LAYOUT_FILE)} is damaged: `enrich repair` writes it again") from error
             if layout != LAYOUT:
@@ -172,14 +175,19 @@ class Archive:
 
     @cached_property
     def pseudonyms(self) -> Pseudonyms:
-        """Of the key of this home, which is made when it is first needed. Raises KeyLost where it is gone since."""
+        """Of the key of this home, which is made when files that need it are first ingested. Raises KeyLost where it is gone since."""
         self.make_home()
         return self.key.open()
+
+    @cached_property
+    def known_pseudonyms(self) -> Pseudonyms:
+        """The same for who reads what was ingested: a key is loaded, never made. Raises KeyLost."""
+        return self.key.open(may_create=False)
 
     @property
     def profile_kept(self) -> ProfileKept:
         """What the home knows of the profile it is run with."""
-        return ProfileKept(self.home)
+        return ProfileKept(self.home, None if self.owns_store else self.store.folder)
 
     @property
     def key(self) -> Key:
@@ -218,15 +226,19 @@ class Archive:
 
     @property
     def tracking_uri(self) -> str:
-        """Where MLflow keeps its runs."""
-        return self.profile.tracking.uri or f"sqlite:///{self.home / 'mlflow.db'}"
+        """Where MLflow keeps its runs. Raises NoDatabase."""
+        return database_url(self.profile.tracking.uri or f"sqlite:///{self.home / 'mlflow.db'}")
 
     def tracking(self, task: str) -> Tracking:
         """The MLflow recorder of a task, one per archive and task."""
         if task not in self._tracking:
             settings = self.profile.tracking
             self._tracking[task] = Tracking(
-                self.tracking_uri, f"enrich/{task}", dagster_url=settings.dagster_url, mlflow_url=settings.ui_url
+                self.tracking_uri,
+                f"enrich/{task}",
+                artifacts=settings.artifacts,
+                dagster_url=settings.dagster_url,
+                mlflow_url=settings.ui_url,
             )
         return self._tracking[task]
 
@@ -250,13 +262,19 @@ class Archive:
 
     @cached_property
     def ingesting(self) -> FileLock:
-        """Held while a batch is named and registered: a sensor's run and an `enrich ingest` may do so at once."""
+        """Held while a batch is named and registered: a sensor's run and an `enrich ingest` may do so at once.
+
+        It spares two arrivals at once the same name. None is lost without it: each has a folder of its own (`store.batches`).
+        """
         self.make_home()
         return FileLock(str(self.home / ".ingest.lock"))
 
     @contextmanager
     def making(self, cell: Cell, run_id: str = "") -> Iterator[bool]:
-        """Lock a cell: one maker at a time.
+        """Lock a cell: one maker at a time, on one machine or one shared folder.
+
+        It spares work, and what is kept does not rest on it: artefacts are named by what they hold, and receipts by what they were
+        made from, so makers on two machines write the same files, or others.
 
         Parameters
         ----------

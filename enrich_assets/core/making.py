@@ -76,13 +76,30 @@ def make(
     archive = planner.archive
     with archive.making(declared.cell(partition), run_id) as waited:
         archive.store.receipts.refresh()
-        if (only_stale or waited) and planner.verdict(declared, partition).is_fresh:
+        if (only_stale or waited) and _stands(planner, declared, partition):
             return Made(archive.store.receipts.require(declared.cell(partition)), was_fresh=True)
         inputs = planner.inputs(declared, partition)
         if isinstance(declared, Check):
             return _run_check(planner, declared, partition, inputs, run_id, alive)
         assert isinstance(declared, Step)
-        return _run_step(planner, declared, partition, inputs, run_id, alive)
+        try:
+            return _run_step(planner, declared, partition, inputs, run_id, alive)
+        except FileNotFoundError:  # of a draft: another machine, which no lock of ours reaches, has committed it
+            archive.store.receipts.refresh()
+            if archive.store.folder.is_local or not planner.verdict(declared, partition).is_fresh:
+                raise
+            return Made(archive.store.receipts.require(declared.cell(partition)), was_fresh=True)
+
+
+def _stands(planner: Planner, declared: Declared, partition: str) -> bool:
+    """Whether the cell is fresh; a product that only this home lacks is fetched from where another one has put it."""
+    verdict = planner.verdict(declared, partition)
+    receipt = planner.receipts.current(declared.cell(partition))
+    if verdict.is_fresh or receipt is None or not isinstance(declared, Step) or declared.product is None:
+        return verdict.is_fresh
+    products = planner.archive.products
+    is_all = verdict.why == products.why_not_here(declared.product, receipt.digest)
+    return is_all and products.fetch(declared.product, receipt.digest)
 
 
 def _run_step(planner: Planner, step: Step, partition: str, inputs: Inputs, run_id: str, alive: Alive) -> Made:
@@ -101,6 +118,7 @@ def _run_step(planner: Planner, step: Step, partition: str, inputs: Inputs, run_
     )
     start = time.perf_counter()
     output: StepOutput = step.function(context, **planner.values(step, partition, inputs))
+    draft.done()
     _write(context, output)
     unused = {str(cell) for name in output.unused for cell in inputs.by_read[name]}
     draft.read_from = {name: origin for name, origin in inputs.read.items() if name not in unused}
@@ -132,6 +150,7 @@ def _run_check(planner: Planner, check: Check, partition: str, inputs: Inputs, r
     context = CellContext(cell, check.where, check.settings, draft, run_id, archive.profile.device, archive.tracking)
     outcome: CheckOutcome = check.function(context, **planner.values(check, partition, inputs))
     draft.read_from = inputs.read
+    draft.done()
     facts = {"passed": bool(outcome.passed), "description": outcome.description}
     if outcome.table is not None and len(outcome.table):
         draft.table("examples", outcome.table, note=True)

@@ -280,6 +280,14 @@ def stages(outlook: Outlook, goal: Goal) -> Iterator[Stage]:
     Stage
         Groups of cells, stale or not; some stages have none.
     """
+    planner = outlook.planner
+    for stage in _stages(outlook, goal):
+        members = ((declared, group.partition) for group in stage.groups for declared in group.members)
+        planner.receipts.expect(planner.cells_around(members))
+        yield stage
+
+
+def _stages(outlook: Outlook, goal: Goal) -> Iterator[Stage]:
     planner, profile = outlook.planner, outlook.planner.archive.profile
     batches = planner.archive.batches
     yield Stage(DECODING, batch_groups(planner, DECODING, BATCH_ASSETS, batches), at_home=True)

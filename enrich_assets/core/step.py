@@ -61,8 +61,8 @@ class CellContext:
         """Where an interrupted attempt stopped, if there was one."""
         return self.draft.scratched(CHECKPOINT)
 
-    def save_checkpoint(self, content: bytes | None) -> None:
-        """Keep where the work stands, for an attempt after an interruption; None removes it."""
+    def save_checkpoint(self, content: bytes) -> None:
+        """Keep where the work stands, for an attempt after an interruption; it goes when the receipt is written."""
         self.draft.scratch(CHECKPOINT, content)
 
 

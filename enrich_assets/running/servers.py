@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from enrich_assets.archive.home import Archive
+from enrich_assets.store.remote.databases import is_server
 
 SECONDS_TO_END = 15
 
@@ -40,13 +41,22 @@ def serve(archive: Archive, port: int, mlflow_port: int, say: Callable[[str], No
     }
     for task in archive.profile.tasks:
         archive.tracking(task).prepare()
-    folder = Path(sys.executable).parent
+    folder, uri = Path(sys.executable).parent, archive.tracking_uri
     dagster = [str(folder / "dagster"), "dev", "-m", "enrich_assets.definitions", "-h", "127.0.0.1", "-p", str(port)]
-    mlflow = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", archive.tracking_uri]
-    mlflow += ["--host", "127.0.0.1", "--port", str(mlflow_port), "--workers", "1"]
-    say(f"Dagster  http://127.0.0.1:{port}\nMLflow   http://127.0.0.1:{mlflow_port}\n(Ctrl-C ends both)")
+    commands = [dagster]
+    if is_server(uri):  # it is somebody's already; MLflow cannot stand on another one
+        say(
+            f"Dagster  http://127.0.0.1:{port}\nMLflow   {archive.profile.tracking.ui_url or uri}\n(Ctrl-C ends Dagster)"
+        )
+    else:
+        mlflow = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+        mlflow += ["--host", "127.0.0.1", "--port", str(mlflow_port), "--workers", "1"]
+        if archive.profile.tracking.artifacts:
+            mlflow += ["--default-artifact-root", archive.profile.tracking.artifacts]
+        commands.append(mlflow)
+        say(f"Dagster  http://127.0.0.1:{port}\nMLflow   http://127.0.0.1:{mlflow_port}\n(Ctrl-C ends both)")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager ends us so: the children end too
-    children = [subprocess.Popen(command, env=environment, start_new_session=True) for command in (dagster, mlflow)]  # nosec B603: lists, no shell
+    children = [subprocess.Popen(command, env=environment, start_new_session=True) for command in commands]  # nosec B603: lists, no shell
     try:
         while True:
             for child in children:
