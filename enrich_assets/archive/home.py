@@ -10,7 +10,7 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -37,6 +37,10 @@ MARK_FILE = ".mark"
 VALUES_IN_MEMORY = 64
 # What in a path the addresses of SQLite databases (Dagster, MLflow), DuckDB or fsspec take for something else.
 UNFIT = re.compile(r"[?\\\x00-\x1f]|%[0-9A-Fa-f]{2}|::")
+
+
+# `spread(function, shared, items)`: `function(shared, *item)` for each item on other machines; the results, in the order of the items.
+Spread = Callable[[Callable[..., Any], Any, Sequence[tuple[Any, ...]]], Iterator[Any]]
 
 
 class ForeignHome(RuntimeError):
@@ -71,6 +75,7 @@ class Archive:
         self.register = Batches(self.store.folder)
         self.owns_store = lies_in_home(home_folder, self.store.folder)  # else other homes may stand on it, too
         self.products = Products(home_folder, None if self.owns_store else self.store.folder)
+        self.spread: Spread | None = None  # set by an engine that has other machines
         self._batches = batches
         self._tracking: dict[str, Tracking] = {}
         self._value = lru_cache(maxsize=VALUES_IN_MEMORY)(self._read_value)

@@ -12,7 +12,7 @@ from enrich_assets.core.step import CellContext, Check, CheckOutcome, Declared, 
 from enrich_assets.store.receipts import Receipt, digest_of
 
 SECONDS = "seconds"
-Alive = Callable[[], None] | None
+Alive = Callable[[], None]
 
 
 @dataclass
@@ -41,7 +41,7 @@ def make(
     *,
     run_id: str = "",
     only_stale: bool = False,
-    alive: Alive = None,
+    alive: Alive = lambda: None,
 ) -> Made:
     """Make the cell, unless it is fresh and only stale ones are asked for, or another maker has just made it.
 
@@ -115,6 +115,7 @@ def _run_step(planner: Planner, step: Step, partition: str, inputs: Inputs, run_
         device=archive.profile.device,
         tracking=archive.tracking,
         product=str(archive.products.path(step.product)) if step.product else "",
+        spread=archive.spread,
     )
     start = time.perf_counter()
     output: StepOutput = step.function(context, **planner.values(step, partition, inputs))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import dagster as dg
 from dagster._core.errors import DagsterRunAlreadyExists
+from dagster._core.events import DagsterEventType
 from dagster._core.utils import make_new_run_id
 
 from enrich_assets.archive.home import Archive
@@ -23,6 +26,7 @@ from enrich_assets.store.remote.patience import DATABASE_ERRORS, may_pass_behind
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 COMMAND = "enrich/command"
+SECONDS_TO_TELL = 5.0
 NOT_BEGUN = "__ASSET_JOB"  # Dagster's name for a run of any assets
 NODE, HOME = "enrich/node", "enrich/home"  # run tags: which machine executes it, and of whose `enrich run`
 TAGS = {ONLY_STALE: "true", COMMAND: "run", PINNED: "true", "dagster/max_retries": "0"}
@@ -175,7 +179,7 @@ def fail_dead_runs(instance: dg.DagsterInstance, mark: str) -> int:
     unfinished = instance.get_runs(dg.RunsFilter(tags={COMMAND: "run"}, statuses=UNFINISHED))
     dead = [run for run in unfinished if run.tags.get(HOME, mark) == mark]
     for run in dead:
-        instance.report_run_failed(run, "the `enrich run` that executed it was killed; the next one continues")
+        _fail(instance, run, "the `enrich run` that executed it was killed; the next one continues")
     return len(dead)
 
 
@@ -201,7 +205,22 @@ def end_run(instance: dg.DagsterInstance, run_id: str, why: str, tags: Mapping[s
             run = instance.get_run_by_id(run_id)
             assert run is not None
     if not run.is_finished:
-        instance.report_run_failed(run, why)
+        _fail(instance, run, why)
+
+
+def _fail(instance: dg.DagsterInstance, run: dg.DagsterRun, why: str) -> None:
+    """First the status, by which the fence goes; then the event, for people. In SQLite a run's events are a file of their own: a process
+    that was frozen while it wrote there holds it locked for as long as it is frozen, and nobody is to wait for that."""
+    ended = dg.DagsterEvent(DagsterEventType.RUN_FAILURE.value, job_name=run.job_name, message=why)
+    instance.handle_run_event(run.run_id, ended)
+
+    def tell() -> None:
+        with suppress(Exception):
+            instance.report_run_failed(run, why)
+
+    telling = threading.Thread(target=tell, daemon=True)
+    telling.start()
+    telling.join(SECONDS_TO_TELL)
 
 
 def _database_was_away(event: dg.DagsterEvent) -> bool:

@@ -49,7 +49,7 @@ class Draft:
         self.store, self.cell, self.settings, self.inputs = store, cell, settings, dict(inputs)
         self.folder = f"{DRAFTS}/{cell.folder}/{digest_of([settings, self.inputs])[:16]}"
         self.read_from: dict[str, Origin] = {}
-        self.alive: Callable[[], None] | None = None  # raises where another maker was given the cell since
+        self.alive: Callable[[], None] = lambda: None  # raises where another maker was given the cell since
         self._files: dict[str, str] = {}
         self._notes: dict[str, str] = {}
         self._held: dict[str, bytes] = {}  # written last, to a store elsewhere: goes straight to its place
@@ -160,7 +160,7 @@ class Draft:
         Exception
             Whatever `alive` raises: then nothing of it has become current.
         """
-        self._require_alive()
+        self.alive()
         receipt = Receipt(
             asset=self.cell.asset,
             partition=self.cell.partition,
@@ -177,17 +177,13 @@ class Draft:
         )
         if self._files or self._notes:
             self.store.place(self.folder, receipt, self._held)
-            self._require_alive()  # a copy to an object store takes its time
+            self.alive()  # a copy to an object store takes its time
         self.store.receipts.write(receipt)
         if self.store.folder.is_local:
             self.store.clear_drafts(self.cell)
         elif self._has_drafts:
             self.store.clear_draft(self.folder)
         return receipt
-
-    def _require_alive(self) -> None:
-        if self.alive is not None:
-            self.alive()
 
 
 class Store:

@@ -137,6 +137,16 @@ class RayCluster:
         """A further node."""
         return self._start(name, "--address", self.address, "--num-cpus", str(cpus), "--node-name", name, **environment)
 
+    def await_nodes(self, names_up: Callable[[RayCluster], list[str]], *names: str) -> None:
+        """Until these nodes, and no others, are up. A node that ends instead says why."""
+
+        def are_up() -> bool:
+            for name in names:
+                self._has_ended(name)
+            return names_up(self) == sorted(names)
+
+        until(are_up, f"nodes {names}", patience=2 * PATIENCE)
+
     def _start(self, name: str, *options: str, **environment: str) -> Tree:
         command = [
             sys.executable,

@@ -6,6 +6,7 @@ The nodes are real ones, as processes; each test kills or freezes its own. A cel
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -13,14 +14,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
+import numpy as np
 import pytest
+from filelock import FileLock, Timeout
 
 from enrich_assets.archive import Archive
 from enrich_assets.core.stages import Goal
 from enrich_assets.defs.attempts import UNFINISHED
 from enrich_assets.defs.instance import open_instance
+from enrich_assets.method.embedding import to_fixed_point
+from enrich_assets.method.pairs.blocks import panel_in_blocks
+from enrich_assets.method.pairs.similarity import all_pairs
 from enrich_assets.profiles import load_profile
 from enrich_assets.running.driver import Driver, Outcome
+from enrich_assets.running.engines.on_ray import RayEngine
 from enrich_assets.running.execution import NODE
 from enrich_assets.settings import RayEngineSettings
 from enrich_assets.store.receipts import Cell
@@ -43,7 +50,7 @@ def cluster() -> Iterator[RayCluster]:
 def nodes(cluster: RayCluster) -> Iterator[dict[str, Tree]]:
     """Two nodes of one slot each, of this test alone."""
     started = {name: cluster.add(name) for name in ("n1", "n2")}
-    until(lambda: names_up(cluster) == ["n1", "n2"], "two nodes")
+    cluster.await_nodes(names_up, "n1", "n2")
     yield started
     for tree in started.values():
         tree.signal(signal.SIGCONT)
@@ -104,6 +111,24 @@ def runs(archive: Archive, **filters: object) -> list[dg.DagsterRun]:
         return list(instance.get_runs(dg.RunsFilter(**filters)))  # type: ignore[arg-type]
 
 
+def may_write(archive: Archive) -> bool:
+    """Whether the databases that all share can be written. Frozen in the middle of a write, a process locks SQLite for everybody, which is
+    why a cluster has Postgres; a run's own file of events it may lock."""
+    for database in ("dagster/history/runs.db", "dagster/history/runs/index.db", "mlflow.db"):
+        connection = sqlite3.connect(archive.home / database, timeout=0)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        finally:
+            connection.close()
+    try:
+        with FileLock(f"{archive.home / 'mlflow.db'}.lock", timeout=0):
+            return True
+    except Timeout:
+        return False
+
+
 def strike(archive: Archive, node: str, tree: Tree, blow: Callable[[], None]) -> threading.Thread:
     """In a thread: as soon as a cell is under way on the node, freeze the node, and where the cell still is under way then, strike."""
 
@@ -115,7 +140,7 @@ def strike(archive: Archive, node: str, tree: Tree, blow: Callable[[], None]) ->
                 if not instance.get_runs(started):
                     return False
                 tree.signal(signal.SIGSTOP)
-                if instance.get_runs(started):
+                if may_write(archive) and instance.get_runs(started):
                     return True
                 tree.signal(signal.SIGCONT)
                 return False
@@ -196,7 +221,7 @@ def test_a_node_that_does_not_see_home_takes_no_part_and_says_why(
     fit = cluster.add("fit")
     unfit = cluster.add("unfit", ENRICH_NODE_HOME=str(tmp_path / "other"))
     try:
-        until(lambda: names_up(cluster) == ["fit", "unfit"], "two nodes")
+        cluster.await_nodes(names_up, "fit", "unfit")
         outcome = run(archive, lines)
         assert not outcome.failed, outcome.failed
         assert digests(archive) == before
@@ -207,3 +232,32 @@ def test_a_node_that_does_not_see_home_takes_no_part_and_says_why(
         for tree in (fit, unfit):
             tree.kill()
         until(lambda: not names_up(cluster), "Ray to see that the nodes are gone")
+
+
+def test_a_panel_in_blocks_on_nodes_is_the_panel_of_one_pass_though_a_node_is_killed(
+    archive: Archive, nodes: dict[str, Tree]
+) -> None:
+    rng = np.random.default_rng(0)
+    vectors = to_fixed_point(rng.standard_normal((6000, 32)))
+    of = {"clips": np.arange(6000) // 20, "patients": np.arange(6000) // 200}
+    whole = all_pairs(vectors, **of, n_earlier=1000)
+    lines, advanced = list[str](), list[int]()
+
+    def kill_one_after_the_first_block(done: int, *_: object) -> None:
+        if not advanced:
+            nodes["n1"].kill()
+        advanced.append(done)
+
+    with open_instance(archive) as instance:
+        ray = RayEngine(archive, instance, archive.profile.engine, lines.append)  # type: ignore[arg-type]
+        try:
+            assert archive.spread is not None
+            panel = panel_in_blocks(
+                vectors, **of, n_earlier=1000, blocks=12, spread=archive.spread, progress=kill_one_after_the_first_block
+            )
+        finally:
+            ray.close()
+    assert advanced == sorted(advanced)
+    assert len(advanced) == 12
+    for name, array in whole.arrays().items():
+        assert np.array_equal(panel.arrays()[name], array), name

@@ -19,6 +19,7 @@ class Killed(Exception):
 def test_a_killed_panel_goes_on_with_the_next_block(small: Path, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = receipt(opened(small), key, "first")
     monkeypatch.setattr(blocks, "PAIRS_OF_A_BLOCK", before.metrics["pairs"] // 3)
+    monkeypatch.setattr(blocks, "PAIRS_OF_A_PART", 1)
     whole, begins = blocks.all_pairs, []
 
     def one_block(*args: object, n_earlier: int, **options: object) -> object:

@@ -81,6 +81,27 @@ def test_an_interrupt_ends_the_processes(archive: Archive) -> None:
     assert set(mp.active_children()) <= before
 
 
+@pytest.mark.parametrize(
+    ("number", "how"),
+    [
+        (signal.SIGKILL, "was killed .SIGKILL., most likely for want of memory"),
+        (signal.SIGSEGV, "crashed .SIGSEGV."),
+    ],
+)
+def test_how_a_process_ended_is_said(archive: Archive, number: int, how: str) -> None:
+    before = set(mp.active_children())
+    with workers(archive, 2) as team:
+        begun(team)
+        (child,) = set(mp.active_children()) - before
+        os.kill(child.pid or 0, signal.SIGSTOP)  # so that it cannot be done before
+        future = team.submit(["view/enrich/subset"], "10|0", make_new_run_id())
+        os.kill(child.pid or 0, number)
+        os.kill(child.pid or 0, signal.SIGCONT)
+        with pytest.raises(Lost, match=how):
+            future.result()
+        assert team.slots == 1, "one fewer from here on"
+
+
 def test_a_killed_process_costs_its_cell_and_no_other(archive: Archive) -> None:
     before = set(mp.active_children())
     with workers(archive, 2) as team:

@@ -66,7 +66,7 @@ def by_default_embedding(where: Where) -> bool:
 )
 def archive_similarity(cell: CellContext, frames: ViewOfFrames, split: Plain, vectors: Vectors) -> StepOutput:
     """The whole archive's panel: all frames of this batch against all frames so far, counted by relation and sides of the split."""
-    from enrich_assets.method.pairs.blocks import n_blocks, panel_in_blocks
+    from enrich_assets.method.pairs.blocks import PAIRS_OF_A_PART, panel_in_blocks
     from enrich_assets.method.pairs.panel import PairLists
     from enrich_assets.method.pairs.sampled import estimate_redundancy
 
@@ -92,8 +92,9 @@ def archive_similarity(cell: CellContext, frames: ViewOfFrames, split: Plain, ve
             lists=lists,
             device=cell.device,
             progress=advance,
-            resume=cell.checkpoint() if n_blocks(n_earlier, n_earlier + new) > 1 else None,
+            resume=cell.checkpoint() if n_pairs > PAIRS_OF_A_PART else None,
             save=cell.save_checkpoint,
+            spread=cell.spread,
         )
     metrics |= {
         "is_estimate": False,

@@ -98,7 +98,7 @@ def pool(cell: CellContext, frames: ViewOfFrames, split: Split, labelled: Plain,
 )
 def similarity(cell: CellContext, pool: Pool, vectors: Vectors, before: Panels) -> StepOutput:
     """The panel: similarity of this batch with itself and every earlier batch, all pairs, exactly."""
-    from enrich_assets.method.pairs.blocks import n_blocks, panel_in_blocks
+    from enrich_assets.method.pairs.blocks import PAIRS_OF_A_PART, panel_in_blocks
     from enrich_assets.method.pairs.panel import PairLists
     from enrich_assets.method.pairs.sampled import estimate_redundancy
 
@@ -127,8 +127,9 @@ def similarity(cell: CellContext, pool: Pool, vectors: Vectors, before: Panels) 
             ),  # spares a small batch most of its neighbour updates
             device=cell.device,
             progress=advance,
-            resume=cell.checkpoint() if n_blocks(n_earlier, n_earlier + new) > 1 else None,
+            resume=cell.checkpoint() if n_pairs > PAIRS_OF_A_PART else None,
             save=cell.save_checkpoint,
+            spread=cell.spread,
         )
     metrics |= {
         "is_estimate": False,

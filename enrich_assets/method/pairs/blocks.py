@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     import torch
 
 PAIRS_OF_A_BLOCK = 10_000_000_000  # half a minute on two cores: what an interruption may cost
+PAIRS_OF_A_PART = 1_000_000_000  # of a block on another machine: seconds, so that machines of unlike speed end together
+
+# `spread(function, shared, items)`: `function(shared, *item)` for each item, wherever; the results, in the order of the items.
+Spread = Callable[[Callable[..., "Panel"], Any, Sequence[tuple[int, int]]], Iterator["Panel"]]
 
 
 def n_pairs(begin: int, end: int) -> int:
@@ -64,9 +68,9 @@ def row_ranges(n_earlier: int, n: int, count: int) -> list[tuple[int, int]]:
     return list(zip(cuts, [*cuts[1:], n], strict=True))
 
 
-def n_blocks(n_earlier: int, n: int) -> int:
-    """How many ranges make blocks of about `PAIRS_OF_A_BLOCK` pairs at most."""
-    return max(1, -(-n_pairs(n_earlier, n) // PAIRS_OF_A_BLOCK))
+def n_blocks(n_earlier: int, n: int, most_pairs: int | None = None) -> int:
+    """How many ranges make blocks of about so many pairs at most; without it `PAIRS_OF_A_BLOCK`."""
+    return max(1, -(-n_pairs(n_earlier, n) // (most_pairs or PAIRS_OF_A_BLOCK)))
 
 
 def so_far_of_block(so_far: Panel | None, begin: int, running: Panel | None = None) -> Panel | None:
@@ -104,7 +108,30 @@ def so_far_of_block(so_far: Panel | None, begin: int, running: Panel | None = No
     return replace(known, n_earlier=0, n=begin, **lists)  # type: ignore[arg-type]
 
 
-def panel_in_blocks(  # eleven arguments: those of `all_pairs`, and how it is cut and kept
+def block_by_itself(shared: tuple[Any, ...], begin: int, end: int) -> Panel:
+    """One range of a panel, without those before it: what another machine is asked for.
+
+    Parameters
+    ----------
+    shared : tuple
+        (embeddings, clips, patients, sides or None, lists, so_far or None, device) of the whole panel, as `all_pairs` takes them.
+    begin, end : int
+        The range.
+    """
+    embeddings, clips, patients, sides, lists, so_far, device = shared
+    return all_pairs(
+        embeddings[:end],
+        clips=clips[:end],
+        patients=patients[:end],
+        sides=None if sides is None else sides[:end],
+        n_earlier=begin,
+        lists=lists,
+        so_far=so_far_of_block(so_far, begin),
+        device=device,
+    )
+
+
+def panel_in_blocks(  # twelve arguments: those of `all_pairs`, and how it is cut, kept and spread
     embeddings: NDArray[np.int16],
     *,
     clips: ArrayLike,
@@ -118,6 +145,7 @@ def panel_in_blocks(  # eleven arguments: those of `all_pairs`, and how it is cu
     blocks: int | None = None,
     resume: bytes | None = None,
     save: Callable[[bytes], None] | None = None,
+    spread: Spread | None = None,
 ) -> Panel:
     """The panel of `all_pairs`, block after block: the same bits, and after an interruption it goes on with the next block.
 
@@ -132,7 +160,9 @@ def panel_in_blocks(  # eleven arguments: those of `all_pairs`, and how it is cu
     resume : bytes, optional
         What `save` was last given by an attempt at the same panel.
     save : callable, optional
-        Gets where the work stands after each block but the last, as bytes (`.npz`, nothing pickled).
+        Gets where the work stands after each block but the last (of small ones, after some), as bytes (`.npz`, nothing pickled).
+    spread : callable, optional
+        Computes blocks on other machines, at the same time; they are made smaller for that (`PAIRS_OF_A_PART`).
 
     Raises
     ------
@@ -142,23 +172,36 @@ def panel_in_blocks(  # eleven arguments: those of `all_pairs`, and how it is cu
     n = len(embeddings)
     running = None if resume is None else _decoded(resume, n_earlier, n, lists)
     begin = n_earlier if running is None else running.n
-    count = n_blocks(begin, n) if blocks is None else blocks
+    most_pairs = PAIRS_OF_A_BLOCK if spread is None else PAIRS_OF_A_PART
+    count = n_blocks(begin, n, most_pairs) if blocks is None else blocks
     clip, patient = np.asarray(clips), np.asarray(patients)
     side = None if sides is None else np.asarray(sides)
-    for a, b in row_ranges(begin, n, count):
-        block = all_pairs(
-            embeddings[:b],
-            clips=clip[:b],
-            patients=patient[:b],
-            sides=None if side is None else side[:b],
-            n_earlier=a,
-            lists=lists,
-            so_far=so_far_of_block(so_far, a, running),
-            device=device,
-            progress=_within(progress, n_earlier, a, b, n),
-        )
+    ranges = row_ranges(begin, n, count)
+    shared = (embeddings, clip, patient, side, lists, so_far, device)
+    elsewhere = spread(block_by_itself, shared, ranges) if spread is not None and count > 1 else None
+    unsaved = 0
+    for a, b in ranges:
+        advance = _within(progress, n_earlier, a, b, n)
+        if elsewhere is not None:
+            block = next(elsewhere)
+            if advance is not None:
+                advance(1, 1, {})
+        else:
+            block = all_pairs(
+                embeddings[:b],
+                clips=clip[:b],
+                patients=patient[:b],
+                sides=None if side is None else side[:b],
+                n_earlier=a,
+                lists=lists,
+                so_far=so_far_of_block(so_far, a, running),
+                device=device,
+                progress=advance,
+            )
         running = block if running is None else sum_panels([running, block])
-        if save is not None and b < n:
+        unsaved += n_pairs(a, b)
+        if save is not None and b < n and (blocks is not None or elsewhere is None or unsaved >= PAIRS_OF_A_BLOCK):
+            unsaved = 0
             save(_encoded(running))
     assert running is not None
     return running

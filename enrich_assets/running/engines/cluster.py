@@ -26,6 +26,7 @@ from enrich_assets.store.plain_errors import in_words
 SECONDS_FOR_A_SLOT = 600.0  # to wait for, until the run ends and says so
 SECONDS_BETWEEN_LOOKS = 1.0  # at the cluster's nodes
 SECONDS_BETWEEN_WORDS = 30.0  # while there is nothing to do but to wait
+MOST_FALSE_STARTS = 3  # of processes on a node, until it is left out
 REMEDY = "Give a cell more memory (`engine.memory`), or look into that node's log"
 
 Say = Callable[[str], None]
@@ -79,6 +80,9 @@ class Cluster:
     makers: list[Maker] = field(default_factory=list)
     unfit: dict[str, str] = field(default_factory=dict)  # id of a node -> why
     _nodes: list[Node] = field(default_factory=list)
+    _false_starts: Counter[str] = field(
+        default_factory=Counter
+    )  # id of a node -> actors that ended before they were ready
     _looked: float = -1e9
 
     def look(self, most: int) -> None:
@@ -88,15 +92,15 @@ class Cluster:
         now = time.monotonic()
         if now - self._looked >= SECONDS_BETWEEN_LOOKS:
             self._looked = now
-            self._nodes = [node for node in nodes_of_cluster(self.settings) if node.id not in self.unfit]
-            self._drop_lost()
+            up = nodes_of_cluster(self.settings)
+            self._nodes = [node for node in up if node.id not in self.unfit]
+            self._drop_lost({node.id for node in up})
             self._begin_further(most)
         for maker in self.makers:
             if not maker.ready and not maker.gone and ray.wait([maker.begun], timeout=0)[0]:
                 self._greet(maker)
 
-    def _drop_lost(self) -> None:
-        up = {node.id for node in self._nodes}
+    def _drop_lost(self, up: set[str]) -> None:
         for maker in list(self.makers):
             if maker.node.id not in up:
                 maker.gone = maker.gone or f"{maker.node.name} is gone"
@@ -133,10 +137,17 @@ class Cluster:
             maker.ready = True
         except ray.exceptions.RayTaskError as error:
             maker.gone = in_words(error.cause if isinstance(error.cause, Exception) else error)
-            self.unfit[maker.node.id] = maker.gone
-            self.say(f"{maker.node.name} takes no part: {maker.gone}")
+            self._leave_out(maker)
         except ray.exceptions.RayError as error:  # its process or node ended; begun again where the node is still up
             maker.gone = f"{maker.node.name} lost the process that was to make cells ({_first_line(error)})"
+            self._false_starts[maker.node.id] += 1
+            if self._false_starts[maker.node.id] >= MOST_FALSE_STARTS:
+                self._leave_out(maker)
+
+    def _leave_out(self, maker: Maker) -> None:
+        if maker.node.id not in self.unfit:
+            self.say(f"{maker.node.name} takes no part: {maker.gone}")
+        self.unfit[maker.node.id] = maker.gone
 
     def at_work(self) -> list[Maker]:
         """Those that make cells, or could."""

@@ -75,6 +75,8 @@ class RayEngine:
         self._in_this_process = InThisProcess(Execution(archive, instance))
         self._cluster: Cluster | None = None
         self.retries = settings.retries
+        if not settings.gpus:  # else a panel is a cell on a node, and its GPU is quicker than many cores
+            archive.spread = self.map
 
     @contextmanager
     def team(self, stage: Stage, expected: int) -> Iterator[Team]:
@@ -157,6 +159,7 @@ class RayEngine:
     def close(self) -> None:
         """End the actors and leave the cluster."""
         if self._cluster is not None:
+            self._archive.spread = None
             self._cluster.end()
             self._cluster = None
             disconnect()

@@ -44,7 +44,7 @@ class Workers:
         self.slots = count
         self._where = where
         self._idle: list[ProcessPoolExecutor] = []
-        self._pools: list[ProcessPoolExecutor] = []
+        self._pools: dict[ProcessPoolExecutor, Any] = {}  # -> its process, once it has one
 
     def submit(self, keys: Sequence[str], partition: str, run_id: str) -> Future[Executed]:
         """As `Execution.execute`, soon, in one of the processes. From the main thread: a process ends with the thread that began it.
@@ -54,16 +54,19 @@ class Workers:
         executed: Future[Executed] = Future()
         while True:
             pool = self._idle.pop() if self._idle else self._begun()
+            before = set(mp.active_children())
             try:
                 work = pool.submit(_execute, tuple(keys), partition, run_id)
             except BrokenProcessPool:  # it died while it had nothing to do
                 continue
+            if self._pools[pool] is None:
+                self._pools[pool] = next((child for child in mp.active_children() if child not in before), None)
             work.add_done_callback(partial(self._finished, pool, executed))
             return executed
 
     def _begun(self) -> ProcessPoolExecutor:
         pool = ProcessPoolExecutor(1, mp.get_context("spawn"), initializer=_begin, initargs=self._where)
-        self._pools.append(pool)
+        self._pools[pool] = None
         return pool
 
     def _finished(self, pool: ProcessPoolExecutor, executed: Future[Executed], done: Future[Executed]) -> None:
@@ -73,7 +76,7 @@ class Workers:
         error = done.exception()
         if isinstance(error, BrokenProcessPool):
             self.slots = max(1, self.slots - 1)
-            executed.set_exception(Lost("a training process was killed, most likely for want of memory", REMEDY))
+            executed.set_exception(Lost(f"a training process {_how_it_ended(self._pools[pool])}", REMEDY))
             return
         self._idle.append(pool)
         if error is not None:
@@ -112,6 +115,18 @@ def workers(archive: Archive, count: int) -> Iterator[Workers]:
         raise
     finally:
         team.end()
+
+
+def _how_it_ended(process: Any) -> str:
+    """In words, by its exit status."""
+    if process is not None:
+        process.join(1.0)
+    status = process.exitcode if process is not None else None
+    if status == -signal.SIGKILL:
+        return "was killed (SIGKILL), most likely for want of memory"
+    if status is not None and status < 0:
+        return f"crashed ({signal.Signals(-status).name})"
+    return "ended before its work did" + ("" if status is None else f" (status {status})")
 
 
 def _interrupt(children: list[Any]) -> None:

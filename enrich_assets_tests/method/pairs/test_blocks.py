@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import pickle
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,6 +74,33 @@ def test_blocks_apart_add_up_to_one_pass(n: int, n_earlier: int, blocks: int, se
         for a, b in row_ranges(n_earlier, n, blocks)
     ]
     assert same(sum_panels(apart), whole)
+
+
+@given(st.integers(2, 60), st.integers(0, 59), st.integers(2, 6), st.integers(0, 5), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_blocks_of_other_machines_are_one_pass_also_after_an_interruption(
+    n: int, n_earlier: int, blocks: int, seed: int, with_known: bool
+) -> None:
+    of, n_earlier = frames(n, seed), min(n_earlier, n)
+    known = all_pairs(**first(of, n_earlier), lists=LISTS) if with_known and n_earlier else None
+    whole = all_pairs(**of, n_earlier=n_earlier, lists=LISTS, so_far=known)
+
+    def elsewhere(function: Any, shared: Any, items: Any) -> Iterator[Panel]:
+        function, shared = pickle.loads(pickle.dumps((function, shared)))
+        made = {item: function(shared, *item) for item in reversed(items)}
+        return (made[item] for item in items)
+
+    kept: list[bytes] = []
+    how: dict[str, Any] = {
+        "n_earlier": n_earlier,
+        "lists": LISTS,
+        "so_far": known,
+        "blocks": blocks,
+        "spread": elsewhere,
+    }
+    assert same(panel_in_blocks(**of, **how, save=kept.append), whole)
+    for where_it_stood in kept:
+        assert same(panel_in_blocks(**of, **how, resume=where_it_stood), whole)
 
 
 def test_the_compiled_pass_is_cut_alike() -> None:
