@@ -12,15 +12,17 @@ from dataclasses import dataclass, field
 import dagster as dg
 from dagster._core.errors import DagsterRunAlreadyExists
 from dagster._core.events import DagsterEventType
+from dagster._core.utils import make_new_run_id
 
 from enrich_assets.archive.home import Archive
 from enrich_assets.core.step import CHECK_SIGN
-from enrich_assets.defs.attempts import UNFINISHED
+from enrich_assets.defs.attempts import GIVEN_UP, INSTEAD_OF, UNFINISHED
 from enrich_assets.defs.build import ONLY_STALE, PINNED, build_definitions
 from enrich_assets.defs.metadata import WAS_FRESH
 from enrich_assets.defs.mount import PARTITION, Mount
 from enrich_assets.defs.resources import ArchiveResource
 from enrich_assets.store.receipts import Cell
+from enrich_assets.store.remote.patience import DATABASE_ERRORS, may_pass_behind, patiently
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 COMMAND = "enrich/command"
@@ -52,6 +54,10 @@ class Executed:
     node: str = ""
 
 
+class DatabaseAway(ConnectionError):
+    """A run ended in vain because a database did not answer."""
+
+
 class Execution:
     """Executes runs on the instance that the UI shows.
 
@@ -68,6 +74,7 @@ class Execution:
     def __init__(self, archive: Archive, instance: dg.DagsterInstance, tags: Mapping[str, str] | None = None) -> None:
         self.instance, self.mount = instance, Mount()
         self._tags = {**TAGS, **(tags or tags_of(archive))}
+        self._on_a_server = archive.profile.tracking.dagster_storage is not None
         definitions = build_definitions(archive.profile, ArchiveResource.of(archive))
         self._job = definitions.resolve_implicit_global_asset_job_def()
 
@@ -86,8 +93,30 @@ class Execution:
         Returns
         -------
         Executed
-            A failure is reported, not raised.
+            A failure is reported, not raised. Where Dagster's database is a server and is away for some minutes, the run is ended once
+            it is back, and the cells that were not made by then are made in another one.
         """
+        if not self._on_a_server:
+            return self._once(keys, partition, run_id)
+        first = run_id or make_new_run_id()
+        begun: list[str] = []
+
+        def attempt() -> Executed:
+            for cut_off in begun:
+                self._end(cut_off)
+            begun.append(make_new_run_id() if begun else first)
+            return self._once(keys, partition, begun[-1], {} if len(begun) == 1 else {INSTEAD_OF: first})
+
+        return patiently(attempt, "Dagster's database", passes=may_pass_behind)
+
+    def _end(self, run_id: str) -> None:
+        run = self.instance.get_run_by_id(run_id)
+        if run is not None and not run.is_finished:
+            self.instance.report_run_failed(run, "Dagster's database was away; another run makes what is missing")
+
+    def _once(
+        self, keys: Sequence[str], partition: str, run_id: str | None, tags: Mapping[str, str] | None = None
+    ) -> Executed:
         start = time.perf_counter()
         checks = {key for key in keys if CHECK_SIGN in key}
         job = self._job.get_subset(
@@ -99,10 +128,13 @@ class Execution:
             run_config=QUIET,
             instance=self.instance,
             partition_key=None if only_checks else partition or None,
-            tags={**self._tags, PARTITION: partition} if only_checks and partition else self._tags,
+            tags={**self._tags, **(tags or {}), **({PARTITION: partition} if only_checks and partition else {})},
             run_id=run_id,
             raise_on_error=False,
         )
+        failures = [event for event in result.all_events if event.is_step_failure]
+        if self._on_a_server and any(_database_was_away(event) for event in failures):
+            raise DatabaseAway("Dagster's database was away while cells were made")
         by_step = {self._step_key(key): key for key in keys}
         unsound = {
             str(Cell(key, partition)): evaluation.description or "did not pass"
@@ -112,8 +144,7 @@ class Execution:
         }
         failed = {
             str(Cell(by_step.get(event.step_key or "", event.step_key or ""), partition)): _in_words(event)
-            for event in result.all_events
-            if event.is_step_failure
+            for event in failures
         }
         events = result.get_asset_materialization_events()
         made = sum(WAS_FRESH not in event.materialization.metadata for event in events)
@@ -163,7 +194,8 @@ def end_run(instance: dg.DagsterInstance, run_id: str, why: str, tags: Mapping[s
     instance
         Dagster's.
     run_id
-        The run. Where it had not begun yet its place is taken: whoever should begin it after all fails at that.
+        The run. Where it had not begun yet its place is taken: whoever should begin it after all fails at that. Runs that its maker began
+        instead of it, because Dagster's database was away, are ended with it.
     why
         For the UI.
     tags
@@ -176,8 +208,10 @@ def end_run(instance: dg.DagsterInstance, run_id: str, why: str, tags: Mapping[s
         except DagsterRunAlreadyExists:  # it began just now
             run = instance.get_run_by_id(run_id)
             assert run is not None
-    if not run.is_finished:
-        _fail(instance, run, why)
+    instance.add_run_tags(run_id, {GIVEN_UP: "true"})
+    for one in [run, *instance.get_runs(dg.RunsFilter(tags={INSTEAD_OF: run_id}))]:
+        if not one.is_finished:
+            _fail(instance, one, why)
 
 
 def _fail(instance: dg.DagsterInstance, run: dg.DagsterRun, why: str) -> None:
@@ -193,6 +227,15 @@ def _fail(instance: dg.DagsterInstance, run: dg.DagsterRun, why: str) -> None:
     telling = threading.Thread(target=tell, daemon=True)
     telling.start()
     telling.join(SECONDS_TO_TELL)
+
+
+def _database_was_away(event: dg.DagsterEvent) -> bool:
+    """Whether a step failed for want of a database, by the names of the errors behind its own."""
+    error, names = event.step_failure_data.error, set()
+    while error is not None:
+        names.add(error.cls_name)
+        error = error.cause or error.context
+    return bool(names & DATABASE_ERRORS)
 
 
 def _in_words(event: dg.DagsterEvent) -> str:

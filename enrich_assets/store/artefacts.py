@@ -1,8 +1,7 @@
 """Artefacts: the files of one materialisation, written to a draft, then moved to a path that ends in their digest.
 
-Where the store is an object store, what is written when a cell's work is done goes straight to that path; only what is written on the way,
-for an attempt after an interruption, is a draft first. Two machines that make one cell at once write the same files under the same
-names, or other names.
+In an object store, what is written when a cell's work is done goes straight to that path; only what is written on the way, for an
+attempt after an interruption, is a draft first. Two makers of one cell write the same files under the same names, or other names.
 
 Formats: NumPy `.npy` for arrays, Parquet for tables, safetensors for weights; nothing is pickled.
 """

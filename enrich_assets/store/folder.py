@@ -91,7 +91,7 @@ class Folder:
 
     def read(self, name: str) -> bytes:
         """All of a file. Raises FileNotFoundError."""
-        return self._ask(lambda: self.fs.cat_file(self.path(name)))
+        return self._ask(lambda: self.fs.cat_file(self.path(name), **self._at_once))
 
     def read_many(self, names: Sequence[str]) -> dict[str, bytes]:
         """Several files, side by side where they lie elsewhere; those that are gone are left out."""
@@ -104,7 +104,7 @@ class Folder:
         if not names:
             return {}
         paths = {self.path(name): name for name in names}
-        answers = self._ask(lambda: self.fs.cat(list(paths), on_error="return"))
+        answers = self._ask(lambda: self.fs.cat(list(paths), on_error="return", **self._at_once))
         found = {}
         for path, answer in answers.items():
             name = paths[path]
@@ -299,6 +299,11 @@ class Folder:
             for parent in {path.rpartition("/")[0] for _, path in pairs}:
                 self.fs.makedirs(parent, exist_ok=True)
         self._ask(lambda: self.fs.copy([one for one, _ in pairs], [other for _, other in pairs], on_error="raise"))
+
+    @property
+    def _at_once(self) -> dict[str, int]:
+        """Options of a read: s3fs would ask for the size of each file before, to read large ones in pieces."""
+        return {"max_concurrency": 1} if "s3" in _protocols(self.fs) else {}
 
     @property
     def _is_object_store(self) -> bool:

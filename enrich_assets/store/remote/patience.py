@@ -36,9 +36,9 @@ NAMES = {
     "ResponseParserError",
     "IncompleteRead",
     "FSTimeoutError",
-    "OperationalError",  # of a database: it was restarted, or its connection broke
-    "DagsterPostgresException",  # the same, after Dagster's own second of trying
 }
+# Of a database: it was restarted, or its connection broke; the last is Dagster's word for it after some seconds of trying.
+DATABASE_ERRORS = {"OperationalError", "InterfaceError", "DagsterPostgresException"}
 Result = TypeVar("Result")
 
 
@@ -54,7 +54,7 @@ def may_pass(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError) and error.errno in PASSING:
         return True
-    return any(kind.__name__ in NAMES for kind in type(error).__mro__)
+    return any(kind.__name__ in NAMES | DATABASE_ERRORS for kind in type(error).__mro__)
 
 
 def may_pass_behind(error: BaseException) -> bool:
