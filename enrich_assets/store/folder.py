@@ -174,9 +174,24 @@ class Folder:
             if path.rstrip("/") != start
         }
 
-    def size(self, name: str) -> int:
-        """Bytes of a file."""
-        return int(self._ask(lambda: self.fs.size(self.path(name))) or 0)
+    def described(self, name: str) -> dict[str, tuple[int, float]]:
+        """Bytes, and the time of the last change in seconds since 1970, of each of `files`, in order."""
+        names = list(self.files(name))
+        if self.is_local:
+            status = {one: os.stat(self.path(one)) for one in names}
+            return {one: (of.st_size, of.st_mtime) for one, of in status.items()}
+        start = self.path(name)
+        found = self._ask(lambda: self.fs.find(start, detail=True))
+        times = ("LastModified", "last_modified", "mtime", "updated", "created")
+        described = {}
+        for one in names:
+            if (info := found.get(self.path(one))) is not None:
+                changed = next(info[key] for key in times if info.get(key))
+                described[one] = (
+                    int(info["size"]),
+                    float(changed.timestamp() if hasattr(changed, "timestamp") else changed),
+                )
+        return described
 
     def changed_at(self, name: str) -> float:
         """When the file was last written, in seconds since 1970."""

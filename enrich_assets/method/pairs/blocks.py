@@ -68,9 +68,9 @@ def row_ranges(n_earlier: int, n: int, count: int) -> list[tuple[int, int]]:
     return list(zip(cuts, [*cuts[1:], n], strict=True))
 
 
-def n_blocks(n_earlier: int, n: int, most_pairs: int = PAIRS_OF_A_BLOCK) -> int:
-    """How many ranges make blocks of about so many pairs at most."""
-    return max(1, -(-n_pairs(n_earlier, n) // most_pairs))
+def n_blocks(n_earlier: int, n: int, most_pairs: int | None = None) -> int:
+    """How many ranges make blocks of about so many pairs at most; without it `PAIRS_OF_A_BLOCK`."""
+    return max(1, -(-n_pairs(n_earlier, n) // (most_pairs or PAIRS_OF_A_BLOCK)))
 
 
 def so_far_of_block(so_far: Panel | None, begin: int, running: Panel | None = None) -> Panel | None:
@@ -160,7 +160,7 @@ def panel_in_blocks(  # twelve arguments: those of `all_pairs`, and how it is cu
     resume : bytes, optional
         What `save` was last given by an attempt at the same panel.
     save : callable, optional
-        Gets where the work stands after each block but the last, as bytes (`.npz`, nothing pickled).
+        Gets where the work stands after each block but the last (of small ones, after some), as bytes (`.npz`, nothing pickled).
     spread : callable, optional
         Computes blocks on other machines, at the same time; they are made smaller for that (`PAIRS_OF_A_PART`).
 
@@ -179,6 +179,7 @@ def panel_in_blocks(  # twelve arguments: those of `all_pairs`, and how it is cu
     ranges = row_ranges(begin, n, count)
     shared = (embeddings, clip, patient, side, lists, so_far, device)
     elsewhere = spread(block_by_itself, shared, ranges) if spread is not None and count > 1 else None
+    unsaved = 0
     for a, b in ranges:
         advance = _within(progress, n_earlier, a, b, n)
         if elsewhere is not None:
@@ -198,7 +199,9 @@ def panel_in_blocks(  # twelve arguments: those of `all_pairs`, and how it is cu
                 progress=advance,
             )
         running = block if running is None else sum_panels([running, block])
-        if save is not None and b < n:
+        unsaved += n_pairs(a, b)
+        if save is not None and b < n and (blocks is not None or elsewhere is None or unsaved >= PAIRS_OF_A_BLOCK):
+            unsaved = 0
             save(_encoded(running))
     assert running is not None
     return running
