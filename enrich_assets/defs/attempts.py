@@ -8,6 +8,8 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 from enrich_assets.defs.mount import Mount
 
 ATTEMPT_OF = "enrich/attempt_of"  # run tag: what a run tries; runs of the same are counted
+# Run tags: a run that its maker began instead of that one; a run whose maker was given up, and whatever he may begin instead with it.
+INSTEAD_OF, GIVEN_UP = "enrich/instead_of", "enrich/given_up"
 MOST_ATTEMPTS = 3
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,

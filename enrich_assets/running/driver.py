@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
+from functools import partial
 
 import dagster as dg
 from dagster._core.utils import make_new_run_id
@@ -27,6 +28,7 @@ from enrich_assets.running.facts import RunFacts
 from enrich_assets.running.interrupts import Interrupts
 from enrich_assets.running.lines import Standing, group_line
 from enrich_assets.store.receipts import Cell
+from enrich_assets.store.remote.patience import may_pass_behind, patiently
 
 Say = Callable[[str], None]
 LOOK_EVERY_SECONDS = 2.0  # whether there are more slots than before, while all that is handed out goes on
@@ -188,7 +190,8 @@ class Driver:
         except Lost as lost:
             self._interrupts.check()  # it died of the signal that ends us all
             group = handed.group
-            end_run(self.instance, handed.run_id, str(lost), tags_of(self.archive))
+            given_up = partial(end_run, self.instance, handed.run_id, str(lost), tags_of(self.archive))
+            patiently(given_up, "Dagster's database", passes=may_pass_behind)
             for declared, _ in handed.work:
                 self.archive.free(Cell(declared.key, group.partition), handed.run_id)
             self._lost[id(group)] += 1

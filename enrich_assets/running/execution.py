@@ -16,7 +16,7 @@ from dagster._core.utils import make_new_run_id
 
 from enrich_assets.archive.home import Archive
 from enrich_assets.core.step import CHECK_SIGN
-from enrich_assets.defs.attempts import UNFINISHED
+from enrich_assets.defs.attempts import GIVEN_UP, INSTEAD_OF, UNFINISHED
 from enrich_assets.defs.build import ONLY_STALE, PINNED, build_definitions
 from enrich_assets.defs.metadata import WAS_FRESH
 from enrich_assets.defs.mount import PARTITION, Mount
@@ -98,13 +98,14 @@ class Execution:
         """
         if not self._on_a_server:
             return self._once(keys, partition, run_id)
+        first = run_id or make_new_run_id()
         begun: list[str] = []
 
         def attempt() -> Executed:
             for cut_off in begun:
                 self._end(cut_off)
-            begun.append(run_id if run_id and not begun else make_new_run_id())
-            return self._once(keys, partition, begun[-1])
+            begun.append(make_new_run_id() if begun else first)
+            return self._once(keys, partition, begun[-1], {} if len(begun) == 1 else {INSTEAD_OF: first})
 
         return patiently(attempt, "Dagster's database", passes=may_pass_behind)
 
@@ -113,7 +114,9 @@ class Execution:
         if run is not None and not run.is_finished:
             self.instance.report_run_failed(run, "Dagster's database was away; another run makes what is missing")
 
-    def _once(self, keys: Sequence[str], partition: str, run_id: str | None) -> Executed:
+    def _once(
+        self, keys: Sequence[str], partition: str, run_id: str | None, tags: Mapping[str, str] | None = None
+    ) -> Executed:
         start = time.perf_counter()
         checks = {key for key in keys if CHECK_SIGN in key}
         job = self._job.get_subset(
@@ -125,7 +128,7 @@ class Execution:
             run_config=QUIET,
             instance=self.instance,
             partition_key=None if only_checks else partition or None,
-            tags={**self._tags, PARTITION: partition} if only_checks and partition else self._tags,
+            tags={**self._tags, **(tags or {}), **({PARTITION: partition} if only_checks and partition else {})},
             run_id=run_id,
             raise_on_error=False,
         )
@@ -191,7 +194,8 @@ def end_run(instance: dg.DagsterInstance, run_id: str, why: str, tags: Mapping[s
     instance
         Dagster's.
     run_id
-        The run. Where it had not begun yet its place is taken: whoever should begin it after all fails at that.
+        The run. Where it had not begun yet its place is taken: whoever should begin it after all fails at that. Runs that its maker began
+        instead of it, because Dagster's database was away, are ended with it.
     why
         For the UI.
     tags
@@ -204,8 +208,10 @@ def end_run(instance: dg.DagsterInstance, run_id: str, why: str, tags: Mapping[s
         except DagsterRunAlreadyExists:  # it began just now
             run = instance.get_run_by_id(run_id)
             assert run is not None
-    if not run.is_finished:
-        _fail(instance, run, why)
+    instance.add_run_tags(run_id, {GIVEN_UP: "true"})
+    for one in [run, *instance.get_runs(dg.RunsFilter(tags={INSTEAD_OF: run_id}))]:
+        if not one.is_finished:
+            _fail(instance, one, why)
 
 
 def _fail(instance: dg.DagsterInstance, run: dg.DagsterRun, why: str) -> None:

@@ -11,7 +11,7 @@ from dagster._core.utils import make_new_run_id
 
 from enrich_assets.archive import Archive
 from enrich_assets.core import making
-from enrich_assets.defs.attempts import RunEnded
+from enrich_assets.defs.attempts import INSTEAD_OF, RunEnded, require_alive
 from enrich_assets.defs.instance import open_instance
 from enrich_assets.profiles import load_profile
 from enrich_assets.running.driver import Driver
@@ -23,6 +23,7 @@ from enrich_assets.settings import RayEngineSettings
 from enrich_assets.store.receipts import Cell
 from enrich_assets_tests.made_home import planner
 
+STARTED = dg.DagsterRunStatus.STARTED
 CELL = Cell("view/enrich/subset", "10|0")
 
 
@@ -67,6 +68,30 @@ def test_a_run_that_is_ended_while_its_cell_is_made_fails_and_writes_no_receipt(
         assert run.status is dg.DagsterRunStatus.FAILURE
     archive.store.receipts.refresh()
     assert archive.store.receipts.current(CELL) is None
+
+
+def test_with_a_run_that_is_given_up_goes_what_its_maker_began_instead_of_it(archive: Archive) -> None:
+    """Dagster's database was away, the maker began another run for the same cells, and then its node froze."""
+    with open_instance(archive) as instance:
+        execution, first = Execution(archive, instance), make_new_run_id()
+        archive.store.receipts.forget(CELL)
+        assert execution.execute([CELL.asset], CELL.partition, first).made == 1
+        ids = [make_new_run_id() for _ in range(2)]
+        instead = [
+            instance.add_run(dg.DagsterRun(job_name="job", run_id=run_id, status=STARTED, tags={INSTEAD_OF: first}))
+            for run_id in ids
+        ]
+        for run in instead:
+            require_alive(instance, run.run_id)
+        end_run(instance, first, "its node is gone", tags_of(archive))
+        late = instance.add_run(
+            dg.DagsterRun(job_name="job", run_id=make_new_run_id(), status=STARTED, tags={INSTEAD_OF: first})
+        )
+        for run in [*instead, late]:
+            with pytest.raises(RunEnded):
+                require_alive(instance, run.run_id)
+        statuses = {run.run_id: run.status for run in instance.get_runs()}
+        assert {statuses[run_id] for run_id in ids} == {dg.DagsterRunStatus.FAILURE}
 
 
 def test_a_run_that_was_given_up_before_it_began_cannot_begin(archive: Archive) -> None:
