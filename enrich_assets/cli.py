@@ -39,13 +39,13 @@ def main(profile: str | None, debug: bool) -> None:
 
     Home is ENRICH_HOME, or data/ where you stand.
     """
-    from enrich_assets.profiles import RenamedSetting
+    from enrich_assets.profiles import RenamedSetting, is_file
 
     warnings.filterwarnings("ignore", module="dagster|mlflow|alembic|numba")
     warnings.filterwarnings("always", category=RenamedSetting)
     warnings.showwarning = _show_warning
     if profile:
-        os.environ["ENRICH_PROFILE"] = str(Path(profile).resolve()) if Path(profile).suffix else profile
+        os.environ["ENRICH_PROFILE"] = str(Path(profile).resolve()) if is_file(profile) else profile
 
 
 for _command in COMMANDS:

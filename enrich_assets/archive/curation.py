@@ -15,7 +15,7 @@ from enrich_assets.method.kinds import kind_of
 from enrich_assets.method.pairs.panel import Panel, sum_panels
 from enrich_assets.store.artefacts import Store
 from enrich_assets.store.panels import read_panel
-from enrich_assets.store.receipts import Receipt, digest_of
+from enrich_assets.store.receipts import DamagedStore, Receipt, digest_of
 
 if TYPE_CHECKING:
     from enrich_assets.method.statistics.by_patient import LeftOut
@@ -147,9 +147,12 @@ class Panels(Value):
         Returns
         -------
         Panel or None
-            None where it is over other frames, or lists another number of neighbours.
+            None where it is over other frames, lists another number of neighbours, or one of its files cannot be read.
         """
-        total = self.total()
+        try:
+            total = self.total()
+        except DamagedStore:
+            return None
         return total if total is not None and (total.n, total.n_neighbours) == (n_earlier, neighbours) else None
 
 

@@ -45,8 +45,8 @@ class DropRegister:
     @cached_property
     def entries(self) -> dict[str, dict[str, str]]:
         """Key of a drop -> its fingerprint and batch."""
-        names = self.folder.files(ROOM, ".json")
-        return {name.rpartition("/")[2].removesuffix(".json"): json.loads(self.folder.read(name)) for name in names}
+        contents = self.folder.read_many(list(self.folder.files(ROOM, ".json")))
+        return {name.rpartition("/")[2].removesuffix(".json"): json.loads(text) for name, text in contents.items()}
 
     def key_of(self, name: str) -> str:
         """The keyed hash by which a drop of that name is known."""
@@ -79,7 +79,7 @@ class DropRegister:
     def forget(self, drop: Drop) -> None:
         """Remove what is noted of a drop."""
         if self.entries.pop(drop.key, None) is not None:
-            self.folder.remove(f"{ROOM}/{drop.key}.json")
+            self.folder.remove_files([f"{ROOM}/{drop.key}.json"])
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+import uuid
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,21 +19,28 @@ from typing import Any
 from filelock import FileLock
 
 from enrich_assets.archive.key import Key
-from enrich_assets.archive.products import Products
+from enrich_assets.archive.products import Products, lies_in_home
 from enrich_assets.archive.profile_kept import ProfileKept
 from enrich_assets.archive.values import V
 from enrich_assets.profiles.reading import home, load_profile, profile_source
 from enrich_assets.settings import Profile
 from enrich_assets.store.artefacts import Store
 from enrich_assets.store.batches import Batch, Batches
+from enrich_assets.store.folder import Folder
 from enrich_assets.store.receipts import Cell, Receipt
+from enrich_assets.store.remote.databases import database_url
 from enrich_assets.store.tracking import Tracking
 from enrich_assets.studies.dicom import Pseudonyms
 
 LAYOUT, LAYOUT_FILE = 2, "layout.json"
+MARK_FILE = ".mark"
 VALUES_IN_MEMORY = 64
 # What in a path the addresses of SQLite databases (Dagster, MLflow), DuckDB or fsspec take for something else.
 UNFIT = re.compile(r"[?\\\x00-\x1f]|%[0-9A-Fa-f]{2}|::")
+
+
+# `spread(function, shared, items)`: `function(shared, *item)` for each item on other machines; the results, in the order of the items.
+Spread = Callable[[Callable[..., Any], Any, Sequence[tuple[Any, ...]]], Iterator[Any]]
 
 
 class ForeignHome(RuntimeError):
@@ -65,7 +73,9 @@ class Archive:
         self.profile = profile
         self.store = Store(store_url or os.environ.get("ENRICH_STORE") or str(home_folder / "store"))
         self.register = Batches(self.store.folder)
-        self.products = Products(home_folder)
+        self.owns_store = lies_in_home(home_folder, self.store.folder)  # else other homes may stand on it, too
+        self.products = Products(home_folder, None if self.owns_store else self.store.folder)
+        self.spread: Spread | None = None  # set by an engine that has other machines
         self._batches = batches
         self._tracking: dict[str, Tracking] = {}
         self._value = lru_cache(maxsize=VALUES_IN_MEMORY)(self._read_value)
@@ -141,9 +151,10 @@ class Archive:
             With what to do.
         """
         folder = self.store.folder
-        if folder.exists(LAYOUT_FILE):
+        content = folder.read_many([LAYOUT_FILE]).get(LAYOUT_FILE)
+        if content is not None:
             try:
-                layout = json.loads(folder.read(LAYOUT_FILE)).get("layout")
+                layout = json.loads(content).get("layout")
             except (ValueError, AttributeError) as error:
                 raise ForeignHome(f"{folder.path(LAYOUT_FILE)} is damaged: `enrich repair` writes it again") from error
             if layout != LAYOUT:
@@ -169,14 +180,19 @@ class Archive:
 
     @cached_property
     def pseudonyms(self) -> Pseudonyms:
-        """Of the key of this home, which is made when it is first needed. Raises KeyLost where it is gone since."""
+        """Of the key of this home, which is made when files that need it are first ingested. Raises KeyLost where it is gone since."""
         self.make_home()
         return self.key.open()
+
+    @cached_property
+    def known_pseudonyms(self) -> Pseudonyms:
+        """The same for who reads what was ingested: a key is loaded, never made. Raises KeyLost."""
+        return self.key.open(may_create=False)
 
     @property
     def profile_kept(self) -> ProfileKept:
         """What the home knows of the profile it is run with."""
-        return ProfileKept(self.home)
+        return ProfileKept(self.home, None if self.owns_store else self.store.folder)
 
     @property
     def key(self) -> Key:
@@ -188,6 +204,15 @@ class Archive:
         if not self.home.is_dir():
             self.home.parent.mkdir(parents=True, exist_ok=True)
             self.home.mkdir(mode=0o700, exist_ok=True)
+
+    @cached_property
+    def mark(self) -> str:
+        """What tells this home from others that share its Dagster: drawn by chance, once."""
+        self.make_home()
+        home = Folder(str(self.home))
+        if not home.exists(MARK_FILE):
+            home.write(MARK_FILE, uuid.uuid4().hex.encode())
+        return home.read(MARK_FILE).decode()
 
     @property
     def published(self) -> Path:
@@ -206,15 +231,19 @@ class Archive:
 
     @property
     def tracking_uri(self) -> str:
-        """Where MLflow keeps its runs."""
-        return self.profile.tracking.uri or f"sqlite:///{self.home / 'mlflow.db'}"
+        """Where MLflow keeps its runs. Raises NoDatabase."""
+        return database_url(self.profile.tracking.uri or f"sqlite:///{self.home / 'mlflow.db'}")
 
     def tracking(self, task: str) -> Tracking:
         """The MLflow recorder of a task, one per archive and task."""
         if task not in self._tracking:
             settings = self.profile.tracking
             self._tracking[task] = Tracking(
-                self.tracking_uri, f"enrich/{task}", dagster_url=settings.dagster_url, mlflow_url=settings.ui_url
+                self.tracking_uri,
+                f"enrich/{task}",
+                artifacts=settings.artifacts,
+                dagster_url=settings.dagster_url,
+                mlflow_url=settings.ui_url,
             )
         return self._tracking[task]
 
@@ -238,21 +267,33 @@ class Archive:
 
     @cached_property
     def ingesting(self) -> FileLock:
-        """Held while a batch is named and registered: a sensor's run and an `enrich ingest` may do so at once."""
+        """Held while a batch is named and registered: a sensor's run and an `enrich ingest` may do so at once.
+
+        It spares two arrivals at once the same name. None is lost without it: each has a folder of its own (`store.batches`).
+        """
         self.make_home()
         return FileLock(str(self.home / ".ingest.lock"))
 
     @contextmanager
-    def making(self, cell: Cell) -> Iterator[bool]:
-        """Lock a cell: one maker at a time.
+    def making(self, cell: Cell, run_id: str = "") -> Iterator[bool]:
+        """Lock a cell: one maker at a time, on one machine or one shared folder.
+
+        It spares work, and what is kept does not rest on it: artefacts are named by what they hold, and receipts by what they were
+        made from, so makers on two machines write the same files, or others.
+
+        Parameters
+        ----------
+        cell
+            What is made.
+        run_id
+            Who makes it: who ends that run may `free` the cell.
 
         Yields
         ------
         bool
             Whether we had to wait for another maker: then look at the cell again.
         """
-        below = self.store.folder.local_path("locks") or str(self.home / ".locks")
-        path = Path(below) / f"{cell.folder}.lock"
+        path = self._lock_path(cell)
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(str(path))
         waited = False
@@ -262,9 +303,22 @@ class Archive:
             waited = True
             lock.acquire()
         try:
+            path.write_text(run_id, encoding="utf-8")
             yield waited
         finally:
             lock.release()
+
+    def free(self, cell: Cell, run_id: str) -> None:
+        """Take a cell's lock from a run that was ended: its process may be frozen, and hold it for ever. What it still makes is refused
+        where receipts are written (`Draft.alive`)."""
+        path = self._lock_path(cell)
+        with suppress(FileNotFoundError):
+            if path.read_text(encoding="utf-8") == run_id:
+                path.unlink()
+
+    def _lock_path(self, cell: Cell) -> Path:
+        below = self.store.folder.local_path("locks") or str(self.home / ".locks")
+        return Path(below) / f"{cell.folder}.lock"
 
 
 class _Held:

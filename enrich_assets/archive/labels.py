@@ -37,7 +37,14 @@ class Labels(Value):
 
     def of_task(self, task: str) -> pd.DataFrame:
         """A row per labelled frame: frame_id, label (class), mask_row (-1: none), mask_digest, batch, source, ..."""
-        return self.table(task) if self.receipts else pd.DataFrame(columns=["frame_id", "label"])
+        if task not in self._tables:
+            self._tables[task] = self.table(task) if self.receipts else pd.DataFrame(columns=["frame_id", "label"])
+        return self._tables[task].copy(deep=False)
+
+    @cached_property
+    def _tables(self) -> dict[str, pd.DataFrame]:
+        """Read once for all cells of a process: each model reads them."""
+        return {}
 
     def of(self, frames: pd.DataFrame, task: str) -> LabelsOfFrames:
         """Labels of the frames named by a column `frame_id`, in that order; frames without one are left out."""

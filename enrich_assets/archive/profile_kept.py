@@ -1,11 +1,14 @@
 """The profile that a home is run with, kept beside what was made by it: where it came from, and home's own `enrich.yaml` word for word.
 
+A store outside home gets the whole profile, `profile.yaml`: another home, or a run that the UI launches elsewhere, reads it there.
+
 Without `enrich.yaml` a home falls back on the profile for any archive. Under that, everything would be trained again, without a word.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from enrich_assets.store.integrity import record_bytes, record_of
 from enrich_assets.store.receipts import digest_of
 
 RECORD, OWN, FALLBACK = ".profile.json", "enrich.yaml", "archive"
+SHARED = "profile.yaml"  # in the store; `profiles.reading` looks for it
 
 
 class ProfileLost(RuntimeError):
@@ -25,8 +29,8 @@ class ProfileLost(RuntimeError):
 class ProfileKept:
     """What a home knows of its profile."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
+    def __init__(self, home: Path, shared: Folder | None = None) -> None:
+        self.home, self.shared = home, shared
 
     def keep(self, profile: Profile, source: str) -> None:
         """Note the profile that a run works with.
@@ -46,6 +50,10 @@ class ProfileKept:
         }
         if record != self._record():
             Folder(str(self.home)).write(RECORD, record_bytes(record))
+        if self.shared is not None:
+            whole = json.dumps(profile.model_dump(mode="json"), indent=1).encode()
+            if self.shared.read_many([SHARED]).get(SHARED) != whole:
+                self.shared.write(SHARED, whole)
 
     def require(self, source: str) -> str | None:
         """Raise where the profile would be another one only because nobody names it any more.

@@ -145,7 +145,7 @@ def addresses_called(archive: Archive, name: str) -> list[str]:
     sealed = {path for table in tables for path in table["path"] if is_sealed(path) and short_name(path) == name}
     if not sealed:
         raise LookupError(f"no sealed file goes by the name {name}; names look like F1a2b3c4d5e6f")
-    return sorted(unseal(path, archive.pseudonyms) for path in sealed)
+    return sorted(unseal(path, archive.known_pseudonyms) for path in sealed)
 
 
 GONE = "is no longer there"
@@ -196,7 +196,7 @@ class History:
 
 def source_files(archive: Archive) -> SourceFiles:
     """The source files of an archive."""
-    return SourceFiles(lambda: archive.pseudonyms)
+    return SourceFiles(lambda: archive.known_pseudonyms)
 
 
 def _manifest(archive: Archive, partition: str) -> Manifest:

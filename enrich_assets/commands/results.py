@@ -17,7 +17,7 @@ def sql(statement: str, form: str) -> None:
     from enrich_assets.store.published import format_rows, query
 
     archive = open_archive()
-    if not archive.published.exists():
+    if not archive.published.exists() and not archive.products.fetch(archive.published.name):
         raise Refusal(f"{archive.published} is not there yet: `enrich run` publishes it")
     try:
         click.echo(format_rows(query(str(archive.published), statement), form))

@@ -85,7 +85,7 @@ def _run(
         try:
             with lock.acquire(timeout=0), open_instance(archive) as instance:
                 require_profile(archive)
-                fail_dead_runs(instance)
+                fail_dead_runs(instance, archive.mark)
                 again = [
                     f"{name}/training_length" for name in archive.profile.tasks if renew_length and task in (None, name)
                 ]

@@ -25,5 +25,5 @@ def ui(port: int, mlflow_port: int) -> None:
     archive.make_home()
     require_profile(archive)
     with open_instance(archive) as instance, suppress(Timeout), FileLock(str(archive.home / ".run.lock"), timeout=0):
-        fail_dead_runs(instance)
+        fail_dead_runs(instance, archive.mark)
     sys.exit(serve(archive, port, mlflow_port, say))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from enrich_assets.core.step import CellContext, Check, CheckOutcome, Declared, 
 from enrich_assets.store.receipts import Receipt, digest_of
 
 SECONDS = "seconds"
+Alive = Callable[[], None]
 
 
 @dataclass
@@ -33,7 +35,13 @@ class Made:
 
 
 def make(
-    planner: Planner, declared: Declared, partition: str = "", *, run_id: str = "", only_stale: bool = False
+    planner: Planner,
+    declared: Declared,
+    partition: str = "",
+    *,
+    run_id: str = "",
+    only_stale: bool = False,
+    alive: Alive = lambda: None,
 ) -> Made:
     """Make the cell, unless it is fresh and only stale ones are asked for, or another maker has just made it.
 
@@ -47,6 +55,9 @@ def make(
         Dagster run that makes it, kept in the receipt.
     only_stale
         Leave a fresh cell as it is.
+    alive
+        Raises where the run was ended by somebody else, who may have handed the cell to another maker since: asked before anything of it
+        becomes current.
 
     Returns
     -------
@@ -63,20 +74,38 @@ def make(
         If a stored file it reads is gone or changed.
     """
     archive = planner.archive
-    with archive.making(declared.cell(partition)) as waited:
+    with archive.making(declared.cell(partition), run_id) as waited:
         archive.store.receipts.refresh()
-        if (only_stale or waited) and planner.verdict(declared, partition).is_fresh:
+        if (only_stale or waited) and _stands(planner, declared, partition):
             return Made(archive.store.receipts.require(declared.cell(partition)), was_fresh=True)
         inputs = planner.inputs(declared, partition)
         if isinstance(declared, Check):
-            return _run_check(planner, declared, partition, inputs, run_id)
+            return _run_check(planner, declared, partition, inputs, run_id, alive)
         assert isinstance(declared, Step)
-        return _run_step(planner, declared, partition, inputs, run_id)
+        try:
+            return _run_step(planner, declared, partition, inputs, run_id, alive)
+        except FileNotFoundError:  # of a draft: another machine, which no lock of ours reaches, has committed it
+            archive.store.receipts.refresh()
+            if archive.store.folder.is_local or not planner.verdict(declared, partition).is_fresh:
+                raise
+            return Made(archive.store.receipts.require(declared.cell(partition)), was_fresh=True)
 
 
-def _run_step(planner: Planner, step: Step, partition: str, inputs: Inputs, run_id: str) -> Made:
+def _stands(planner: Planner, declared: Declared, partition: str) -> bool:
+    """Whether the cell is fresh; a product that only this home lacks is fetched from where another one has put it."""
+    verdict = planner.verdict(declared, partition)
+    receipt = planner.receipts.current(declared.cell(partition))
+    if verdict.is_fresh or receipt is None or not isinstance(declared, Step) or declared.product is None:
+        return verdict.is_fresh
+    products = planner.archive.products
+    is_all = verdict.why == products.why_not_here(declared.product, receipt.digest)
+    return is_all and products.fetch(declared.product, receipt.digest)
+
+
+def _run_step(planner: Planner, step: Step, partition: str, inputs: Inputs, run_id: str, alive: Alive) -> Made:
     archive, cell = planner.archive, step.cell(partition)
     draft = archive.store.draft(cell, settings=step.settings_digest, inputs=inputs.counted)
+    draft.alive = alive
     context = CellContext(
         cell=cell,
         where=step.where,
@@ -86,9 +115,11 @@ def _run_step(planner: Planner, step: Step, partition: str, inputs: Inputs, run_
         device=archive.profile.device,
         tracking=archive.tracking,
         product=str(archive.products.path(step.product)) if step.product else "",
+        spread=archive.spread,
     )
     start = time.perf_counter()
     output: StepOutput = step.function(context, **planner.values(step, partition, inputs))
+    draft.done()
     _write(context, output)
     unused = {str(cell) for name in output.unused for cell in inputs.by_read[name]}
     draft.read_from = {name: origin for name, origin in inputs.read.items() if name not in unused}
@@ -113,12 +144,14 @@ def _write(context: CellContext, output: StepOutput) -> None:
         draft.table(name, table, note=True)
 
 
-def _run_check(planner: Planner, check: Check, partition: str, inputs: Inputs, run_id: str) -> Made:
+def _run_check(planner: Planner, check: Check, partition: str, inputs: Inputs, run_id: str, alive: Alive) -> Made:
     archive, cell = planner.archive, check.cell(partition)
     draft = archive.store.draft(cell, settings=check.settings_digest, inputs=inputs.counted)
+    draft.alive = alive
     context = CellContext(cell, check.where, check.settings, draft, run_id, archive.profile.device, archive.tracking)
     outcome: CheckOutcome = check.function(context, **planner.values(check, partition, inputs))
     draft.read_from = inputs.read
+    draft.done()
     facts = {"passed": bool(outcome.passed), "description": outcome.description}
     if outcome.table is not None and len(outcome.table):
         draft.table("examples", outcome.table, note=True)

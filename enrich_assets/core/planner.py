@@ -6,7 +6,7 @@ cell asks it once more under the cell's lock. It compares a receipt with what th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -100,6 +100,7 @@ class Planner:
             With the reason. Nothing is raised for what is missing or damaged: then the cell is blocked.
         """
         cell = declared.cell(partition)
+        self.receipts.expect(self.cells_around([(declared, partition)]))
         receipt = self.receipts.current(cell)
         try:
             why = self._why_stale(declared, partition, receipt, kept)
@@ -160,8 +161,22 @@ class Planner:
         keys = declared.partitions.keys(declared.where, self.archive.batches)
         return [declared.cell(key) for key in keys]
 
+    def cells_around(self, cells: Iterable[tuple[Declared, str]]) -> Iterator[Cell]:
+        """Cells whose receipts a verdict on these looks at, as far as is known beforehand: themselves, what they read, checks of that."""
+        if self.archive.store.folder.is_local:  # nothing is gained by reading them at once
+            return
+        for declared, partition in cells:
+            yield declared.cell(partition)
+            for read in declared.reads.values():
+                for cell in self.cells_read(declared, read, partition):
+                    yield cell
+                    yield from (
+                        check.cell(cell.partition) for check in self.graph.checks_of(cell.asset) if check.blocking
+                    )
+
     def held(self, key: str) -> dict[str, Receipt]:
         """Partition -> receipt, of the cells of an asset that are asked for and made."""
+        self.receipts.expect(self.cells(self.graph[key]))
         receipts = {cell.partition: self.receipts.current(cell) for cell in self.cells(self.graph[key])}
         return {partition: receipt for partition, receipt in receipts.items() if receipt is not None}
 
@@ -263,8 +278,13 @@ class Planner:
 
     def unsound(self) -> Iterator[tuple[Cell, str]]:
         """Blocking checks that what is held now did not pass, with the reason: nothing is up to date on them."""
-        for check in self.graph.checks.values():
-            for cell in self.cells(check) if check.blocking else ():
+        blocking = [check for check in self.graph.checks.values() if check.blocking]
+        if not self.archive.store.folder.is_local:
+            checks = [cell for check in blocking for cell in self.cells(check)]
+            checked = [Cell(check.asset, cell.partition) for check in blocking for cell in self.cells(check)]
+            self.receipts.expect([*checks, *checked])
+        for check in blocking:
+            for cell in self.cells(check):
                 looked = self.receipts.current(cell)
                 of = self.receipts.current(Cell(check.asset, cell.partition))
                 if looked is None or of is None or looked.metrics["passed"]:

@@ -67,6 +67,8 @@ class Stage:
     name: str
     groups: list[Group]
     side_by_side: bool = False  # whether they are worth a process each
+    at_once: bool = False  # whether machines may make them at the same time: none reads what another makes
+    at_home: bool = False  # whether they are small, read source files or write into home: no other machine is asked
 
 
 Work = list[tuple[Declared, Verdict]]
@@ -278,26 +280,36 @@ def stages(outlook: Outlook, goal: Goal) -> Iterator[Stage]:
     Stage
         Groups of cells, stale or not; some stages have none.
     """
+    planner = outlook.planner
+    for stage in _stages(outlook, goal):
+        members = ((declared, group.partition) for group in stage.groups for declared in group.members)
+        planner.receipts.expect(planner.cells_around(members))
+        yield stage
+
+
+def _stages(outlook: Outlook, goal: Goal) -> Iterator[Stage]:
     planner, profile = outlook.planner, outlook.planner.archive.profile
     batches = planner.archive.batches
-    yield Stage(DECODING, batch_groups(planner, DECODING, BATCH_ASSETS, batches))
+    yield Stage(DECODING, batch_groups(planner, DECODING, BATCH_ASSETS, batches), at_home=True)
     fitted = fitted_assets(profile)
     yield Stage(VAE, [_group(planner, VAE, [key]) for key in fitted if key == VAE_WEIGHTS])
-    yield Stage(FITTING, [_group(planner, FITTING, [key]) for key in fitted if key != VAE_WEIGHTS])
+    further = [_group(planner, FITTING, [key]) for key in fitted if key != VAE_WEIGHTS]
+    yield Stage(FITTING, further, at_once=True)
     yield Stage(SIMILARITY, batch_groups(planner, SIMILARITY, similarity_assets(profile), batches))
-    yield Stage(HEALTH, [_group(planner, HEALTH, [EMBEDDING_HEALTH])])
+    yield Stage(HEALTH, [_group(planner, HEALTH, [EMBEDDING_HEALTH])], at_home=True)
     tasks = [task for task in profile.tasks if _has_pool(outlook, task)]
     of_tasks = [_group(planner, REDUNDANCY, summary_assets(profile, task), task=task) for task in tasks]
     of_archive = [_group(planner, REDUNDANCY, archive_assets(profile))] if batches else []
-    yield Stage(REDUNDANCY, [*of_archive, *of_tasks])
+    yield Stage(REDUNDANCY, [*of_archive, *of_tasks], at_home=True)
     trained = [task for task in tasks if goal.train and goal.task in (None, task) and _is_trainable(outlook, task)]
     searching = [task for task in trained if profile.tasks[task].searches_length]
     lengths = [_group(planner, LENGTH, [length_asset(task)], task=task) for task in searching]
-    yield Stage(LENGTH, lengths, side_by_side=True)
-    yield Stage(RANKING, [group for task in trained for group in ranking_groups(planner, task, goal)])
+    yield Stage(LENGTH, lengths, side_by_side=True, at_once=True)
+    rankings = [group for task in trained for group in ranking_groups(planner, task, goal)]
+    yield Stage(RANKING, rankings, at_once=True)
     cells = [group for task in trained for group in training_groups(outlook, task, goal)]
-    yield Stage(TRAINING, cells, side_by_side=True)
-    yield Stage(CONCLUSIONS, [conclusion_group(outlook, tasks)])
+    yield Stage(TRAINING, cells, side_by_side=True, at_once=True)
+    yield Stage(CONCLUSIONS, [conclusion_group(outlook, tasks)], at_home=True)
 
 
 def batch_groups(planner: Planner, stage: str, assets: Sequence[str], batches: Sequence[str]) -> list[Group]:

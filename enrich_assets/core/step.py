@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel
 
+from enrich_assets.archive.home import Spread
 from enrich_assets.archive.values import Value
 from enrich_assets.core.partitions import Partitions
 from enrich_assets.core.reads import Read
@@ -47,6 +48,7 @@ class CellContext:
     device: str | None
     tracking: Callable[[str], Tracking]
     product: str = ""  # path of the file that the step publishes in home, if it does
+    spread: Spread | None = None  # computes parts of this cell on other machines, where the engine has any
 
     @property
     def partition(self) -> str:
@@ -61,8 +63,8 @@ class CellContext:
         """Where an interrupted attempt stopped, if there was one."""
         return self.draft.scratched(CHECKPOINT)
 
-    def save_checkpoint(self, content: bytes | None) -> None:
-        """Keep where the work stands, for an attempt after an interruption; None removes it."""
+    def save_checkpoint(self, content: bytes) -> None:
+        """Keep where the work stands, for an attempt after an interruption; it goes when the receipt is written."""
         self.draft.scratch(CHECKPOINT, content)
 
 

@@ -8,6 +8,8 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 from enrich_assets.defs.mount import Mount
 
 ATTEMPT_OF = "enrich/attempt_of"  # run tag: what a run tries; runs of the same are counted
+# Run tags: a run that its maker began instead of that one; a run whose maker was given up, and whatever he may begin instead with it.
+INSTEAD_OF, GIVEN_UP = "enrich/instead_of", "enrich/given_up"
 MOST_ATTEMPTS = 3
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -16,6 +18,26 @@ UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+
+
+class RunEnded(RuntimeError):
+    """Somebody has ended this run while we were at it."""
+
+
+def require_alive(instance: dg.DagsterInstance, run_id: str) -> None:
+    """The fence before a receipt is written: a process that was frozen, or cut off, may wake up when another has its work.
+
+    Raises
+    ------
+    RunEnded
+        If the run was ended by somebody else.
+    """
+    run = instance.get_run_by_id(run_id)
+    if run is None or run.status not in UNFINISHED:
+        state = "is gone" if run is None else f"was ended ({run.status.value.lower()})"
+        raise RunEnded(
+            f"run {run_id} {state} by somebody else meanwhile: nothing of it is kept, another run makes the cell"
+        )
 
 
 @dataclass(frozen=True)

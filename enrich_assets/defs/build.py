@@ -1,6 +1,7 @@
 """From declarations to what Dagster sees: assets, checks, and the Definitions object with jobs, sensors and schedules."""
 
 import warnings
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -13,6 +14,7 @@ from enrich_assets.core.planner import Planner
 from enrich_assets.core.reads import Over, Read
 from enrich_assets.core.step import Check, Declared, Step
 from enrich_assets.defs.assets import graph_of
+from enrich_assets.defs.attempts import require_alive
 from enrich_assets.defs.jobs import jobs
 from enrich_assets.defs.metadata import WAS_FRESH, as_metadata, code_reference, metadata_of, published_schemas
 from enrich_assets.defs.mount import Mount
@@ -126,7 +128,8 @@ def _making(context: Any, graph: Graph, declared: Declared, mount: Mount) -> Mad
     archive = _archive_as_dagster_knows_it(context, mount)
     try:
         planner = Planner(archive, graph)
-        return make(planner, declared, partition, run_id=context.run.run_id, only_stale=only_stale)
+        alive = partial(require_alive, context.instance, context.run.run_id)
+        return make(planner, declared, partition, run_id=context.run.run_id, only_stale=only_stale, alive=alive)
     except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt) as interrupt:
         raise dg.Failure("interrupted", allow_retries=False) from interrupt  # the policy would take it for a failure
     except OSError as error:

@@ -1,14 +1,17 @@
 """Dagster's own home: its settings, written once, and the batches it must know as partitions."""
 
+import json
 import os
 from pathlib import Path
 
 import dagster as dg
+import yaml
 
 from enrich_assets.archive.home import Archive
 from enrich_assets.defs.mount import Mount
 from enrich_assets.settings import Profile
 from enrich_assets.store.folder import Folder
+from enrich_assets.store.remote.databases import DRIVER, FROM_ENVIRONMENT, database_url
 
 MOST_WORKERS = 8  # a worker holds torch, Dagster and MLflow: some 0.7 GB before the first frame
 
@@ -44,6 +47,18 @@ run_retries:
 """
 
 
+STORAGE = """
+# Runs, events and schedules, for every node that knows this address.
+storage:
+  postgres:
+    postgres_url: {url}
+"""
+
+
+class OtherStorage(RuntimeError):
+    """`dagster.yaml` keeps Dagster's records elsewhere than the profile says."""
+
+
 def cells_at_once(profile: Profile) -> int:
     """Trainings side by side: as the profile says; by default one on a GPU, else one per core, up to 8."""
     if profile.workers is not None:
@@ -61,6 +76,11 @@ def dagster_home(home: Path, profile: Profile) -> Path:
     -------
     Path
         DAGSTER_HOME where that is set, else `dagster/` in home.
+
+    Raises
+    ------
+    OtherStorage
+        If the profile names a database for Dagster, and the `dagster.yaml` that is there another or none.
     """
     named = os.environ.get("DAGSTER_HOME")
     folder = Path(named) if named else home / "dagster"
@@ -68,8 +88,34 @@ def dagster_home(home: Path, profile: Profile) -> Path:
     settings = Folder(str(folder))
     if not settings.exists("dagster.yaml"):
         at_once = cells_at_once(profile)
-        settings.write("dagster.yaml", DAGSTER_YAML.format(at_once=at_once, runs=max(2, at_once)).encode())
+        text = DAGSTER_YAML.format(at_once=at_once, runs=max(2, at_once))
+        if profile.tracking.dagster_storage:
+            text += STORAGE.format(url=_storage_url(profile.tracking.dagster_storage))
+        settings.write("dagster.yaml", text.encode())
+    elif profile.tracking.dagster_storage:
+        _require_storage(folder / "dagster.yaml", profile.tracking.dagster_storage)
     return folder
+
+
+def _storage_url(address: str) -> str:
+    """The address as `dagster.yaml` holds it, in YAML: one from the environment by its name, so that no password is written down."""
+    if address.startswith(FROM_ENVIRONMENT):
+        name = address.removeprefix(FROM_ENVIRONMENT)
+        if os.environ.get(name) != database_url(address):
+            raise OtherStorage(f"{name} must name the driver, because Dagster reads it as it stands: write {DRIVER}...")
+        return json.dumps({"env": name})
+    return json.dumps(database_url(address))
+
+
+def _require_storage(file: Path, address: str) -> None:
+    """Compare an existing `dagster.yaml`, which is its owner's to change, with what the profile asks for."""
+    settings = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    storage = settings.get("storage") or {}
+    if json.loads(_storage_url(address)) != (storage.get("postgres") or {}).get("postgres_url"):
+        raise OtherStorage(
+            f"{file} keeps Dagster's records elsewhere than the profile says (tracking.dagster_storage): remove it, and it is written "
+            "again, or write the same address into it"
+        )
 
 
 def open_instance(archive: Archive) -> dg.DagsterInstance:

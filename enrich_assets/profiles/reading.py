@@ -36,6 +36,7 @@ MOST_BYTES, MOST_SETTINGS = 1 << 20, 20_000
 _OF_PYDANTIC = re.compile(
     r"^(constrained-|tuple\[|list\[|dict\[|literal\[|function-|lax-or-strict|(int|str|float|bool|none)$)"
 )
+IN_STORE = "profile.yaml"  # where a run leaves the profile in a store outside its home
 Place = tuple[str, ...]  # keys that lead to a setting
 Lines = dict[Place, tuple[str, int]]  # file and line of each
 
@@ -45,13 +46,22 @@ def home() -> Path:
     return Path(os.environ.get("ENRICH_HOME") or "data").resolve()
 
 
+def is_file(source: str) -> bool:
+    """Whether a profile is named by the path of a file: not by its name, nor by a URL."""
+    return bool(Path(source).suffix) and "://" not in source
+
+
 def profile_source(home_folder: Path) -> str:
-    """What names the profile: `ENRICH_PROFILE`, else home's `enrich.yaml`, else the one for any archive."""
+    """What names the profile: `ENRICH_PROFILE`, else home's `enrich.yaml`, else the one that a store elsewhere was run with, else
+    the one for any archive."""
     named = os.environ.get("ENRICH_PROFILE")
     if named:
         return named
     own = home_folder / "enrich.yaml"
-    return str(own) if own.exists() else "archive"
+    if own.exists():
+        return str(own)
+    kept = f"{os.environ.get('ENRICH_STORE', '').rstrip('/')}/{IN_STORE}"
+    return kept if "://" in kept and _exists(kept) else "archive"
 
 
 def load_profile(source: str) -> Profile:
@@ -60,7 +70,7 @@ def load_profile(source: str) -> Profile:
     Parameters
     ----------
     source : str
-        The name of a built-in profile, or the path of a YAML file.
+        The name of a built-in profile, or the path of a YAML file, or its URL (`s3://bucket/store/profile.yaml`).
 
     Raises
     ------
@@ -113,12 +123,35 @@ def _text(source: str) -> tuple[str, str]:
     if source in BUILT_IN:
         name = f"{source}.yaml"
         return resources.files("enrich_assets.profiles").joinpath(name).read_text(encoding="utf-8"), name
+    if "://" in source:
+        return _text_at(source), source
     path = Path(source)
     if not path.is_file():
         raise ProfileError(f"{source}: no such profile; name a YAML file, or one of {', '.join(BUILT_IN)}")
     if path.stat().st_size > MOST_BYTES:
         raise ProfileError(f"{source}: has {path.stat().st_size:,} bytes; a profile has at most {MOST_BYTES:,}")
     return path.read_text(encoding="utf-8-sig"), str(path)
+
+
+def _text_at(url: str) -> str:
+    """A profile behind a URL."""
+    import fsspec
+
+    try:
+        with fsspec.open(url, "rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except (OSError, ImportError, ValueError) as error:
+        raise ProfileError(f"{url}: cannot be read ({type(error).__name__}: {error})") from error
+    if len(content) > MOST_BYTES:
+        raise ProfileError(f"{url}: a profile has at most {MOST_BYTES:,} bytes")
+    return str(content.decode("utf-8-sig"))
+
+
+def _exists(url: str) -> bool:
+    import fsspec
+
+    fs, path = fsspec.core.url_to_fs(url)
+    return bool(fs.exists(path))
 
 
 def _refuse_bomb(node: yaml.Node | None, file: str) -> None:

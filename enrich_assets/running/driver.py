@@ -7,28 +7,40 @@ the same. A run works on the batches that were there when it began.
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
+from functools import partial
 
 import dagster as dg
+from dagster._core.utils import make_new_run_id
 
 from enrich_assets.archive.home import Archive
 from enrich_assets.core.planner import DID_NOT_PASS, Planner
-from enrich_assets.core.stages import Goal, Group, Outlook, Stage, Work, stages
+from enrich_assets.core.stages import TRAINING, Goal, Group, Outlook, Stage, Work, stages
 from enrich_assets.core.step import Declared
 from enrich_assets.defs.assets import graph_of
 from enrich_assets.defs.instance import know_batches
-from enrich_assets.running.engines import Engine, LocalEngine, Team
-from enrich_assets.running.execution import Executed, fail_dead_runs
+from enrich_assets.running.engines import Engine, Lost, Team, engine_of
+from enrich_assets.running.execution import Executed, end_run, tags_of
 from enrich_assets.running.facts import RunFacts
 from enrich_assets.running.interrupts import Interrupts
-from enrich_assets.running.lines import group_line
-from enrich_assets.running.workers import WorkerDied
+from enrich_assets.running.lines import Standing, group_line
 from enrich_assets.store.receipts import Cell
+from enrich_assets.store.remote.patience import may_pass_behind, patiently
 
 Say = Callable[[str], None]
+LOOK_EVERY_SECONDS = 2.0  # whether there are more slots than before, while all that is handed out goes on
+
+
+@dataclass(frozen=True)
+class HandedOut:
+    """A group at which somebody works."""
+
+    group: Group
+    work: Work
+    run_id: str
 
 
 @dataclass
@@ -71,7 +83,7 @@ class Driver:
     goal
         How much is asked for.
     engine
-        Executes groups; without it, this machine.
+        Executes groups; without it, the one that the profile names.
     interrupts
         Asked after each group, for Dagster may have swallowed the signal.
     """
@@ -86,13 +98,14 @@ class Driver:
         interrupts: Interrupts | None = None,
     ) -> None:
         self.archive, self.instance, self.say, self.goal = archive, instance, say, goal
-        self.engine = engine or LocalEngine(archive, instance)
+        self.engine = engine or engine_of(archive, instance, say)
         self.outlook: Outlook = RunFacts(Planner(archive, graph_of(archive.profile)))
         self.outcome = Outcome()
         self._interrupts = interrupts or Interrupts()
         self._held_up: list[tuple[Declared, str]] = []
         self._noted = 0
-        self._died: set[int] = set()  # groups whose process died once
+        self._lost: Counter[int] = Counter()  # groups -> how often whoever worked at them was lost
+        self._running: dict[Future[Executed], HandedOut] = {}
 
     def run(self) -> Outcome:
         """Make everything that the goal asks for and that is stale.
@@ -104,9 +117,12 @@ class Driver:
         """
         start = time.perf_counter()
         know_batches(self.archive, self.instance)
-        for stage in stages(self.outlook, self.goal):
-            self._say_notes()
-            self._run_stage(stage)
+        try:
+            for stage in stages(self.outlook, self.goal):
+                self._say_notes()
+                self._run_stage(stage)
+        finally:
+            self.engine.close()
         self._say_notes()
         self._conclude()
         self.outcome.seconds = time.perf_counter() - start
@@ -114,60 +130,77 @@ class Driver:
 
     def _run_stage(self, stage: Stage) -> None:
         expected = sum(1 for group in stage.groups if self.outlook.work(group))
-        side_by_side = expected if stage.side_by_side else 0
+        if not expected:  # no engine is started for that
+            for group in stage.groups:
+                self._look(group)
+            return
         start = time.perf_counter()
-        with self.engine.team(side_by_side) as team:
-            if team.slots > 1:
-                self.say(f"{expected} cells to train, {team.slots} at a time")
-            for number, (group, work, executed) in enumerate(self._executed(stage.groups, team), 1):
-                self.outcome.runs += 1
-                self.outcome.made += executed.made
-                self.outcome.failed |= executed.failed
-                total = max(expected, number)
-                left = (time.perf_counter() - start) / number * (total - number)
-                self.say(group_line(self.outlook.planner, group, work, executed, f"{number}/{total}", left))
-        if self._died:  # nobody is at work now
-            fail_dead_runs(self.instance)
+        if stage.name == TRAINING and self.archive.profile.tracking.uri is not None:
+            for task in sorted({group.task for group in stage.groups}):  # once, before many cells would
+                self.archive.tracking(task).prepare()
+        try:
+            with self.engine.team(stage, expected) as team:
+                if where := team.describe():
+                    self.say(
+                        f"{expected} cell{'s' * (expected > 1)}{' to train' if stage.side_by_side else ''}, {where}"
+                    )
+                for number, (group, work, executed) in enumerate(self._executed(stage.groups, team), 1):
+                    self.outcome.runs += 1
+                    self.outcome.made += executed.made
+                    self.outcome.failed |= executed.failed
+                    total = max(expected, number)
+                    left = (time.perf_counter() - start) / number * (total - number)
+                    standing = Standing(number, total, len(self._running), left)
+                    self.say(group_line(self.outlook.planner, group, work, executed, standing))
+        finally:  # of an interrupt: nobody works at them any more, and Dagster is to know
+            for handed in self._running.values():
+                end_run(self.instance, handed.run_id, "interrupted", tags_of(self.archive))
+            self._running.clear()
 
     def _executed(self, groups: list[Group], team: Team) -> Iterator[tuple[Group, Work, Executed]]:
         """Groups of a stage, each looked at right before it is handed over, and no more of them than there are slots."""
         ahead = deque(groups)
-        running: dict[Future[Executed], tuple[Group, Work]] = {}
         while True:
-            while len(running) < team.slots and ahead:
+            while ahead and len(self._running) < max(1, team.slots):
                 group = ahead.popleft()
                 work = self._look(group)
                 if work:
-                    running[team.submit([declared.key for declared, _ in work], group.partition)] = (group, work)
-            if not running:
+                    run_id = make_new_run_id()
+                    future = team.submit([declared.key for declared, _ in work], group.partition, run_id)
+                    self._running[future] = HandedOut(group, work, run_id)
+            if not self._running:
                 return
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            self.archive.store.receipts.refresh()
+            done, _ = wait(self._running, timeout=LOOK_EVERY_SECONDS, return_when=FIRST_COMPLETED)
+            if done:
+                self.archive.store.receipts.refresh()
             for future in done:
-                group, work = running.pop(future)
-                executed = self._result(future, group, team)
+                handed = self._running[future]
+                executed = self._result(future, handed, team)
+                del self._running[future]
                 if executed is None:
-                    ahead.appendleft(group)
+                    ahead.appendleft(handed.group)
                 else:
-                    yield group, work, executed
+                    yield handed.group, handed.work, executed
             self._interrupts.check()
 
-    def _result(self, future: Future[Executed], group: Group, team: Team) -> Executed | None:
-        """What came of a group; None where its process died the first time: then it is tried once more."""
+    def _result(self, future: Future[Executed], handed: HandedOut, team: Team) -> Executed | None:
+        """What came of a group; None where its maker was lost, and it is to be handed out once more, under another run."""
         try:
             return future.result()
-        except WorkerDied as died:
+        except Lost as lost:
             self._interrupts.check()  # it died of the signal that ends us all
-            again = id(group) not in self._died
-            self._died.add(id(group))
-            if again:
+            group = handed.group
+            given_up = partial(end_run, self.instance, handed.run_id, str(lost), tags_of(self.archive))
+            patiently(given_up, "Dagster's database", passes=may_pass_behind)
+            for declared, _ in handed.work:
+                self.archive.free(Cell(declared.key, group.partition), handed.run_id)
+            self._lost[id(group)] += 1
+            if self._lost[id(group)] <= self.engine.retries:
                 where = " ".join(part for part in (group.task, group.stage, group.partition) if part)
-                self.say(f"{where}: {died}; it is tried once more, {team.slots} at a time from here on")
+                self.say(f"{where}: {lost}; it is tried once more, {team.slots} at a time from here on")
                 return None
-            why = (
-                f"{died}, twice; what is finished is kept. Let fewer train side by side: `enrich run --workers 1`, or `workers: 1` "
-                "in the profile"
-            )
+            times = {1: "", 2: ", twice"}.get(self._lost[id(group)], f", {self._lost[id(group)]} times")
+            why = f"{lost}{times}; what is finished is kept. {lost.remedy}".rstrip()
             failed = {str(Cell(declared.key, group.partition)): why for declared, _ in self.outlook.work(group)}
             return Executed(0, 0.0, failed)
 

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import dagster as dg
+from dagster._core.errors import DagsterRunAlreadyExists
+from dagster._core.events import DagsterEventType
+from dagster._core.utils import make_new_run_id
 
 from enrich_assets.archive.home import Archive
 from enrich_assets.core.step import CHECK_SIGN
-from enrich_assets.defs.attempts import UNFINISHED
+from enrich_assets.defs.attempts import GIVEN_UP, INSTEAD_OF, UNFINISHED
 from enrich_assets.defs.build import ONLY_STALE, PINNED, build_definitions
 from enrich_assets.defs.metadata import WAS_FRESH
 from enrich_assets.defs.mount import PARTITION, Mount
 from enrich_assets.defs.resources import ArchiveResource
 from enrich_assets.store.receipts import Cell
+from enrich_assets.store.remote.patience import DATABASE_ERRORS, may_pass_behind, patiently
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 COMMAND = "enrich/command"
+SECONDS_TO_TELL = 5.0
+NOT_BEGUN = "__ASSET_JOB"  # Dagster's name for a run of any assets
+NODE, HOME = "enrich/node", "enrich/home"  # run tags: which machine executes it, and of whose `enrich run`
 TAGS = {ONLY_STALE: "true", COMMAND: "run", PINNED: "true", "dagster/max_retries": "0"}
 
 
@@ -34,22 +44,41 @@ class Executed:
         Of the whole run.
     failed
         Cell -> why, in words for the user; also cells that did not pass a blocking check.
+    node
+        Where; "" where that needs no saying.
     """
 
     made: int
     seconds: float
     failed: dict[str, str] = field(default_factory=dict)
+    node: str = ""
+
+
+class DatabaseAway(ConnectionError):
+    """A run ended in vain because a database did not answer."""
 
 
 class Execution:
-    """Executes runs on the instance that the UI shows."""
+    """Executes runs on the instance that the UI shows.
 
-    def __init__(self, archive: Archive, instance: dg.DagsterInstance) -> None:
+    Parameters
+    ----------
+    archive
+        With the batches to work on.
+    instance
+        Dagster's.
+    tags
+        Of each run, beside its own: which node this is, of whose `enrich run`. Without them: this machine, this home.
+    """
+
+    def __init__(self, archive: Archive, instance: dg.DagsterInstance, tags: Mapping[str, str] | None = None) -> None:
         self.instance, self.mount = instance, Mount()
+        self._tags = {**TAGS, **(tags or tags_of(archive))}
+        self._on_a_server = archive.profile.tracking.dagster_storage is not None
         definitions = build_definitions(archive.profile, ArchiveResource.of(archive))
         self._job = definitions.resolve_implicit_global_asset_job_def()
 
-    def execute(self, keys: Sequence[str], partition: str) -> Executed:
+    def execute(self, keys: Sequence[str], partition: str, run_id: str | None = None) -> Executed:
         """Make the stale ones of some cells, as one Dagster run in this process.
 
         Parameters
@@ -58,12 +87,36 @@ class Execution:
             Of steps and checks (`asset@check`).
         partition
             Of all of them; "" for assets without partitions.
+        run_id
+            Of the run, where it has one already.
 
         Returns
         -------
         Executed
-            A failure is reported, not raised.
+            A failure is reported, not raised. Where Dagster's database is a server and is away for some minutes, the run is ended once
+            it is back, and the cells that were not made by then are made in another one.
         """
+        if not self._on_a_server:
+            return self._once(keys, partition, run_id)
+        first = run_id or make_new_run_id()
+        begun: list[str] = []
+
+        def attempt() -> Executed:
+            for cut_off in begun:
+                self._end(cut_off)
+            begun.append(make_new_run_id() if begun else first)
+            return self._once(keys, partition, begun[-1], {} if len(begun) == 1 else {INSTEAD_OF: first})
+
+        return patiently(attempt, "Dagster's database", passes=may_pass_behind)
+
+    def _end(self, run_id: str) -> None:
+        run = self.instance.get_run_by_id(run_id)
+        if run is not None and not run.is_finished:
+            self.instance.report_run_failed(run, "Dagster's database was away; another run makes what is missing")
+
+    def _once(
+        self, keys: Sequence[str], partition: str, run_id: str | None, tags: Mapping[str, str] | None = None
+    ) -> Executed:
         start = time.perf_counter()
         checks = {key for key in keys if CHECK_SIGN in key}
         job = self._job.get_subset(
@@ -75,9 +128,13 @@ class Execution:
             run_config=QUIET,
             instance=self.instance,
             partition_key=None if only_checks else partition or None,
-            tags={**TAGS, PARTITION: partition} if only_checks and partition else TAGS,
+            tags={**self._tags, **(tags or {}), **({PARTITION: partition} if only_checks and partition else {})},
+            run_id=run_id,
             raise_on_error=False,
         )
+        failures = [event for event in result.all_events if event.is_step_failure]
+        if self._on_a_server and any(_database_was_away(event) for event in failures):
+            raise DatabaseAway("Dagster's database was away while cells were made")
         by_step = {self._step_key(key): key for key in keys}
         unsound = {
             str(Cell(key, partition)): evaluation.description or "did not pass"
@@ -87,8 +144,7 @@ class Execution:
         }
         failed = {
             str(Cell(by_step.get(event.step_key or "", event.step_key or ""), partition)): _in_words(event)
-            for event in result.all_events
-            if event.is_step_failure
+            for event in failures
         }
         events = result.get_asset_materialization_events()
         made = sum(WAS_FRESH not in event.materialization.metadata for event in events)
@@ -101,20 +157,85 @@ class Execution:
         return f"{name}_{check}" if check else name
 
 
-def fail_dead_runs(instance: dg.DagsterInstance) -> int:
+def tags_of(archive: Archive, node: str = "") -> dict[str, str]:
+    """Tags of a run of this home's `enrich run`; the node is this machine where it is not named."""
+    return {NODE: node or socket.gethostname(), HOME: archive.mark}
+
+
+def fail_dead_runs(instance: dg.DagsterInstance, mark: str) -> int:
     """End the runs of an `enrich run` that was killed: Dagster counts them as going on, and they hold places in its queue.
 
-    Only for who holds the home's run lock: then none of them can be alive.
+    Only for who holds the home's run lock: then nobody is at work at them, or whoever still is can write nothing any more.
+
+    Parameters
+    ----------
+    instance
+        Dagster's, which other homes may use, too.
+    mark
+        Of the home (`Archive.mark`): only its runs, and those of a version that did not mark them.
 
     Returns
     -------
     int
         How many there were.
     """
-    dead = instance.get_runs(dg.RunsFilter(tags={COMMAND: "run"}, statuses=UNFINISHED))
+    unfinished = instance.get_runs(dg.RunsFilter(tags={COMMAND: "run"}, statuses=UNFINISHED))
+    dead = [run for run in unfinished if run.tags.get(HOME, mark) == mark]
     for run in dead:
-        instance.report_run_failed(run, "the `enrich run` that executed it was killed; the next one continues")
+        _fail(instance, run, "the `enrich run` that executed it was killed; the next one continues")
     return len(dead)
+
+
+def end_run(instance: dg.DagsterInstance, run_id: str, why: str, tags: Mapping[str, str]) -> None:
+    """End a run whose maker is gone, before its cells are handed to another: from here on nothing of it can become current.
+
+    Parameters
+    ----------
+    instance
+        Dagster's.
+    run_id
+        The run. Where it had not begun yet its place is taken: whoever should begin it after all fails at that. Runs that its maker began
+        instead of it, because Dagster's database was away, are ended with it.
+    why
+        For the UI.
+    tags
+        Of the run, where it had not begun.
+    """
+    run = instance.get_run_by_id(run_id)
+    if run is None:
+        try:
+            run = instance.add_run(dg.DagsterRun(job_name=NOT_BEGUN, run_id=run_id, tags={**TAGS, **tags}))
+        except DagsterRunAlreadyExists:  # it began just now
+            run = instance.get_run_by_id(run_id)
+            assert run is not None
+    instance.add_run_tags(run_id, {GIVEN_UP: "true"})
+    for one in [run, *instance.get_runs(dg.RunsFilter(tags={INSTEAD_OF: run_id}))]:
+        if not one.is_finished:
+            _fail(instance, one, why)
+
+
+def _fail(instance: dg.DagsterInstance, run: dg.DagsterRun, why: str) -> None:
+    """First the status, by which the fence goes; then the event, for people. In SQLite a run's events are a file of their own: a process
+    that was frozen while it wrote there holds it locked for as long as it is frozen, and nobody is to wait for that."""
+    ended = dg.DagsterEvent(DagsterEventType.RUN_FAILURE.value, job_name=run.job_name, message=why)
+    instance.handle_run_event(run.run_id, ended)
+
+    def tell() -> None:
+        with suppress(Exception):
+            instance.report_run_failed(run, why)
+
+    telling = threading.Thread(target=tell, daemon=True)
+    telling.start()
+    telling.join(SECONDS_TO_TELL)
+
+
+def _database_was_away(event: dg.DagsterEvent) -> bool:
+    """Whether a step failed for want of a database, by the names of the errors behind its own."""
+    error, names = event.step_failure_data.error, set()
+    while error is not None:
+        names.add(error.cls_name)
+        error = error.cause or error.context
+    return bool(names & DATABASE_ERRORS)
 
 
 def _in_words(event: dg.DagsterEvent) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from enrich_assets.core.planner import Planner
 from enrich_assets.core.stages import Group, Work
 from enrich_assets.core.step import Check, Declared
@@ -10,7 +12,27 @@ from enrich_assets.running.execution import Executed
 from enrich_assets.store.receipts import Cell, Receipt
 
 
-def group_line(planner: Planner, group: Group, work: Work, executed: Executed, count: str, left: float) -> str:
+@dataclass(frozen=True)
+class Standing:
+    """How far a stage is.
+
+    Parameters
+    ----------
+    number, total
+        The group that was just made, of how many.
+    running
+        Groups that somebody is at.
+    left
+        Seconds that the rest will take.
+    """
+
+    number: int
+    total: int
+    running: int
+    left: float
+
+
+def group_line(planner: Planner, group: Group, work: Work, executed: Executed, standing: Standing) -> str:
     """What a run says of a group it made.
 
     `[3/29] view training 100 frames, seed 0: enrich AUC 0.873  4.3 s, about 2 min left in this stage`
@@ -23,18 +45,19 @@ def group_line(planner: Planner, group: Group, work: Work, executed: Executed, c
         The group, and which of its members were made.
     executed
         What came of it.
-    count
-        `3/29`: which group of how many in the stage.
-    left
-        Seconds that the rest of the stage will take.
+    standing
+        How far the stage is.
     """
     partition = group.partition.replace("|", " frames, seed ")
     where = " ".join(part for part in (group.task, group.stage, partition) if part)
     headlines = [headline(planner, declared, group.partition) for declared, _ in work]
-    line = f"[{count}] {where}: {', '.join(filter(None, headlines)) or 'done'}  {executed.seconds:.1f} s"
-    number, _, total = count.partition("/")
-    if number != total:
-        line += f", about {duration(left)} left in this stage"
+    line = f"[{standing.number}/{standing.total}] {where}: {', '.join(filter(None, headlines)) or 'done'}  {executed.seconds:.1f} s"
+    if executed.node:
+        line += f" on {executed.node}"
+    if standing.number != standing.total:
+        line += f", about {duration(standing.left)} left in this stage"
+        if executed.node:
+            line += f" ({standing.running} running, {standing.total - standing.number - standing.running} waiting)"
     return line + "".join(f"\n    failed: {cell}: {why}" for cell, why in executed.failed.items())
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from enrich_assets.archive.home import Archive
+from enrich_assets.store.remote.databases import is_server
 
 SECONDS_TO_END = 15
 
@@ -53,18 +54,25 @@ def serve(archive: Archive, port: int, mlflow_port: int, say: Callable[[str], No
     }
     for task in archive.profile.tasks:
         archive.tracking(task).prepare()
-    folder = Path(sys.executable).parent
+    folder, uri = Path(sys.executable).parent, archive.tracking_uri
     dagster = [str(folder / "dagster"), "dev", "-m", "enrich_assets.definitions", "-h", "127.0.0.1", "-p", str(port)]
-    mlflow = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", archive.tracking_uri]
-    mlflow += ["--host", "127.0.0.1", "--port", str(mlflow_port), "--workers", "1"]
-    addresses = {"Dagster": f"http://127.0.0.1:{port}", "MLflow": f"http://127.0.0.1:{mlflow_port}"}
+    commands, addresses = [dagster], {"Dagster": f"http://127.0.0.1:{port}"}
+    if not is_server(uri):  # else it is somebody's already; MLflow cannot stand on another one
+        mlflow = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+        mlflow += ["--host", "127.0.0.1", "--port", str(mlflow_port), "--workers", "1"]
+        if archive.profile.tracking.artifacts:
+            mlflow += ["--default-artifact-root", archive.profile.tracking.artifacts]
+        commands.append(mlflow)
+        addresses["MLflow"] = f"http://127.0.0.1:{mlflow_port}"
     for name, address in addresses.items():
         if answers(address):
             say(f"enrich: something answers at {address} already: end it, or name another port for {name}")
             return 1
-    say("starting Dagster and MLflow (half a minute; Ctrl-C ends both)")
+    say(f"starting {' and '.join(addresses)} (half a minute; Ctrl-C ends {'both' if len(addresses) > 1 else 'it'})")
+    if is_server(uri):
+        say(f"MLflow   {archive.profile.tracking.ui_url or uri}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager ends us so: the children end too
-    children = [subprocess.Popen(command, env=environment, start_new_session=True) for command in (dagster, mlflow)]  # nosec B603: lists, no shell
+    children = [subprocess.Popen(command, env=environment, start_new_session=True) for command in commands]  # nosec B603: lists, no shell
     waiting = dict(addresses)
     try:
         while True:

@@ -3,6 +3,7 @@
 The model alone: its fields, their defaults, what they may be. Reading it from YAML is in `profiles`.
 """
 
+from enrich_assets.settings.engine import LocalEngineSettings, RayEngineSettings
 from enrich_assets.settings.profile import Profile
 from enrich_assets.settings.sections import (
     DEFAULT_EMBEDDINGS,
@@ -31,8 +32,10 @@ __all__ = [
     "Embedding",
     "FrameSettings",
     "IncomingSettings",
+    "LocalEngineSettings",
     "PhantomSettings",
     "Profile",
+    "RayEngineSettings",
     "ScheduleSettings",
     "SimilaritySettings",
     "SplitSettings",

@@ -16,6 +16,7 @@ from enrich_assets.method.hyperparameters import (
     VaeSettings,
 )
 from enrich_assets.method.ranking import rule_named
+from enrich_assets.settings.engine import EngineOf, LocalEngineSettings
 from enrich_assets.settings.sections import (
     EmbeddingOf,
     FrameSettings,
@@ -57,6 +58,7 @@ class Profile(Section):
     incoming: IncomingSettings = IncomingSettings()
     schedules: ScheduleSettings = ScheduleSettings()
     tracking: TrackingSettings = TrackingSettings()
+    engine: EngineOf = LocalEngineSettings()
 
     @field_validator("tasks")
     @classmethod

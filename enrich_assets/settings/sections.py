@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
+    model_validator,
 )
 
 from enrich_assets.method.hyperparameters import (
@@ -118,6 +119,22 @@ class ScheduleSettings(Section):
 class TrackingSettings(Section):
     """Where MLflow and Dagster are."""
 
-    uri: str | None = None  # None: sqlite in home
+    uri: str | None = (
+        None  # of MLflow: a database, `env:NAME` for one named by the environment, or a server; None: sqlite in home
+    )
+    artifacts: str | None = (
+        None  # where MLflow's files go (s3://..., a folder); None: beside the sqlite file, or the server's
+    )
+    dagster_storage: str | None = None  # of Dagster: postgresql://..., or `env:NAME`; None: sqlite in home
     ui_url: str | None = None  # where people open MLflow, for links
     dagster_url: str | None = None  # where people open Dagster, for links
+
+    @model_validator(mode="after")
+    def _artifacts_go_where_all_see_them(self) -> TrackingSettings:
+        alone = self.uri is None or self.uri.startswith(("sqlite:", "http://", "https://", "databricks"))
+        if not alone and self.artifacts is None:
+            raise ValueError(
+                "artifacts: say where MLflow's files go (s3://bucket/mlflow, or a folder that every node sees); without it each "
+                "process would keep its own ./mlruns"
+            )
+        return self

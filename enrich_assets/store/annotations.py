@@ -94,12 +94,18 @@ class Annotations:
         names = list(self.folder.files(ROOM))
         tables = [name.removeprefix(f"{ROOM}/").removesuffix(".parquet") for name in names if name.endswith(".parquet")]
         earlier = [Entry(name) for name in tables if not _is_numbered(name)]
-        kept = [self._record(name) for name in names if name.endswith(".json")]
+        records = self.folder.read_many([name for name in names if name.endswith(".json")])
+        kept = [self._record(name, content) for name, content in records.items()]
         return [*sorted(earlier, key=lambda entry: entry.name), *sorted(kept, key=lambda entry: entry.number)]
 
     def all(self) -> pd.DataFrame:
         """Every label ever imported, oldest first; columns `COLUMNS`. Raises DamagedStore."""
-        tables = [from_parquet(self._read(entry, "parquet")) for entry in self.entries()]
+        entries = self.entries()
+        contents = self.folder.read_many([f"{ROOM}/{entry.name}.parquet" for entry in entries])
+        tables = [
+            from_parquet(self._verified(entry, "parquet", contents.get(f"{ROOM}/{entry.name}.parquet")))
+            for entry in entries
+        ]
         tables = [table for table in tables if len(table)]
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))
 
@@ -121,7 +127,9 @@ class Annotations:
         DamagedStore
             If its file is gone or changed.
         """
-        known = self._record(f"{ROOM}/{entry}.json") if _is_numbered(entry) else Entry(entry)
+        file = f"{ROOM}/{entry}.json"
+        record = self.folder.read_many([file]) if _is_numbered(entry) else {}
+        known = self._record(file, record.get(file)) if _is_numbered(entry) else Entry(entry)
         with np.load(io.BytesIO(self._read(known, "npz")), allow_pickle=False) as masks:
             return masks[f"arr_{row}"]
 
@@ -136,20 +144,22 @@ class Annotations:
         return damage
 
     def _read(self, entry: Entry, suffix: str) -> bytes:
+        name = f"{ROOM}/{entry.name}.{suffix}"
+        return self._verified(entry, suffix, self.folder.read_many([name]).get(name))
+
+    def _verified(self, entry: Entry, suffix: str, content: bytes | None) -> bytes:
         name = f"{entry.name}.{suffix}"
-        try:
-            content = self.folder.read(f"{ROOM}/{name}")
-        except FileNotFoundError as error:
-            raise self._lost(name, "is gone") from error
+        if content is None:
+            raise self._lost(name, "is gone")
         if entry.files and entry.files.get(name) != _sha256(content):
             raise self._lost(name, "is not what was imported")
         return content
 
-    def _record(self, name: str) -> Entry:
+    def _record(self, name: str, content: bytes | None) -> Entry:
         try:
-            record = record_of(self.folder.read(name))
+            record = record_of(content or b"")
             return Entry(str(record["entry"]), int(record["number"]), dict(record["files"]))
-        except (ValueError, KeyError, FileNotFoundError) as error:
+        except (ValueError, KeyError) as error:
             raise self._lost(name.removeprefix(f"{ROOM}/"), "is not what was written") from error
 
     def _lost(self, name: str, how: str) -> DamagedStore:

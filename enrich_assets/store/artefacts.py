@@ -1,5 +1,8 @@
 """Artefacts: the files of one materialisation, written to a draft, then moved to a path that ends in their digest.
 
+In an object store, what is written when a cell's work is done goes straight to that path; only what is written on the way, for an
+attempt after an interruption, is a draft first. Two makers of one cell write the same files under the same names, or other names.
+
 Formats: NumPy `.npy` for arrays, Parquet for tables, safetensors for weights; nothing is pickled.
 """
 
@@ -7,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +22,10 @@ from enrich_assets.parquet import from_parquet, to_parquet
 from enrich_assets.store.folder import Folder
 from enrich_assets.store.integrity import is_whole
 from enrich_assets.store.receipts import Cell, DamagedStore, Origin, Receipt, Receipts, digest_of, now
+from enrich_assets.store.remote.node_cache import SIZE, NodeCache, NotAsNamed
 
 DRAFTS = "drafts"
+ATTEMPTS = 3  # to find a file in the cache that others may have made room in
 
 
 class Draft:
@@ -42,8 +49,16 @@ class Draft:
         self.store, self.cell, self.settings, self.inputs = store, cell, settings, dict(inputs)
         self.folder = f"{DRAFTS}/{cell.folder}/{digest_of([settings, self.inputs])[:16]}"
         self.read_from: dict[str, Origin] = {}
+        self.alive: Callable[[], None] = lambda: None  # raises where another maker was given the cell since
         self._files: dict[str, str] = {}
         self._notes: dict[str, str] = {}
+        self._held: dict[str, bytes] = {}  # written last, to a store elsewhere: goes straight to its place
+        self._is_done = False
+        self._has_drafts = False  # whether anything of it lies in its folder, of this attempt or an earlier one
+
+    def done(self) -> None:
+        """The work is done: what is written from here on needs no draft, where that costs requests."""
+        self._is_done = True
 
     def write(self, name: str, content: bytes, *, note: bool = False) -> None:
         """Write a file.
@@ -57,7 +72,12 @@ class Draft:
         note
             It lies beside the content and does not count into the digest.
         """
-        self.store.folder.write(f"{self.folder}/{name}", content)
+        if self._is_done and not self.store.folder.is_local:
+            self._held[name] = content
+        else:
+            self.store.folder.write(f"{self.folder}/{name}", content)
+            self._held.pop(name, None)
+            self._has_drafts = True
         (self._notes if note else self._files)[name] = hashlib.sha256(content).hexdigest()
 
     def array(self, name: str, array: np.ndarray, *, note: bool = False) -> None:
@@ -97,23 +117,31 @@ class Draft:
     def has(self, name: str, *, note: bool = False) -> bool:
         """Whether an interrupted attempt at this very draft has left the file; if so it counts as written."""
         path, files = f"{self.folder}/{name}", self._notes if note else self._files
-        if name not in files and self.store.folder.exists(path):
-            files[name] = self.store.folder.digest(path)
+        if name not in files:
+            with suppress(FileNotFoundError):
+                files[name] = self.store.folder.digest(path)
+                self._has_drafts = True
         return name in files
 
     def read(self, name: str) -> bytes:
         """A file of this draft. Raises FileNotFoundError."""
-        return self.store.folder.read(f"{self.folder}/{name}")
+        held = self._held.get(name)
+        return held if held is not None else self.store.folder.read(f"{self.folder}/{name}")
 
-    def scratch(self, name: str, content: bytes | None) -> None:
-        """Write a checkpoint beside the draft, or with None remove it; it never becomes part of the artefact."""
-        path = f"{self.folder}.{name}"
-        self.store.folder.remove(path) if content is None else self.store.folder.write(path, content)
+    def scratch(self, name: str, content: bytes) -> None:
+        """Write a checkpoint beside the draft. It never becomes part of the artefact, and stays until the receipt is written: killed before
+        that, the next attempt goes on from it."""
+        self._has_drafts = True
+        self.store.folder.write(f"{self.folder}.{name}", content)
 
     def scratched(self, name: str) -> bytes | None:
         """What `scratch` has kept under the name; None if nothing."""
-        path = f"{self.folder}.{name}"
-        return self.store.folder.read(path) if self.store.folder.exists(path) else None
+        try:
+            content = self.store.folder.read(f"{self.folder}.{name}")
+        except FileNotFoundError:
+            return None
+        self._has_drafts = True
+        return content
 
     def commit(self, *, run_id: str = "", digest: str | None = None, **metrics: Any) -> Receipt:
         """Move the files to their place, then write the receipt.
@@ -126,7 +154,13 @@ class Draft:
             Where the content has a name of its own; else it follows from the names and digests of the files.
         **metrics
             For the receipt: what JSON can hold.
+
+        Raises
+        ------
+        Exception
+            Whatever `alive` raises: then nothing of it has become current.
         """
+        self.alive()
         receipt = Receipt(
             asset=self.cell.asset,
             partition=self.cell.partition,
@@ -142,17 +176,31 @@ class Draft:
             revision=self.store.receipts.next_revision(self.cell),
         )
         if self._files or self._notes:
-            self.store.place(self.folder, receipt)
+            self.store.place(self.folder, receipt, self._held)
+            self.alive()  # a copy to an object store takes its time
         self.store.receipts.write(receipt)
-        self.store.clear_drafts(self.cell)
+        if self.store.folder.is_local:
+            self.store.clear_drafts(self.cell)
+        elif self._has_drafts:
+            self.store.clear_draft(self.folder)
         return receipt
 
 
 class Store:
-    """Artefacts and receipts below one URL."""
+    """Artefacts and receipts below one URL.
 
-    def __init__(self, url: str) -> None:
+    Parameters
+    ----------
+    url
+        Any that fsspec knows.
+    cache
+        Where files of a store elsewhere are kept on this node; without it the node's own, and none for `memory://`.
+    """
+
+    def __init__(self, url: str, cache: NodeCache | None = None) -> None:
         self.folder = Folder(url)
+        has_none = self.folder.is_local or url.startswith("memory:")
+        self.cache = cache if cache is not None or has_none else NodeCache.of_this_node()
         self.receipts = Receipts(self.folder)
         self._seen: set[str] = set()  # folders of artefacts whose files were seen to be there
         self._listed: dict[str, set[str]] = {}  # asset -> names below it, of a store elsewhere
@@ -165,13 +213,36 @@ class Store:
         """Remove what interrupted attempts at a cell left, whatever they were made from."""
         self.folder.remove(f"{DRAFTS}/{cell.folder}")
 
-    def place(self, draft: str, receipt: Receipt) -> None:
-        """Move a folder of drafts to where the receipt's artefact lies."""
-        target = f"artefacts/{receipt.folder}"
-        if self.folder.exists(target):
+    def clear_draft(self, draft: str) -> None:
+        """Remove a folder of drafts and the checkpoints beside it: what else was begun of its cell somebody may be at."""
+        below = draft.rpartition("/")[0]
+        names = [f"{below}/{name}" for name in self.folder.names(below)]
+        self.folder.remove_files([name for name in names if name.startswith((f"{draft}/", f"{draft}."))])
+
+    def place(self, draft: str, receipt: Receipt, held: Mapping[str, bytes] | None = None) -> None:
+        """Bring the files of a draft to where the receipt's artefact lies.
+
+        Parameters
+        ----------
+        draft
+            Their folder.
+        receipt
+            Names them.
+        held
+            Those that were written to no folder: name -> content.
+
+        Raises
+        ------
+        FileNotFoundError
+            If a file of the draft is gone: another machine has committed it.
+        """
+        target, names = f"artefacts/{receipt.folder}", [*receipt.files, *receipt.notes]
+        if not self.folder.is_local:
+            self.folder.copy_files(draft, target, [name for name in names if name not in (held or {})])
+            self.folder.write_many({f"{target}/{name}": content for name, content in (held or {}).items()})
+        elif self.folder.exists(target):
             # The same content again. Its files may have been damaged since: what was just made replaces them.
-            for name in [*receipt.files, *receipt.notes]:
-                self.folder.write(f"{target}/{name}", self.folder.read(f"{draft}/{name}"))
+            self.folder.copy_files(draft, target, names)
             self.folder.remove(draft)
         else:
             self.folder.move(draft, target)
@@ -201,6 +272,8 @@ class Store:
         DamagedStore
             If it is gone or not what the receipt says.
         """
+        if self.cache is not None and (sha256 := _wanted(receipt, name)):
+            return self._from_this_node(receipt, name, sha256, Path.read_bytes)
         content = self.read(receipt, name)
         if hashlib.sha256(content).hexdigest() != _wanted(receipt, name):
             raise self._not_what_was_written(receipt, name)
@@ -209,7 +282,7 @@ class Store:
     def array(self, receipt: Receipt, name: str) -> np.ndarray:
         """A stored array.
 
-        Memory-mapped where the store is a local folder; compared with its digest before, once per process.
+        Memory-mapped, where the store is elsewhere from the cache of this node; compared with its digest before, once per process.
 
         Raises
         ------
@@ -217,15 +290,31 @@ class Store:
             If its file is gone or not what the receipt says.
         """
         file = f"{name}.npy"
-        local = self.folder.local_path(self.path(receipt, file))
+        local, sha256 = self.folder.local_path(self.path(receipt, file)), _wanted(receipt, file)
         if local is None:
-            return np.load(io.BytesIO(self.verified(receipt, file)), allow_pickle=False)
+            if self.cache is None or not sha256:
+                return np.load(io.BytesIO(self.verified(receipt, file)), allow_pickle=False)
+            return self._from_this_node(receipt, file, sha256, _mapped)
         try:
-            if not is_whole(self.folder, self.path(receipt, file), _wanted(receipt, file)):
+            if not is_whole(self.folder, self.path(receipt, file), sha256):
                 raise self._not_what_was_written(receipt, file)
             return np.load(local, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError as error:
             raise self._gone(receipt, file) from error
+
+    def _from_this_node(self, receipt: Receipt, name: str, sha256: str, use: Callable[[Path], Any]) -> Any:
+        """What `use` makes of the file in the cache of this node. Others may make room there: then it is fetched again."""
+        assert self.cache is not None
+        for _ in range(ATTEMPTS):
+            try:
+                path = self.cache.file(sha256, lambda to: self.folder.fetch(self.path(receipt, name), to))
+            except NotAsNamed as error:
+                raise self._not_what_was_written(receipt, name) from error
+            except FileNotFoundError as error:
+                raise self._gone(receipt, name) from error
+            with suppress(FileNotFoundError):
+                return use(path)
+        raise FileNotFoundError(f"{self.cache.root} is too small for the files that are read at once: {SIZE}")
 
     def table(self, receipt: Receipt, name: str) -> pd.DataFrame:
         """A stored table. Raises DamagedStore if its file is gone or changed."""
@@ -265,12 +354,13 @@ class Store:
 
     def _there(self, receipt: Receipt) -> set[str]:
         """Names of the files of an artefact. Of a store elsewhere, an asset is listed once: an answer per file takes too long."""
-        if self.folder.local_path("") is not None:
+        if self.folder.is_local:
             return set(self.folder.names(f"artefacts/{receipt.folder}"))
         if receipt.asset not in self._listed:
             self._listed[receipt.asset] = set(self.folder.names(f"artefacts/{receipt.asset}"))
         below = receipt.folder.removeprefix(f"{receipt.asset}/") + "/"
-        return {name.removeprefix(below) for name in self._listed[receipt.asset] if name.startswith(below)}
+        there = {name.removeprefix(below) for name in self._listed[receipt.asset] if name.startswith(below)}
+        return there or set(self.folder.names(f"artefacts/{receipt.folder}"))  # made since
 
     def damaged(self, receipt: Receipt, *, with_notes: bool = True) -> dict[str, str]:
         """Files of a receipt that no longer hold what was written.
@@ -289,12 +379,16 @@ class Store:
         """
         damage = {}
         for name, wanted in {**receipt.files, **(receipt.notes if with_notes else {})}.items():
-            path = self.path(receipt, name)
-            if not self.folder.exists(path):
+            try:
+                if self.folder.digest(self.path(receipt, name)) != wanted:
+                    damage[name] = "changed"
+            except FileNotFoundError:
                 damage[name] = "gone"
-            elif self.folder.digest(path) != wanted:
-                damage[name] = "changed"
         return damage
+
+
+def _mapped(path: Path) -> np.ndarray:
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def _wanted(receipt: Receipt, name: str) -> str:

@@ -1,8 +1,9 @@
 """The batches that were ingested: their order, and the manifest rows of each as they came. Nothing is ever overwritten.
 
-    batches/<batch>/<revision>/{rows,refused}.parquet, batch.json
+    batches/<batch>/<revision>[-<arrival>]/{rows,refused}.parquet, batch.json
 
-`batch.json` is written last (after a copy of it, `entry.json`): a revision without one was never ingested. A batch that is ingested again gets another revision and
+In a store elsewhere each arrival has a folder of its own, because no lock reaches from one machine to another: two that take the same
+name at once are both kept, and the later one goes by the name and its arrival. `batch.json` is written last (after a copy of it, `entry.json`): a revision without one was never ingested. A batch that is ingested again gets another revision and
 keeps its place. Deciding what belongs to a batch is the business of `archive.ingest`; reading the files, of `studies`.
 """
 
@@ -10,6 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+import uuid
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
@@ -34,11 +37,13 @@ class Batch(BaseModel):
     received_at: str
     revision: int = 1
     files: dict[str, str] = Field(default_factory=dict)  # name -> sha256; none of a batch of an earlier version
+    arrival: str = ""  # in a store elsewhere: tells arrivals apart that took one name at once
+    named: str = ""  # of the later of those: the name that both took
 
     @property
     def folder(self) -> str:
         """Where its files lie in the store."""
-        return f"{ROOM}/{self.name}/{self.revision:04d}"
+        return f"{ROOM}/{self.named or self.name}/{self.revision:04d}{f'-{self.arrival}' if self.arrival else ''}"
 
 
 class Batches:
@@ -55,11 +60,13 @@ class Batches:
         DamagedStore
             If the entry of a batch cannot be read.
         """
+        found: list[Batch] = []
+        entries = self.folder.read_many(list(self.folder.files(ROOM, f"/{ENTRY}")))
+        for entry, content in entries.items():
+            found.append(self._parsed(entry, content))
         latest: dict[str, Batch] = {}
-        for entry in self.folder.files(ROOM, f"/{ENTRY}"):
-            batch = self._read(entry)
-            if batch.name not in latest or batch.revision > latest[batch.name].revision:
-                latest[batch.name] = batch
+        for batch in sorted(_told_apart(found), key=lambda batch: (batch.revision, batch.received_at, batch.arrival)):
+            latest[batch.name] = batch
         return tuple(sorted(latest.values(), key=lambda batch: (batch.order, batch.received_at)))
 
     def rows(self, batch: Batch) -> pd.DataFrame:
@@ -107,11 +114,12 @@ class Batches:
             received_at=received_at or now(),
             revision=before.revision + 1 if before else 1,
             files={file: hashlib.sha256(content).hexdigest() for file, content in contents.items()},
+            arrival="" if self.folder.is_local else uuid.uuid4().hex[:12],
         )
-        for file, content in contents.items():
-            self.folder.write(f"{batch.folder}/{file}", content)
+        self.folder.write_many({f"{batch.folder}/{file}": content for file, content in contents.items()})
+        record = batch.model_dump(mode="json", exclude={"named"} | ({"arrival"} if not batch.arrival else set()))
         for file in (COPY, ENTRY):
-            self.folder.write(f"{batch.folder}/{file}", record_bytes(batch.model_dump(mode="json")))
+            self.folder.write(f"{batch.folder}/{file}", record_bytes(record))
         return batch
 
     def new_name(self, wish: str | None) -> str:
@@ -139,31 +147,30 @@ class Batches:
 
     def _table(self, batch: Batch, title: str) -> pd.DataFrame:
         file = f"{title}.parquet"
-        damaged = self.damaged(batch)
-        if file in damaged:
+        content = self.folder.read_many([f"{batch.folder}/{file}"]).get(f"{batch.folder}/{file}")
+        wanted = batch.files.get(file)
+        if content is None or (wanted is not None and hashlib.sha256(content).hexdigest() != wanted):
             raise DamagedStore(
-                f"{self.folder.path(f'{batch.folder}/{file}')} is {damaged[file]}, and nothing here can make it again: ingest "
-                f"{batch.source} again with `--batch {batch.name}`"
+                f"{self.folder.path(f'{batch.folder}/{file}')} is {'gone' if content is None else 'changed'}, and nothing here can "
+                f"make it again: ingest {batch.source} again with `--batch {batch.name}`"
             )
-        return from_parquet(self.folder.read(f"{batch.folder}/{file}"))
+        return from_parquet(content)
 
     def damaged(self, batch: Batch) -> dict[str, str]:
         """Files of a batch that no longer hold what was written: name -> `changed` or `gone`."""
-        damage = {}
+        damage: dict[str, str] = {}
         for file in ("rows.parquet", "refused.parquet"):
             name, wanted = f"{batch.folder}/{file}", batch.files.get(file)
             try:
-                if not self.folder.exists(name):
-                    damage[file] = "gone"
-                elif wanted is not None and not is_whole(self.folder, name, wanted):
-                    damage[file] = "changed"
+                if not is_whole(self.folder, name, wanted or ""):
+                    damage |= {file: "changed"} if wanted is not None else {}
             except FileNotFoundError:
                 damage[file] = "gone"
         return damage
 
-    def _read(self, entry: str) -> Batch:
+    def _parsed(self, entry: str, content: bytes) -> Batch:
         try:
-            return Batch.model_validate(record_of(self.folder.read(entry)))
+            return Batch.model_validate(record_of(content))
         except ValueError as error:
             raise DamagedStore(
                 f"{self.folder.path(entry)} is not readable any more ({type(error).__name__}): `enrich repair` puts back its copy, or "
@@ -172,3 +179,20 @@ class Batches:
 
 
 MOST_CHARACTERS = 100
+
+
+def _told_apart(batches: Sequence[Batch]) -> Iterator[Batch]:
+    """Batches, of which those that took the name of another at the same time go by that name and their arrival.
+
+    The same files under the same name are one batch, however often they arrived at once.
+    """
+    first: dict[str, Batch] = {}
+    for batch in sorted(batches, key=lambda batch: (batch.received_at, batch.arrival)):
+        if batch.revision > 1:
+            yield batch
+            continue
+        holder = first.setdefault(batch.name, batch)
+        if holder is batch:
+            yield batch
+        elif holder.digest != batch.digest:
+            yield batch.model_copy(update={"named": batch.name, "name": f"{batch.name}-{batch.arrival[:6]}"})

@@ -6,6 +6,8 @@ import errno
 import sqlite3
 from collections.abc import Iterator
 
+from enrich_assets.store.remote.patience import DATABASE_ERRORS, PASSING, may_pass
+
 KEPT = "what is finished is kept, `enrich run` continues"
 FULL = {errno.ENOSPC, errno.EDQUOT}
 DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -30,7 +32,11 @@ def trouble(error: BaseException) -> str | None:
         if one is ours and type(one).__module__.startswith("enrich_assets"):
             return " ".join(str(one.args[0] if one.args else one).split())
         sentence = (
-            _of_database(one) if isinstance(one, sqlite3.Error) else _of_disk(one) if isinstance(one, OSError) else None
+            _of_database(one)
+            if isinstance(one, sqlite3.Error)
+            else _of_disk(one)
+            if isinstance(one, OSError) and one.errno not in PASSING
+            else _of_server(one)
         )
         if sentence is not None:
             return sentence
@@ -51,6 +57,20 @@ def _of_disk(error: OSError) -> str | None:
             f"{where or 'a file'} may not be read or written ({(error.strerror or '').lower()}): give this user the right to, or name "
             "another ENRICH_HOME"
         )
+    return None
+
+
+def _of_server(error: BaseException) -> str | None:
+    """Of a database or an object store on a server."""
+    kind, text = type(error).__name__, " ".join(str(error).split())[:200]
+    if isinstance(getattr(error, "orig", None), sqlite3.Error):
+        return None  # a file of this home: named as such
+    if kind in DATABASE_ERRORS and type(error).__module__.partition(".")[0] in ("sqlalchemy", "dagster_postgres"):
+        return f"the database of Dagster or MLflow does not answer ({text}): look whether it runs; {KEPT}"
+    if kind in ("NoCredentialsError", "PartialCredentialsError"):
+        return "the store asks for credentials, and there are none: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    if type(error).__module__.partition(".")[0] in ("botocore", "aiobotocore", "aiohttp", "s3fs") and may_pass(error):
+        return f"the store does not answer ({kind}: {text}): look whether it runs, and AWS_ENDPOINT_URL; {KEPT}"
     return None
 
 

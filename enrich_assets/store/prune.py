@@ -46,21 +46,22 @@ def prunable(store: Store, clock: Callable[[], float] = time.time) -> Prunable:
     kept_artefacts = {f"artefacts/{receipt.folder}/" for receipt in receipts}
     unused = Prunable()
     for room in ("history", "artefacts", DRAFTS):
-        for name in store.folder.files(room):
+        for name, (size, changed_at) in store.folder.described(room).items():
             if name in kept_history or any(name.startswith(folder) for folder in _parents(name) & kept_artefacts):
                 continue
-            if clock() - store.folder.changed_at(name) < LEAVE_SECONDS:
+            if clock() - changed_at < LEAVE_SECONDS:
                 continue
             unused.files.append(name)
             unused.n_receipts += room == "history"
-            unused.n_bytes += store.folder.size(name)
+            unused.n_bytes += size
     return unused
 
 
 def prune(store: Store, unused: Prunable) -> None:
     """Remove it: receipts before what they name, so that an interruption leaves none that names what is gone."""
-    for name in sorted(unused.files, key=lambda name: not name.startswith("history/")):
-        store.folder.remove(name)
+    is_receipt = {name: name.startswith("history/") for name in unused.files}
+    for receipts in (True, False):
+        store.folder.remove_files([name for name in unused.files if is_receipt[name] is receipts])
     store.folder.remove_empty_folders("artefacts", "history", DRAFTS)
 
 

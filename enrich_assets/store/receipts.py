@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from enrich_assets.store.integrity import record_bytes, record_of
 
 NOT_MADE_YET = "has not been made yet: `enrich run` makes it"
 NAME_LENGTH = 16  # hex characters of a digest in a path
+WORTH_LISTING = 3  # receipts wanted of an asset elsewhere, from which one listing spares requests
 
 
 class Cell(NamedTuple):
@@ -87,6 +89,10 @@ class Receipt(BaseModel):
         return f"{self.cell.folder}/{self.digest[:NAME_LENGTH]}"
 
 
+def _current_file(cell: Cell) -> str:
+    return f"receipts/{cell.folder}.json"
+
+
 def history_file(cell: Cell, name: str) -> str:
     """Where a receipt stays for good, by its name."""
     return f"history/{cell.folder}/{name[:NAME_LENGTH]}.json"
@@ -103,7 +109,7 @@ def now() -> str:
 
 
 class Receipts:
-    """Current and earlier receipts below a folder. Held in memory once read; `refresh` forgets them.
+    """Current and earlier receipts below a folder. Held in memory once read; `refresh` looks again whether they still stand.
 
     A current receipt that cannot be read any more counts as absent: its cell is made again, no other is touched. Which ones:
     `unreadable`.
@@ -113,22 +119,66 @@ class Receipts:
         self.folder = folder
         self.unreadable: dict[Cell, str] = {}
         self._current: dict[Cell, Receipt | None] = {}  # None: looked for, and not there
+        self._known: dict[Cell, tuple[str, Receipt]] = {}  # as last read, with the stamp of its file; of any time
 
     def current(self, cell: Cell) -> Receipt | None:
         """The receipt that stands now; None if there is none, or none that can be read."""
         if cell not in self._current:
+            name = _current_file(cell)
             try:
-                receipt = self._parse(f"receipts/{cell.folder}.json")
-                if receipt.cell != cell:
-                    raise DamagedStore(
-                        f"{self.folder.path(f'receipts/{cell.folder}.json')} is the receipt of {receipt.cell}"
-                    )
-                self._current[cell] = receipt
+                stamp = str(self.folder.state(name)) if self.folder.is_local else ""
+                self._take(cell, stamp, None if self._stands(cell, stamp) else self.folder.read(name))
             except FileNotFoundError:
                 self._current[cell] = None
-            except DamagedStore as damage:
-                self._current[cell], self.unreadable[cell] = None, str(damage)
         return self._current[cell]
+
+    def expect(self, cells: Iterable[Cell]) -> None:
+        """Read the receipts of several cells at once, where they lie elsewhere: side by side, and only those that changed.
+
+        Of an asset of which several are wanted the stamps of all are asked for with one request, and compared.
+        """
+        wanted = [] if self.folder.is_local else [cell for cell in dict.fromkeys(cells) if cell not in self._current]
+        by_asset: dict[str, list[Cell]] = {}
+        for cell in wanted:
+            by_asset.setdefault(cell.asset, []).append(cell)
+        to_read: dict[str, tuple[Cell, str]] = {}
+        for asset, members in by_asset.items():
+            stamps = self.folder.stamps(f"receipts/{asset}") if len(members) >= WORTH_LISTING else None
+            for cell in members:
+                name = _current_file(cell)
+                stamp = "" if stamps is None else stamps.get(name, "")
+                if stamps is not None and not stamp:
+                    self._current[cell] = None
+                elif self._stands(cell, stamp):
+                    self._take(cell, stamp, None)
+                else:
+                    to_read[name] = cell, stamp
+        contents = self.folder.read_many(list(to_read))
+        for name, (cell, stamp) in to_read.items():
+            if name in contents:
+                self._take(cell, stamp, contents[name])
+            else:
+                self._current[cell] = None
+
+    def _stands(self, cell: Cell, stamp: str) -> bool:
+        """Whether the file is as it was when it was last read."""
+        return bool(stamp) and cell in self._known and self._known[cell][0] == stamp
+
+    def _take(self, cell: Cell, stamp: str, content: bytes | None) -> None:
+        """Hold the receipt of a cell: the known one, or the one of this content."""
+        if content is None:
+            self._current[cell] = self._known[cell][1]
+            return
+        name = _current_file(cell)
+        try:
+            receipt = self._parsed(name, content)
+            if receipt.cell != cell:
+                raise DamagedStore(f"{self.folder.path(name)} is the receipt of {receipt.cell}")
+        except DamagedStore as damage:
+            self._current[cell], self.unreadable[cell] = None, str(damage)
+        else:
+            self._current[cell] = receipt
+            self._known[cell] = stamp, receipt
 
     def require(self, cell: Cell) -> Receipt:
         """The current receipt of a cell.
@@ -147,8 +197,9 @@ class Receipts:
         """Make a receipt the current one; it stays in history for good."""
         content = record_bytes(receipt.model_dump(mode="json"))
         self.folder.write(history_file(receipt.cell, receipt.name), content)
-        self.folder.write(f"receipts/{receipt.cell.folder}.json", content)
+        self.folder.write(_current_file(receipt.cell), content)
         self._current[receipt.cell] = receipt
+        self._known.pop(receipt.cell, None)
         self.unreadable.pop(receipt.cell, None)
 
     def next_revision(self, cell: Cell) -> int:
@@ -162,8 +213,8 @@ class Receipts:
 
     def all_current(self) -> Iterator[tuple[str, Receipt | None]]:
         """Every current receipt, by the name of its file; None for one that cannot be read."""
-        for name in self.folder.files("receipts", ".json"):
-            yield name, self._readable(name)
+        names = list(self.folder.files("receipts", ".json"))
+        yield from self._read_all(names).items()
 
     def earlier(self, cell: Cell, name: str) -> Receipt | None:
         """The receipt of that name, current or not; None if there is none.
@@ -173,12 +224,14 @@ class Receipts:
         DamagedStore
             If it cannot be read.
         """
-        file = history_file(cell, name)
-        return self._parse(file) if self.folder.exists(file) else None
+        try:
+            return self._parse(history_file(cell, name))
+        except FileNotFoundError:
+            return None
 
     def forget(self, cell: Cell) -> None:
         """Remove a cell from the current state; its history stays."""
-        self.folder.remove(f"receipts/{cell.folder}.json")
+        self.folder.remove_files([_current_file(cell)])
         self._current[cell] = None
 
     def history(self, asset: str) -> list[Receipt]:
@@ -188,34 +241,41 @@ class Receipts:
         """
         receipts = [receipt for receipt in self._written(f"history/{asset}") if receipt.asset == asset]
         known = {(receipt.cell, receipt.name) for receipt in receipts}
-        current = [self._readable(name) for name in self.folder.files(f"receipts/{asset}", ".json")]
+        current = self._read_all(list(self.folder.files(f"receipts/{asset}", ".json"))).values()
         return receipts + [r for r in current if r is not None and r.asset == asset and (r.cell, r.name) not in known]
 
     def damaged_history(self, asset: str = "") -> list[str]:
         """Files of the history that cannot be read any more, of one asset or of all."""
-        names = self.folder.files(f"history/{asset}" if asset else "history", ".json")
-        return [name for name in names if self._readable(name) is None]
+        names = list(self.folder.files(f"history/{asset}" if asset else "history", ".json"))
+        return [name for name, receipt in self._read_all(names).items() if receipt is None]
 
     def _written(self, below: str) -> list[Receipt]:
         """Readable receipts below a folder, in the order in which those of each cell were written."""
         # lineage and `enrich repair` name the others; a number of today must not hang on a record of the past
-        found = [self._readable(name) for name in self.folder.files(below, ".json")]
+        found = self._read_all(list(self.folder.files(below, ".json"))).values()
         return sorted((r for r in found if r is not None), key=lambda r: (r.revision, r.created_at))
 
-    def _readable(self, name: str) -> Receipt | None:
-        try:
-            return self._parse(name)
-        except (DamagedStore, FileNotFoundError):
-            return None
+    def _read_all(self, names: Sequence[str]) -> dict[str, Receipt | None]:
+        """Receipts by the names of their files; None for one that cannot be read, or is gone."""
+        contents = self.folder.read_many(names)
+        found: dict[str, Receipt | None] = {}
+        for name in names:
+            found[name] = None
+            with suppress(DamagedStore):
+                found[name] = self._parsed(name, contents[name]) if name in contents else None
+        return found
 
     def refresh(self) -> None:
-        """Forget what was read: others may have made cells since."""
+        """Look again from here on: others may have made cells since."""
         self._current.clear()
         self.unreadable.clear()
 
     def _parse(self, name: str) -> Receipt:
+        return self._parsed(name, self.folder.read(name))
+
+    def _parsed(self, name: str, content: bytes) -> Receipt:
         try:
-            return Receipt.model_validate(record_of(self.folder.read(name)))
+            return Receipt.model_validate(record_of(content))
         except ValueError as error:
             raise DamagedStore(
                 f"{self.folder.path(name)} is not a receipt any more ({type(error).__name__}): `enrich repair` mends what can be "

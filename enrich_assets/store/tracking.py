@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from filelock import FileLock
 
 from enrich_assets.store.cell_record import CellRecord, Recorded
+from enrich_assets.store.remote.patience import may_pass_behind, patiently
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -103,7 +104,8 @@ class Tracking:
         """
         client = self._connect()
         with self._one_at_a_time():
-            return self._record(client, cell)
+            # A run that was cut off stays KILLED or FAILED, and counts for nothing: the cell is written once more, as a whole.
+            return patiently(lambda: self._record(client, cell), "MLflow", passes=self._passes)
 
     def _record(self, client: MlflowClient, cell: CellRecord) -> Recorded:
         from mlflow.entities import LoggedModelOutput
@@ -286,24 +288,41 @@ class Tracking:
             client_class = _import_client()
             with self._one_at_a_time():
                 client = client_class(tracking_uri=self.uri)
-                experiment = client.get_experiment_by_name(self.experiment_name)
-                if experiment is None:
-                    self._experiment_id = client.create_experiment(self.experiment_name, self._artifact_location())
-                else:
-                    self._experiment_id = experiment.experiment_id
-                    if experiment.lifecycle_stage == "deleted":
-                        client.restore_experiment(self._experiment_id)
+                self._experiment_id = patiently(lambda: self._experiment(client), "MLflow", passes=self._passes)
                 self._let_readers_in()
             self._client = client
         return self._client
+
+    def _experiment(self, client: MlflowClient) -> str:
+        """Id of the experiment, which is made where it is missing; of two that make it at once, one does."""
+        from mlflow.exceptions import MlflowException
+
+        experiment = client.get_experiment_by_name(self.experiment_name)
+        if experiment is None:
+            try:
+                return str(client.create_experiment(self.experiment_name, self._artifact_location()))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                experiment = client.get_experiment_by_name(self.experiment_name)
+                assert experiment is not None
+        if experiment.lifecycle_stage == "deleted":
+            client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
+
+    def _passes(self, error: BaseException) -> bool:
+        """Whether an error may pass by itself: of a server's database; not of a file."""
+        return self._sqlite_file is None and may_pass_behind(error)
 
     @property
     def _sqlite_file(self) -> Path | None:
         return Path(self.uri.removeprefix("sqlite:///")).absolute() if self.uri.startswith("sqlite:///") else None
 
     def _artifact_location(self) -> str | None:
-        if self.artifacts is not None or self._sqlite_file is None:
-            return self.artifacts
+        if self.artifacts is not None:
+            return f"{self.artifacts.rstrip('/')}/{self.experiment_name}"
+        if self._sqlite_file is None:
+            return None
         return (self._sqlite_file.parent / "mlflow").as_uri()
 
     @contextlib.contextmanager

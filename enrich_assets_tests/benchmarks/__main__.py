@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from enrich_assets_tests.benchmarks import convergence, isolation, overhead, training_step
+from enrich_assets_tests.benchmarks import blocks, convergence, engines, isolation, overhead, requests, training_step
 from enrich_assets_tests.benchmarks.marked_section import write_section
 
 BENCHMARKS = Path(__file__).parents[2] / "BENCHMARKS.md"
@@ -56,6 +56,21 @@ def isolation_section() -> str:
     return f"## Decoding in child processes\n\n{began}\n\n{isolation.table(isolation.measure())}"
 
 
+def engines_section() -> str:
+    began = stamp()
+    return f"## Engines\n\n{began}\n\n{engines.table(engines.scaling(), engines.overhead())}"
+
+
+def blocks_section() -> str:
+    began = stamp()
+    return f"## A large panel in blocks\n\n{began}\n\n{blocks.table(blocks.measure())}"
+
+
+def requests_section() -> str:
+    began = stamp()
+    return f"## Requests to an object store\n\n{began}\n\n{requests.table(requests.measure())}"
+
+
 def main() -> None:
     chosen = sys.argv[1:] or ["curation", "training-step", "overhead", "convergence", "isolation"]
     if "curation" in chosen:
@@ -68,6 +83,12 @@ def main() -> None:
         write_section("convergence", convergence_section(), BENCHMARKS)
     if "overhead" in chosen:
         write_section("overhead", overhead_section(), BENCHMARKS)
+    if "engines" in chosen:  # not among the default ones: it needs the extra `ray`
+        write_section("engines", engines_section(), BENCHMARKS)
+    if "blocks" in chosen:  # a quarter of an hour by itself
+        write_section("blocks", blocks_section(), BENCHMARKS)
+    if "requests" in chosen:  # neither: it needs the extra `s3`, and the server that .ci/servers installs
+        write_section("requests", requests_section(), BENCHMARKS)
     if "isolation" in chosen:
         write_section("isolation", isolation_section(), BENCHMARKS)
 

@@ -21,7 +21,7 @@ from typing import Any
 ENTRIES = {
     "method.embeddings.vae": ("train_vae", "embed", "reconstruct"),
     "method.embeddings.health": ("measure", "judge"),
-    "method.pairs.similarity": ("all_pairs",),
+    "method.pairs.blocks": ("panel_in_blocks",),
     "method.pairs.sampled": ("estimate_redundancy",),
     "archive.curation": ("sum_panels",),
     "method.ranking": ("rank_frames", "random_order", "coverage_of", "coverage_at"),

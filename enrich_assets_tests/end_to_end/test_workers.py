@@ -10,16 +10,19 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
+import dagster as dg
 import pytest
+from dagster._core.utils import make_new_run_id
 
 from enrich_assets.archive import Archive
-from enrich_assets.core.stages import Goal
+from enrich_assets.core.stages import Goal, Stage
+from enrich_assets.defs.attempts import UNFINISHED
 from enrich_assets.defs.instance import cells_at_once, open_instance
 from enrich_assets.profiles import load_profile
 from enrich_assets.running.driver import Driver
-from enrich_assets.running.engines import Team
+from enrich_assets.running.engines import Lost, Team
+from enrich_assets.running.engines.workers import REMEDY, Workers, workers
 from enrich_assets.running.execution import Executed, Execution
-from enrich_assets.running.workers import WorkerDied, Workers, workers
 from enrich_assets.store.receipts import Cell
 from enrich_assets_tests.made_home import file_of, held, run, sql
 
@@ -62,7 +65,7 @@ def test_a_failure_in_one_process_is_said_and_the_rest_goes_on(archive: Archive)
 
 
 def begun(team: Workers) -> None:
-    team.submit(["view/enrich/subset"], "10|0").result()
+    team.submit(["view/enrich/subset"], "10|0", make_new_run_id()).result()
 
 
 def test_an_interrupt_ends_the_processes(archive: Archive) -> None:
@@ -78,15 +81,36 @@ def test_an_interrupt_ends_the_processes(archive: Archive) -> None:
     assert set(mp.active_children()) <= before
 
 
+@pytest.mark.parametrize(
+    ("number", "how"),
+    [
+        (signal.SIGKILL, "was killed .SIGKILL., most likely for want of memory"),
+        (signal.SIGSEGV, "crashed .SIGSEGV."),
+    ],
+)
+def test_how_a_process_ended_is_said(archive: Archive, number: int, how: str) -> None:
+    before = set(mp.active_children())
+    with workers(archive, 2) as team:
+        begun(team)
+        (child,) = set(mp.active_children()) - before
+        os.kill(child.pid or 0, signal.SIGSTOP)  # so that it cannot be done before
+        future = team.submit(["view/enrich/subset"], "10|0", make_new_run_id())
+        os.kill(child.pid or 0, number)
+        os.kill(child.pid or 0, signal.SIGCONT)
+        with pytest.raises(Lost, match=how):
+            future.result()
+        assert team.slots == 1, "one fewer from here on"
+
+
 def test_a_killed_process_costs_its_cell_and_no_other(archive: Archive) -> None:
     before = set(mp.active_children())
     with workers(archive, 2) as team:
         begun(team)
         (child,) = set(mp.active_children()) - before
-        future = team.submit(["view/enrich/subset"], "10|0")
-        other = team.submit(["view/enrich/subset"], "10|1")
+        future = team.submit(["view/enrich/subset"], "10|0", make_new_run_id())
+        other = team.submit(["view/enrich/subset"], "10|1", make_new_run_id())
         os.kill(child.pid or 0, signal.SIGKILL)
-        with suppress(WorkerDied):  # it may have been done just before
+        with suppress(Lost):  # it may have been done just before
             future.result()
         other.result()
         begun(team)
@@ -101,14 +125,17 @@ class Fragile:
     def __init__(self, deaths: int, execution: Execution) -> None:
         self.deaths, self._execution = deaths, execution
 
-    def submit(self, keys: Sequence[str], partition: str) -> Future[Executed]:
+    def submit(self, keys: Sequence[str], partition: str, run_id: str) -> Future[Executed]:
         future: Future[Executed] = Future()
         if partition == "10|0" and self.deaths:
             self.deaths -= 1
-            future.set_exception(WorkerDied("a training process was killed, most likely for want of memory"))
+            future.set_exception(Lost("a training process was killed, most likely for want of memory", REMEDY))
         else:
-            future.set_result(self._execution.execute(keys, partition))
+            future.set_result(self._execution.execute(keys, partition, run_id))
         return future
+
+    def describe(self) -> str:
+        return ""
 
 
 @pytest.mark.parametrize(("deaths", "failed"), [(1, []), (2, ["view/enrich/evaluation[10|0]"])])
@@ -122,10 +149,17 @@ def test_a_cell_whose_process_died_is_tried_once_more(archive: Archive, deaths: 
         team = Fragile(deaths, Execution(archive, instance))
 
         class Engine:
-            def team(self, side_by_side: int) -> AbstractContextManager[Team]:
+            retries = 1
+
+            def team(self, stage: Stage, expected: int) -> AbstractContextManager[Team]:
                 return nullcontext(team)
 
+            def close(self) -> None: ...
+
         outcome = Driver(archive, instance, lines.append, Goal(task="view"), Engine()).run()
+        assert not instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
+        given_up = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
+        assert len(given_up) == deaths, "each under a run of its own"
     assert any("it is tried once more" in line for line in lines)
     assert list(outcome.failed) == failed
     assert all("--workers 1" in why for why in outcome.failed.values())

@@ -23,9 +23,9 @@ def test_runs_of_a_killed_process_are_failed_and_others_left_alone() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         ours, of_the_ui = left_behind(instance, TAGS, started), left_behind(instance, {}, started)
         done = left_behind(instance, TAGS, dg.DagsterRunStatus.SUCCESS)
-        assert fail_dead_runs(instance) == 1
+        assert fail_dead_runs(instance, "home") == 1
         status = {run.run_id: run.status for run in instance.get_runs()}
         assert status[ours] is dg.DagsterRunStatus.FAILURE
         assert status[of_the_ui] is started
         assert status[done] is dg.DagsterRunStatus.SUCCESS
-        assert fail_dead_runs(instance) == 0
+        assert fail_dead_runs(instance, "home") == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from enrich_assets.store.artefacts import Store
 from enrich_assets.store.folder import Folder
-from enrich_assets.store.receipts import Cell, DamagedStore, MissingArtefact, Origin, Receipt, history_file
+from enrich_assets.store.receipts import Cell, DamagedStore, MissingArtefact, Origin, Receipt, Receipts, history_file
 
 CELL = Cell("view/enrich/model", "25%|3")
 
@@ -165,3 +166,62 @@ def test_a_reader_sees_the_old_or_the_new_file_whole(tmp_path: Path) -> None:
         assert reader.read() == b"old"
     assert folder.read("a/b.bin") == b"new and longer"
     assert list(folder.files()) == ["a/b.bin"]
+
+
+class Counted(Folder):
+    """A folder that counts what it is asked to read."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.asked: list[str] = []
+
+    def read(self, name: str) -> bytes:
+        self.asked.append(name)
+        return super().read(name)
+
+    def read_many(self, names: Sequence[str]) -> dict[str, bytes]:
+        self.asked += names
+        return super().read_many(names)
+
+
+def test_receipts_elsewhere_are_read_again_only_where_they_changed() -> None:
+    """A look at a thousand cells costs a listing, and a read for each that was made since."""
+    url = f"memory://{uuid.uuid4().hex}"
+    cells = [Cell("view/enrich/model", f"10|{seed}") for seed in range(20)]
+    others = Store(url)
+    for cell in cells:
+        others.draft(cell, settings="s", inputs={}).commit()
+    receipts = Receipts(Counted(url))
+    never = Cell("view/enrich/model", "20|0")
+    receipts.expect([*cells, never])
+    assert len(receipts.folder.asked) == 20  # type: ignore[attr-defined]
+    assert all(receipts.current(cell) is not None for cell in cells)
+    assert receipts.current(never) is None
+    assert len(receipts.folder.asked) == 20  # type: ignore[attr-defined]
+
+    others.draft(cells[3], settings="other", inputs={}).commit()
+    receipts.refresh()
+    receipts.expect(cells)
+    assert receipts.folder.asked[20:] == ["receipts/view/enrich/model/10__3.json"]  # type: ignore[attr-defined]
+    assert receipts.require(cells[3]).settings == "other"
+
+
+def test_one_receipt_elsewhere_costs_one_read() -> None:
+    url = f"memory://{uuid.uuid4().hex}"
+    Store(url).draft(CELL, settings="s", inputs={}).commit()
+    receipts = Receipts(Counted(url))
+    assert receipts.require(CELL).settings == "s"
+    assert len(receipts.folder.asked) == 1  # type: ignore[attr-defined]
+
+
+def test_a_checkpoint_stays_until_the_receipt_is_written(store: Store) -> None:
+    """Killed between the last step of a training and its receipt, the next attempt goes on from the checkpoint."""
+    draft = store.draft(CELL, settings="s", inputs={"up": "1"})
+    draft.scratch("checkpoint", b"epoch 7")
+    draft.done()
+    draft.write("model.bin", b"weights")
+    again = Store(store.folder.url, store.cache).draft(CELL, settings="s", inputs={"up": "1"})
+    assert again.scratched("checkpoint") == b"epoch 7"
+    again.write("model.bin", b"weights")
+    again.commit()
+    assert not list(store.folder.files("drafts"))

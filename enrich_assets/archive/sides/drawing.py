@@ -261,10 +261,10 @@ class LastTime:
         return {**self._migrated(settings), **sides}
 
     def _migrated(self, settings: str) -> dict[str, str]:
-        folder = self._archive.store.folder
-        if not folder.exists(MIGRATED):
+        content = self._archive.store.folder.read_many([MIGRATED]).get(MIGRATED)
+        if content is None:
             return {}
-        kept = json.loads(folder.read(MIGRATED))
+        kept = json.loads(content)
         return dict(kept["sides"]) if kept["settings"] == settings else {}
 
     def _of(self, cell: Cell, settings: str) -> dict[str, str]:

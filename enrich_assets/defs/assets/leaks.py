@@ -66,9 +66,9 @@ def by_default_embedding(where: Where) -> bool:
 )
 def archive_similarity(cell: CellContext, frames: ViewOfFrames, split: Plain, vectors: Vectors) -> StepOutput:
     """The whole archive's panel: all frames of this batch against all frames so far, counted by relation and sides of the split."""
+    from enrich_assets.method.pairs.blocks import PAIRS_OF_A_PART, panel_in_blocks
     from enrich_assets.method.pairs.panel import PairLists
     from enrich_assets.method.pairs.sampled import estimate_redundancy
-    from enrich_assets.method.pairs.similarity import all_pairs
 
     table, settings = frames.table, cell.settings
     codes, of_frames = codes_of(table, split), vectors.of(table)
@@ -82,8 +82,8 @@ def archive_similarity(cell: CellContext, frames: ViewOfFrames, split: Plain, ve
         )
         return StepOutput({ESTIMATE: estimate}, metrics={**metrics, "is_estimate": True})
     lists = PairLists(0, settings["near_duplicate"], settings["max_near_duplicates"], between_patients=True)
-    with cell.progress("all pairs", "rows") as advance:
-        panel = all_pairs(
+    with cell.progress("all pairs", "pairs") as advance:
+        panel = panel_in_blocks(
             of_frames,
             clips=codes["clips"],
             patients=codes["patients"],
@@ -92,6 +92,9 @@ def archive_similarity(cell: CellContext, frames: ViewOfFrames, split: Plain, ve
             lists=lists,
             device=cell.device,
             progress=advance,
+            resume=cell.checkpoint() if n_pairs > PAIRS_OF_A_PART else None,
+            save=cell.save_checkpoint,
+            spread=cell.spread,
         )
     metrics |= {
         "is_estimate": False,

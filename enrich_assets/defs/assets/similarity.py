@@ -98,9 +98,9 @@ def pool(cell: CellContext, frames: ViewOfFrames, split: Split, labelled: Plain,
 )
 def similarity(cell: CellContext, pool: Pool, vectors: Vectors, before: Panels) -> StepOutput:
     """The panel: similarity of this batch with itself and every earlier batch, all pairs, exactly."""
+    from enrich_assets.method.pairs.blocks import PAIRS_OF_A_PART, panel_in_blocks
     from enrich_assets.method.pairs.panel import PairLists
     from enrich_assets.method.pairs.sampled import estimate_redundancy
-    from enrich_assets.method.pairs.similarity import all_pairs
 
     settings, of_pool = cell.settings, vectors.of(pool.frames)
     n_earlier = pool.n_before(cell.partition)
@@ -115,8 +115,8 @@ def similarity(cell: CellContext, pool: Pool, vectors: Vectors, before: Panels) 
         )
         return StepOutput({"estimate": estimate}, metrics={**metrics, "is_estimate": True})
     lists = PairLists(settings.neighbours, settings.near_duplicate, settings.max_near_duplicates)
-    with cell.progress("all pairs", "rows") as advance:
-        panel = all_pairs(
+    with cell.progress("all pairs", "pairs") as advance:
+        panel = panel_in_blocks(
             of_pool,
             clips=pool.clips,
             patients=pool.patients,
@@ -127,6 +127,9 @@ def similarity(cell: CellContext, pool: Pool, vectors: Vectors, before: Panels) 
             ),  # spares a small batch most of its neighbour updates
             device=cell.device,
             progress=advance,
+            resume=cell.checkpoint() if n_pairs > PAIRS_OF_A_PART else None,
+            save=cell.save_checkpoint,
+            spread=cell.spread,
         )
     metrics |= {
         "is_estimate": False,

@@ -11,6 +11,7 @@ from enrich_assets.archive.sides import sides_now
 from enrich_assets.core.step import Declared
 from enrich_assets.defs.assets.ranking import way_of
 from enrich_assets.method.kinds import kind_of
+from enrich_assets.running.engines import NoEngine, slots_of
 from enrich_assets.running.facts import RunFacts
 from enrich_assets.store.batches import Batch
 from enrich_assets.store.receipts import Cell
@@ -18,6 +19,15 @@ from enrich_assets.store.receipts import Cell
 
 class Expected(RunFacts):
     """What will be there when the groups before are made: known where it is known, else estimated from the manifests."""
+
+    @cached_property
+    def slots(self) -> int:
+        """Cells that the profile's engine trains at once. Of a cluster that is not up it is noted, and one is taken."""
+        try:
+            return slots_of(self.planner.archive.profile)
+        except NoEngine as absent:
+            self.note(f"{absent}; trainings are priced one at a time")
+            return 1
 
     def n_frames(self, batch: Batch) -> int:
         """Frames of a batch: decoded, or to be expected of its files."""

@@ -16,7 +16,6 @@ from enrich_assets.core.stages import Stage
 from enrich_assets.core.step import Check, Declared
 from enrich_assets.core.where import arms_of
 from enrich_assets.defs.assets.ranking import sees_labels
-from enrich_assets.defs.instance import cells_at_once
 from enrich_assets.method.kinds import kind_of
 from enrich_assets.method.ranking import rule_named
 from enrich_assets.running.forecast.expected import Expected
@@ -227,7 +226,7 @@ def _training(expected: Expected, planned: PlannedStage, task: str, members: Mem
     )
     presented += counts["evaluation"] * PREDICTING * n_test
     n_runs = len({partition for _, partition in members})
-    at_once = max(1, min(n_runs, cells_at_once(archive.profile)))
+    at_once = max(1, min(n_runs, expected.slots))
     planned.seconds = (presented * per_frame + n_runs * SECONDS_PER_RUN) / at_once
     planned.is_measured = True
     planned.note = f"{counts['model']:,} trainings, {counts['evaluation']:,} scores, {at_once} at a time"

@@ -18,13 +18,24 @@ def losses(archive: Archive, instance: dg.DagsterInstance, mount: Mount = Mount(
     """Records of what is held now that are gone: what -> why, and what to do."""
     planner, lost = Planner(archive, graph_of(archive.profile)), {}
     held = [receipt for key in planner.graph.steps for receipt in planner.held(key).values()]
-    gone = [receipt for receipt in held if not archive.store.folder.exists(history_file(receipt.cell, receipt.name))]
+
+    def recorded_here(receipt: Receipt) -> bool:
+        """Of a store with further homes: what a run of another one has made, that one's databases know."""
+        return archive.owns_store or instance.has_run(receipt.run_id)
+
+    history = set(archive.store.folder.files("history", ".json"))
+    gone = [receipt for receipt in held if history_file(receipt.cell, receipt.name) not in history]
     if gone:
         lost["lineage"] = f"the history of {len(gone)} cells is gone (first: {gone[0].cell}); {REMEDY}"
     published: Receipt | None = planner.held("results").get("")
-    if published is not None and instance.get_latest_materialization_event(mount.asset_key("results")) is None:
+    if (
+        published is not None
+        and recorded_here(published)
+        and instance.get_latest_materialization_event(mount.asset_key("results")) is None
+    ):
         lost["Dagster's history"] = f"it knows nothing of what was made; {REMEDY}"
-    unrecorded = unknown_to_mlflow(archive, [receipt for receipt in held if receipt.asset.endswith("/evaluation")])
+    evaluations = [receipt for receipt in held if receipt.asset.endswith("/evaluation") and recorded_here(receipt)]
+    unrecorded = unknown_to_mlflow(archive, evaluations)
     if unrecorded:
         lost["MLflow"] = f"it does not know {len(unrecorded)} evaluations; {REMEDY}"
     return lost

@@ -74,7 +74,7 @@ def repair(archive: Archive, say: Say, *, only_look: bool, interrupts: Interrupt
     _deal(in_the_store(archive, planner), repaired, say, only_look)
     with open_instance(archive) as instance:
         if not only_look:
-            fail_dead_runs(instance)
+            fail_dead_runs(instance, archive.mark)
         archive.store.receipts.refresh()
         _deal(in_the_records(archive, planner, instance, Mount()), repaired, say, only_look)
         if not only_look and any(finding.mend is not None for finding in repaired.found):

@@ -105,13 +105,30 @@ class Pseudonyms:
             If it is not there.
         """
         with open(path, errors="replace") as file:
-            text = file.read(4 * _KEY_BYTES).strip()
-        if not re.fullmatch(rf"[0-9a-f]{{{2 * _KEY_BYTES}}}", text):
+            return cls.of_text(file.read(4 * _KEY_BYTES), os.fspath(path))
+
+    @classmethod
+    def of_text(cls, text: str, where: str) -> Pseudonyms:
+        """The key as it stands in a file or a secret.
+
+        Parameters
+        ----------
+        text
+            64 hex digits.
+        where
+            It came from, for the error.
+
+        Raises
+        ------
+        ValueError
+            The text is no key (it is not quoted).
+        """
+        if not re.fullmatch(rf"[0-9a-f]{{{2 * _KEY_BYTES}}}", text.strip()):
             raise ValueError(
-                f"{path}: does not hold a pseudonym key: `enrich key restore FILE` puts a copy back (without "
+                f"{where}: does not hold a pseudonym key: `enrich key restore FILE` puts a copy back (without "
                 "one, patients already in the archive would get other pseudonyms)"
             )
-        return cls(bytes.fromhex(text))
+        return cls(bytes.fromhex(text.strip()))
 
     def __repr__(self) -> str:
         return "Pseudonyms(key hidden)"

@@ -21,6 +21,7 @@ from typing import Any
 from enrich_assets import progress
 from enrich_assets.archive.home import Archive
 from enrich_assets.defs.instance import open_instance
+from enrich_assets.running.engines.team import Lost
 from enrich_assets.running.execution import Executed, Execution
 from enrich_assets.running.interrupts import end_with_parent
 from enrich_assets.settings import Profile
@@ -29,8 +30,7 @@ from enrich_assets.store.batches import Batch
 SECONDS_TO_END = 5.0  # of a worker that was interrupted; then it is killed
 
 
-class WorkerDied(RuntimeError):
-    """A worker ended before its work did."""
+REMEDY = "Let fewer train side by side: `enrich run --workers 1`, or `workers: 1` in the profile"
 
 
 class Workers:
@@ -44,26 +44,29 @@ class Workers:
         self.slots = count
         self._where = where
         self._idle: list[ProcessPoolExecutor] = []
-        self._pools: list[ProcessPoolExecutor] = []
+        self._pools: dict[ProcessPoolExecutor, Any] = {}  # -> its process, once it has one
 
-    def submit(self, keys: Sequence[str], partition: str) -> Future[Executed]:
+    def submit(self, keys: Sequence[str], partition: str, run_id: str) -> Future[Executed]:
         """As `Execution.execute`, soon, in one of the processes. From the main thread: a process ends with the thread that began it.
 
-        The future raises WorkerDied where the process was killed.
+        The future raises Lost where the process was killed.
         """
         executed: Future[Executed] = Future()
         while True:
             pool = self._idle.pop() if self._idle else self._begun()
+            before = set(mp.active_children())
             try:
-                work = pool.submit(_execute, tuple(keys), partition)
+                work = pool.submit(_execute, tuple(keys), partition, run_id)
             except BrokenProcessPool:  # it died while it had nothing to do
                 continue
+            if self._pools[pool] is None:
+                self._pools[pool] = next((child for child in mp.active_children() if child not in before), None)
             work.add_done_callback(partial(self._finished, pool, executed))
             return executed
 
     def _begun(self) -> ProcessPoolExecutor:
         pool = ProcessPoolExecutor(1, mp.get_context("spawn"), initializer=_begin, initargs=self._where)
-        self._pools.append(pool)
+        self._pools[pool] = None
         return pool
 
     def _finished(self, pool: ProcessPoolExecutor, executed: Future[Executed], done: Future[Executed]) -> None:
@@ -73,13 +76,16 @@ class Workers:
         error = done.exception()
         if isinstance(error, BrokenProcessPool):
             self.slots = max(1, self.slots - 1)
-            executed.set_exception(WorkerDied("a training process was killed, most likely for want of memory"))
+            executed.set_exception(Lost(f"a training process {_how_it_ended(self._pools[pool])}", REMEDY))
             return
         self._idle.append(pool)
         if error is not None:
             executed.set_exception(error)
         else:
             executed.set_result(done.result())
+
+    def describe(self) -> str:
+        return f"{self.slots} at a time"
 
     def end(self) -> None:
         """End the processes when they have done what they are at."""
@@ -111,6 +117,18 @@ def workers(archive: Archive, count: int) -> Iterator[Workers]:
         team.end()
 
 
+def _how_it_ended(process: Any) -> str:
+    """In words, by its exit status."""
+    if process is not None:
+        process.join(1.0)
+    status = process.exitcode if process is not None else None
+    if status == -signal.SIGKILL:
+        return "was killed (SIGKILL), most likely for want of memory"
+    if status is not None and status < 0:
+        return f"crashed ({signal.Signals(-status).name})"
+    return "ended before its work did" + ("" if status is None else f" (status {status})")
+
+
 def _interrupt(children: list[Any]) -> None:
     """End processes in order, and those that do not end in time out of it."""
     for child in children:
@@ -140,9 +158,9 @@ def _begin(home: Path, profile: Profile, store_url: str, batches: tuple[Batch, .
     _execution = Execution(archive, open_instance(archive))
 
 
-def _execute(keys: Sequence[str], partition: str) -> Executed:
+def _execute(keys: Sequence[str], partition: str, run_id: str) -> Executed:
     assert _execution is not None
-    return _execution.execute(keys, partition)
+    return _execution.execute(keys, partition, run_id)
 
 
 def _end_with_parent() -> None:
