@@ -200,18 +200,24 @@ def test_a_frozen_node_costs_no_cell_and_keeps_nothing_when_it_wakes(archive: Ar
     assert runs(archive, tags={NODE: "n1"}, statuses=[dg.DagsterRunStatus.FAILURE])
 
 
-def test_a_killed_driver_is_resumed_by_the_next_run(archive: Archive, nodes: dict[str, Tree], tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_driver_that_ends_amid_its_cells_is_resumed_by_the_next_run(
+    archive: Archive, nodes: dict[str, Tree], tmp_path: Path, number: signal.Signals
+) -> None:
     before = forget(archive)
     command = [sys.executable, "-m", "enrich_assets.cli", "run", "--task", "view"]
     with (tmp_path / "driver.log").open("wb") as log:
         driver = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     until(lambda: runs(archive, tags={NODE: "n2"}, statuses=[dg.DagsterRunStatus.STARTED]), "a cell under way on n2")
-    driver.kill()
-    driver.wait()
+    driver.send_signal(number)
+    status = driver.wait()
+    if number == signal.SIGTERM:
+        assert status == 128 + number, (tmp_path / "driver.log").read_text()
+        assert not runs(archive, statuses=UNFINISHED), "it ends its runs before it goes"
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert_nothing_lost_and_nothing_twice(archive, before)
-    assert runs(archive, statuses=[dg.DagsterRunStatus.FAILURE]), "the runs of the killed driver are ended"
+    assert runs(archive, statuses=[dg.DagsterRunStatus.FAILURE]), "the runs that were under way are ended"
 
 
 def test_a_node_that_does_not_see_home_takes_no_part_and_says_why(
