@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -34,13 +35,18 @@ class Cell(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Cell:
         """The inverse of `str`."""
-        asset, _, partition = text.partition("[")
-        return cls(asset, partition.removesuffix("]"))
+        return _parsed(text)
 
     @property
     def folder(self) -> str:
         """Where it lies below a room of the store; `|` of two-dimensional keys is not a safe file name."""
         return f"{self.asset}/{self.partition.replace('|', '__').replace('%', 'pct') or '_'}"
+
+
+@lru_cache(maxsize=100_000)
+def _parsed(text: str) -> Cell:
+    asset, _, partition = text.partition("[")
+    return Cell(asset, partition.removesuffix("]"))
 
 
 class Origin(NamedTuple):
@@ -75,7 +81,7 @@ class Receipt(BaseModel):
         """What it is the receipt of."""
         return Cell(self.asset, self.partition)
 
-    @property
+    @cached_property  # a receipt of a hundred batches is asked for it by each of thousands of cells
     def name(self) -> str:
         """Names this receipt: digest of content, inputs and settings, and of where each input was read from."""
         origins = {cell: origin.receipt for cell, origin in self.read.items()}
