@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -51,6 +52,8 @@ def attack(times: int, seed: int = 0) -> dict[str, int]:
             counts["harms"] += not whole
             if not whole:
                 print(said[-2000:], found[-1000:], flush=True)
+            shutil.rmtree(home)
+            print(dict(counts), flush=True)
     return {name: counts[name] for name in ("runs killed", "homes", "harms")}
 
 
