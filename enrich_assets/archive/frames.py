@@ -103,8 +103,14 @@ class Frames(Value):
         return out if out is not None else np.empty((0, 0, 0), np.uint8)
 
     def in_view(self, view: str) -> ViewOfFrames:
-        """All frames, as one view shows them."""
-        return ViewOfFrames(self.frame_table, view, self.pixels)
+        """All frames, as one view shows them; one object, so that its digest is computed once for a cell and its checks."""
+        if view not in self._views:
+            self._views[view] = ViewOfFrames(self.frame_table, view, self.pixels)
+        return self._views[view]
+
+    @cached_property
+    def _views(self) -> dict[str, ViewOfFrames]:
+        return {}
 
     def of(self, frames: pd.DataFrame, view: str) -> ViewOfFrames:
         """Some frames as a view shows them.
