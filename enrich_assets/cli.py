@@ -117,8 +117,8 @@ def _run(
     from enrich_assets.core.stages import Goal
     from enrich_assets.defs.instance import open_instance
     from enrich_assets.running.driver import Driver
-    from enrich_assets.running.execution import fail_dead_runs
     from enrich_assets.running.interrupts import listening
+    from enrich_assets.running.upkeep.databases import end_dead_runs
     from enrich_assets.running.upkeep.losses import losses
     from enrich_assets.store.receipts import Cell
 
@@ -133,7 +133,7 @@ def _run(
         try:
             with lock.acquire(timeout=0), open_instance(archive) as instance:
                 _require_profile(archive)
-                fail_dead_runs(instance)
+                end_dead_runs(archive, instance)
                 again = [
                     f"{name}/training_length" for name in archive.profile.tasks if renew_length and task in (None, name)
                 ]
@@ -381,14 +381,14 @@ def ui(port: int, mlflow_port: int) -> None:
     from filelock import FileLock, Timeout
 
     from enrich_assets.defs.instance import open_instance
-    from enrich_assets.running.execution import fail_dead_runs
+    from enrich_assets.running.upkeep.databases import end_dead_runs
     from enrich_assets.running.servers import serve
 
     archive = open_archive()
     archive.make_home()
     _require_profile(archive)
     with open_instance(archive) as instance, suppress(Timeout), FileLock(str(archive.home / ".run.lock"), timeout=0):
-        fail_dead_runs(instance)
+        end_dead_runs(archive, instance)
     sys.exit(serve(archive, port, mlflow_port, say))
 
 
