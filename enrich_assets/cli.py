@@ -381,8 +381,8 @@ def ui(port: int, mlflow_port: int) -> None:
     from filelock import FileLock, Timeout
 
     from enrich_assets.defs.instance import open_instance
-    from enrich_assets.running.upkeep.databases import end_dead_runs
     from enrich_assets.running.servers import serve
+    from enrich_assets.running.upkeep.databases import end_dead_runs
 
     archive = open_archive()
     archive.make_home()

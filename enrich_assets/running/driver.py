@@ -21,10 +21,11 @@ from enrich_assets.core.step import Declared
 from enrich_assets.defs.assets import graph_of
 from enrich_assets.defs.instance import know_batches
 from enrich_assets.running.engines import Engine, LocalEngine, Team
-from enrich_assets.running.execution import Executed, fail_dead_runs
+from enrich_assets.running.execution import Executed
 from enrich_assets.running.facts import RunFacts
 from enrich_assets.running.interrupts import Interrupts
 from enrich_assets.running.lines import group_line
+from enrich_assets.running.upkeep.databases import end_dead_runs
 from enrich_assets.running.workers import WorkerDied
 from enrich_assets.store.receipts import Cell
 
@@ -127,7 +128,7 @@ class Driver:
                 left = (time.perf_counter() - start) / number * (total - number)
                 self.say(group_line(self.outlook.planner, group, work, executed, f"{number}/{total}", left))
         if self._died:  # nobody is at work now
-            fail_dead_runs(self.instance)
+            end_dead_runs(self.archive, self.instance)
 
     def _executed(self, groups: list[Group], team: Team) -> Iterator[tuple[Group, Work, Executed]]:
         """Groups of a stage, each looked at right before it is handed over, and no more of them than there are slots."""
