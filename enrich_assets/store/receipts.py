@@ -87,6 +87,14 @@ class Receipt(BaseModel):
         origins = {cell: origin.receipt for cell, origin in self.read.items()}
         return digest_of([self.digest, self.inputs, self.settings, origins])
 
+    @cached_property
+    def digests_read(self) -> dict[str, dict[str, str]]:
+        """What was read, by asset: str(cell) -> digest of its content."""
+        by_asset: dict[str, dict[str, str]] = {}
+        for cell, origin in self.read.items():
+            by_asset.setdefault(cell.partition("[")[0], {})[cell] = origin.digest
+        return by_asset
+
     @property
     def folder(self) -> str:
         """Of its artefact, which is named by content alone."""
@@ -118,6 +126,7 @@ class Receipts:
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
         self.unreadable: dict[Cell, str] = {}
+        self.generation = 0  # another number whenever a current receipt may be another
         self._current: dict[Cell, Receipt | None] = {}  # None: looked for, and not there
 
     def current(self, cell: Cell) -> Receipt | None:
@@ -155,6 +164,7 @@ class Receipts:
         self.folder.write(history_file(receipt.cell, receipt.name), content)
         self.folder.write(f"receipts/{receipt.cell.folder}.json", content)
         self._current[receipt.cell] = receipt
+        self.generation += 1
         self.unreadable.pop(receipt.cell, None)
 
     def next_revision(self, cell: Cell) -> int:
@@ -186,6 +196,7 @@ class Receipts:
         """Remove a cell from the current state; its history stays."""
         self.folder.remove(f"receipts/{cell.folder}.json")
         self._current[cell] = None
+        self.generation += 1
 
     def history(self, asset: str) -> list[Receipt]:
         """Every readable receipt ever written for the asset, those of each cell oldest first.
@@ -217,6 +228,7 @@ class Receipts:
     def refresh(self) -> None:
         """Forget what was read: others may have made cells since."""
         self._current.clear()
+        self.generation += 1
         self.unreadable.clear()
 
     def _parse(self, name: str) -> Receipt:
