@@ -13,6 +13,7 @@ import click
 
 from enrich_assets.commands.league import league
 from enrich_assets.commands.opening import Commands, Refusal, open_archive, say
+from enrich_assets.commands.receiving import fetch, listen
 from enrich_assets.commands.upkeep import key, migrate, open_name, repair
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 MOST_CELLS = 3  # cells named of those with the same reason
 DEMO_PROFILE = "# This home's profile. Say here what shall differ from the demo's.\nextends: demo\n"
-
-
 _warned: set[str] = set()
 
 
@@ -392,7 +391,7 @@ def ui(port: int, mlflow_port: int) -> None:
     sys.exit(serve(archive, port, mlflow_port, say))
 
 
-for command in (migrate, open_name, repair, key, league):
+for command in (listen, fetch, migrate, open_name, repair, key, league):
     main.add_command(command)
 
 

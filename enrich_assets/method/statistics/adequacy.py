@@ -1,4 +1,4 @@
-"""Could this experiment have finding? Plain answers that come before any claim, and what would help.
+"""Could this experiment tell? Plain answers that come before any claim, and what would help.
 
 Four questions of a task: can its test set tell a difference of the margin; is the model trained on everything converged; does
 the curve rise at all; are the seeds enough. Where sites are known, a fifth: do class and site go together. A claim ("so few
@@ -317,17 +317,17 @@ class _Costs:
             return f"more test patients{at_least}", self._labelling(max(of_each, n + 1))
         patients, seeds = _to_reach(both, margin)
         if patients is None or seeds is None:
-            return f"a wider margin: {both.half_width():.2g} is what can be finding here", math.nan
+            return f"a wider margin: {both.half_width():.2g} is what can be seen here", math.nan
         wanted, more = max(of_each, math.ceil(n * patients)), math.ceil(max(both.seeds) * seeds) - max(both.seeds)
         cost = self._labelling(wanted) + (self.seeds(more) if more else 0.0)
         of_seeds = f"about {more + max(both.seeds):,} seeds" if more else ""
         of_patients = f"about {wanted:,} test patients{at_least}" if wanted > n else ""
-        finding = (
-            f"; or a wider margin ({both.half_width():.2g} is what can be finding now)"
+        or_wider = (
+            f"; or a wider margin ({both.half_width():.2g} is what can be seen now)"
             if patients * seeds > MANY_TIMES
             else ""
         )
-        return " and ".join(filter(None, (of_patients, of_seeds))) + finding, cost
+        return " and ".join(filter(None, (of_patients, of_seeds))) + or_wider, cost
 
     def _labelling(self, patients: int) -> float:
         """Of an expert, for test frames of so many patients in all, as many of each as now."""
