@@ -103,8 +103,14 @@ class Frames(Value):
         return out if out is not None else np.empty((0, 0, 0), np.uint8)
 
     def in_view(self, view: str) -> ViewOfFrames:
-        """All frames, as one view shows them."""
-        return ViewOfFrames(self.frame_table, view, self.pixels)
+        """All frames, as one view shows them; one object, so that its digest is computed once for a cell and its checks."""
+        if view not in self._views:
+            self._views[view] = ViewOfFrames(self.frame_table, view, self.pixels)
+        return self._views[view]
+
+    @cached_property
+    def _views(self) -> dict[str, ViewOfFrames]:
+        return {}
 
     def of(self, frames: pd.DataFrame, view: str) -> ViewOfFrames:
         """Some frames as a view shows them.
@@ -121,11 +127,17 @@ class Frames(Value):
         DamagedStore
             For a frame that is no longer there.
         """
-        rows = frames[["frame_id"]].merge(self.frame_table, on="frame_id", how="left")
-        if rows["part"].isna().any():
-            gone = rows.loc[rows["part"].isna(), "frame_id"].iloc[0]
+        at = self._position.get_indexer_for(frames["frame_id"])
+        if (at < 0).any():
+            known = frames["frame_id"].isin(self._position)
+            gone = frames.loc[~known, "frame_id"].iloc[0]
             raise DamagedStore(f"frame {gone} is no longer in the archive: `enrich run` ranks again without it")
-        return ViewOfFrames(rows.astype({"part": int, "row": int}), view, self.pixels)
+        return ViewOfFrames(self.frame_table.iloc[at].reset_index(drop=True), view, self.pixels)
+
+    @cached_property
+    def _position(self) -> pd.Index:
+        """Where each frame stands in the table; kept, for thousands of models each ask for a few frames."""
+        return pd.Index(self.frame_table["frame_id"])
 
     def _of(self, batch: str) -> Receipt:
         return self.receipts[batch]

@@ -35,6 +35,8 @@ from enrich_assets.studies.dicom import Pseudonyms
 LAYOUT, LAYOUT_FILE = 2, "layout.json"
 MARK_FILE = ".mark"
 VALUES_IN_MEMORY = 64
+# Of many cells together: a batch's panel reads the tables of all before it, and sixty-four of those would fill the memory.
+WHOLES_IN_MEMORY = 8
 # What in a path the addresses of SQLite databases (Dagster, MLflow), DuckDB or fsspec take for something else.
 UNFIT = re.compile(r"[?\\\x00-\x1f]|%[0-9A-Fa-f]{2}|::")
 
@@ -79,6 +81,7 @@ class Archive:
         self._batches = batches
         self._tracking: dict[str, Tracking] = {}
         self._value = lru_cache(maxsize=VALUES_IN_MEMORY)(self._read_value)
+        self._whole = lru_cache(maxsize=WHOLES_IN_MEMORY)(self._read_value)
 
     @classmethod
     def open(cls, home_folder: str | None = None, profile: str | None = None, store_url: str | None = None) -> Archive:
@@ -258,7 +261,7 @@ class Archive:
             Partition -> receipt, in the order of the partitions.
         """
         held = tuple(_Held(receipt) for receipt in receipts.values())
-        return self._value(holds, held)  # type: ignore[arg-type]
+        return (self._value if len(held) < 2 else self._whole)(holds, held)  # type: ignore[arg-type]
 
     def _read_value(self, holds: type[V], held: tuple[_Held, ...]) -> V:
         return holds(self.store, {one.receipt.partition: one.receipt for one in held})

@@ -37,19 +37,24 @@ class Labels(Value):
 
     def of_task(self, task: str) -> pd.DataFrame:
         """A row per labelled frame: frame_id, label (class), mask_row (-1: none), mask_digest, batch, source, ..."""
-        if task not in self._tables:
-            self._tables[task] = self.table(task) if self.receipts else pd.DataFrame(columns=["frame_id", "label"])
-        return self._tables[task].copy(deep=False)
+        return self._by_task(task)[0].copy(deep=False)
+
+    def _by_task(self, task: str) -> tuple[pd.DataFrame, pd.Index]:
+        """The labels of a task and where each frame stands; read once, for thousands of models each ask for a few frames."""
+        if task not in self._read:
+            table = self.table(task) if self.receipts else pd.DataFrame(columns=["frame_id", "label"])
+            self._read[task] = table, pd.Index(table["frame_id"])
+        return self._read[task]
 
     @cached_property
-    def _tables(self) -> dict[str, pd.DataFrame]:
-        """Read once for all cells of a process: each model reads them."""
+    def _read(self) -> dict[str, tuple[pd.DataFrame, pd.Index]]:
         return {}
 
     def of(self, frames: pd.DataFrame, task: str) -> LabelsOfFrames:
         """Labels of the frames named by a column `frame_id`, in that order; frames without one are left out."""
-        table = frames[["frame_id"]].merge(self.of_task(task), on="frame_id", how="inner")
-        return LabelsOfFrames(table, task, self)
+        table, position = self._by_task(task)
+        at = position.get_indexer_for(frames["frame_id"])
+        return LabelsOfFrames(table.iloc[at[at >= 0]].reset_index(drop=True), task, self)
 
     def ignored(self, task: str) -> set[str]:
         """Frames that a labeller could not tell: imported labels among the task's `ignore`."""

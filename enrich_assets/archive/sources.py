@@ -207,8 +207,9 @@ def _manifest(archive: Archive, partition: str) -> Manifest:
 def _imported_labels(archive: Archive, partition: str, frames: Frames) -> ImportedLabels:
     log = Annotations(archive.store.folder)
     entries = log.all()
-    ids = set(frames.frame_table["frame_id"])
-    return ImportedLabels(entries[entries["frame_id"].isin(ids)].reset_index(drop=True), log)
+    if len(entries):  # where nothing was ever imported, no table of frames is read for it
+        entries = entries[entries["frame_id"].isin(frames.frame_table["frame_id"])].reset_index(drop=True)
+    return ImportedLabels(entries, log)
 
 
 SOURCES: dict[str, Callable[..., Any]] = {

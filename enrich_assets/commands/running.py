@@ -69,8 +69,8 @@ def _run(
     from enrich_assets.core.stages import Goal
     from enrich_assets.defs.instance import open_instance
     from enrich_assets.running.driver import Driver
-    from enrich_assets.running.execution import fail_dead_runs
     from enrich_assets.running.interrupts import listening
+    from enrich_assets.running.upkeep.databases import end_dead_runs
     from enrich_assets.running.upkeep.losses import losses
     from enrich_assets.store.receipts import Cell
 
@@ -85,7 +85,7 @@ def _run(
         try:
             with lock.acquire(timeout=0), open_instance(archive) as instance:
                 require_profile(archive)
-                fail_dead_runs(instance, archive.mark)
+                end_dead_runs(archive, instance)
                 again = [
                     f"{name}/training_length" for name in archive.profile.tasks if renew_length and task in (None, name)
                 ]

@@ -18,12 +18,12 @@ def ui(port: int, mlflow_port: int) -> None:
     from filelock import FileLock, Timeout
 
     from enrich_assets.defs.instance import open_instance
-    from enrich_assets.running.execution import fail_dead_runs
     from enrich_assets.running.servers import serve
+    from enrich_assets.running.upkeep.databases import end_dead_runs
 
     archive = open_archive()
     archive.make_home()
     require_profile(archive)
     with open_instance(archive) as instance, suppress(Timeout), FileLock(str(archive.home / ".run.lock"), timeout=0):
-        fail_dead_runs(instance, archive.mark)
+        end_dead_runs(archive, instance)
     sys.exit(serve(archive, port, mlflow_port, say))

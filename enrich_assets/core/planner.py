@@ -7,17 +7,18 @@ cell asks it once more under the cell's lock. It compares a receipt with what th
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from enrich_assets.archive.home import Archive
 from enrich_assets.archive.sources import source_value
 from enrich_assets.archive.values import Value
+from enrich_assets.core.gathered import Gathered, Inputs
 from enrich_assets.core.graph import Graph
 from enrich_assets.core.reads import Over, Read
 from enrich_assets.core.step import Check, Declared, Step
-from enrich_assets.store.receipts import NOT_MADE_YET, Cell, DamagedStore, MissingArtefact, Origin, Receipt
+from enrich_assets.store.receipts import NOT_MADE_YET, Cell, DamagedStore, MissingArtefact, Receipt
 
 
 class State(Enum):
@@ -58,15 +59,6 @@ class Unsound(MissingArtefact):
     """What a cell needs is there, but did not pass a check without which nothing may be made of it."""
 
 
-@dataclass
-class Inputs:
-    """What a cell reads now."""
-
-    counted: dict[str, str] = field(default_factory=dict)  # str(cell), part or source -> digest
-    read: dict[str, Origin] = field(default_factory=dict)  # str(cell) -> content and receipt
-    by_read: dict[str, dict[Cell, Receipt]] = field(default_factory=dict)  # name of a read -> its cells
-
-
 class Planner:
     """Verdicts on the cells of an archive, for the batches it knows.
 
@@ -81,6 +73,10 @@ class Planner:
     def __init__(self, archive: Archive, graph: Graph) -> None:
         self.archive, self.graph = archive, graph
         self.receipts = archive.store.receipts
+        self._keys: dict[tuple[str, int], list[str]] = {}  # of a declaration and a read: keys of the assets it reads
+        self._every: dict[tuple[str, int], list[Cell]] = {}  # and all cells of them, of the batches that were looked at
+        self._gathered: dict[tuple[str, int], Gathered] = {}  # and their receipts, as long as none is another
+        self._seen: tuple[object, int] = (None, 0)  # the batches and the state of the receipts that these are of
 
     # ------------------------------------------------------------------------------------------------------- verdicts
 
@@ -218,11 +214,13 @@ class Planner:
         needed = counting | {other for name in counting for other in declared.reads[name].of}
         reads = {name: read for name, read in declared.reads.items() if name in needed}
         for name, read in reads.items():
-            inputs.by_read[name] = self._receipts_of(declared, read, partition)
+            gathered = self._gather(declared, read, partition)
             if not read.optional and not isinstance(declared, Check):  # a check may look at what did not pass
-                for cell, receipt in inputs.by_read[name].items():
-                    self.require_sound(cell, receipt)
-            inputs.read |= {str(c): Origin(r.digest, r.name) for c, r in inputs.by_read[name].items()}
+                if not gathered.are_sound:
+                    for cell, receipt in gathered.receipts.items():
+                        self.require_sound(cell, receipt)
+                gathered.are_sound = True
+            inputs.add(name, gathered)
         values: dict[str, Any] = {}
         inputs.counted |= {name: previous.inputs[name] for name in kept if previous and name in previous.inputs}
         for name, read in reads.items():
@@ -295,14 +293,42 @@ class Planner:
 
     def cells_read(self, declared: Declared, read: Read, partition: str) -> list[Cell]:
         """The cells that a read of a cell names, whether they are there or not."""
-        batches = self.archive.batches
         if read.over is Over.CHECKS:
             return [cell for check in self.graph.checks.values() for cell in self.cells(check)]
-        cells = []
-        for key in read.keys(declared.where):
+        at = declared.key, id(read)
+        self._forget_what_changed()
+        if at in self._every:
+            return self._every[at]
+        batches, cells = self.archive.batches, []
+        for key in self._keys_read(declared, read):
             upstream = self.graph.steps[key]
-            cells += [Cell(key, at) for at in read.partitions(upstream.partitions, upstream.where, partition, batches)]
+            cells += [Cell(key, of) for of in read.partitions(upstream.partitions, upstream.where, partition, batches)]
+        if read.over is Over.EVERY:
+            self._every[at] = cells
         return cells
+
+    def _keys_read(self, declared: Declared, read: Read) -> list[str]:
+        """Keys of the assets that a read names; worked out once."""
+        at = declared.key, id(read)
+        if at not in self._keys:
+            self._keys[at] = read.keys(declared.where)
+        return self._keys[at]
+
+    def _forget_what_changed(self) -> None:
+        """Keep nothing of reads of all cells once there is another batch, or any receipt is another."""
+        batches, generation = self.archive.pinned, self.receipts.generation
+        if self._seen[0] is not batches or self._seen[1] != generation:
+            self._every, self._gathered, self._seen = {}, {}, (batches, generation)
+
+    def _gather(self, declared: Declared, read: Read, partition: str) -> Gathered:
+        """The receipts a read names. Thousands of cells of a grid read all batches: for them they are gathered once."""
+        if read.over is not Over.EVERY or read.current:
+            return Gathered(self._receipts_of(declared, read, partition))
+        at = declared.key, id(read)
+        self._forget_what_changed()
+        if at not in self._gathered:
+            self._gathered[at] = Gathered(self._receipts_of(declared, read, partition))
+        return self._gathered[at]
 
     def _receipts_of(self, declared: Declared, read: Read, partition: str) -> dict[Cell, Receipt]:
         """The cells a read names, and their receipts; of an optional read those that are there."""
@@ -326,16 +352,16 @@ class Planner:
         """Whether a part must be as it was: the cells it is a part of, and those that choose it, hold what they held."""
         if name not in previous.inputs:
             return False
-        chain, cells = [name], set()
+        chain, assets = [name], set[str]()
         while chain:
             read = declared.reads[chain.pop()]
             if read.over is Over.SOURCE or read.of_receipts:
                 return False
             chain += read.of
-            cells |= set(read.keys(declared.where))
-        now = {c: o.digest for c, o in inputs.read.items() if Cell.parse(c).asset in cells}
-        before = {c: o.digest for c, o in previous.read.items() if Cell.parse(c).asset in cells}
-        return now == before and previous.settings == declared.settings_digest
+            assets |= {*self._keys_read(declared, read)}
+        if previous.settings != declared.settings_digest:
+            return False
+        return all(inputs.digests.get(asset, {}) == previous.digests_read.get(asset, {}) for asset in assets)
 
     def _value(self, declared: Declared, name: str, partition: str, inputs: Inputs, values: dict[str, Any]) -> Any:
         """The value of a read, or the part of it that counts; each worked out once."""

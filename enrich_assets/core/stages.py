@@ -214,6 +214,8 @@ class Outlook:
 
     def _changing(self, declared: Declared, read: Read, partition: str, ahead: set[str] | frozenset[str]) -> list[Cell]:
         """Cells of a read that are about to be made."""
+        if not (ahead or self.pending):
+            return []
         cells = self.planner.cells_read(declared, read, partition)
         return [c for c in cells if self._is_ahead(c, ahead if c.partition in (partition, "") else frozenset())]
 

@@ -27,6 +27,7 @@ from enrich_assets.running.execution import Executed, end_run, tags_of
 from enrich_assets.running.facts import RunFacts
 from enrich_assets.running.interrupts import Interrupts
 from enrich_assets.running.lines import Standing, group_line
+from enrich_assets.running.upkeep.databases import tell_what_was_cut_off
 from enrich_assets.store.receipts import Cell
 from enrich_assets.store.remote.patience import may_pass_behind, patiently
 
@@ -156,6 +157,8 @@ class Driver:
             for handed in self._running.values():
                 end_run(self.instance, handed.run_id, "interrupted", tags_of(self.archive))
             self._running.clear()
+        if any(self._lost[id(group)] for group in stage.groups):  # a cell may have been made before its maker was gone
+            tell_what_was_cut_off(self.archive, self.instance)
 
     def _executed(self, groups: list[Group], team: Team) -> Iterator[tuple[Group, Work, Executed]]:
         """Groups of a stage, each looked at right before it is handed over, and no more of them than there are slots."""

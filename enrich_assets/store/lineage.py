@@ -6,6 +6,7 @@ digest that can be computed again is: stored files, names that follow from conte
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -47,6 +48,7 @@ class Lineage:
         self._links: dict[tuple[Cell, str], Link] = {}
         self._sources: dict[tuple[Cell, str, str], list[Link]] = {}
         self._receipts: dict[tuple[Cell, str], Receipt | None] = {}
+        self._edges: dict[tuple[Cell, str], list[tuple[Cell, Origin]]] = {}  # receipt -> what it read
 
     def chain(self, receipt: Receipt) -> Iterator[tuple[Cell, Origin, Receipt | None]]:
         """The receipt and everything it was made from, nearest first, each once.
@@ -57,16 +59,22 @@ class Lineage:
             What was read, as it stood then; the receipt is None if it is gone.
         """
         first = (receipt.cell, Origin(receipt.digest, receipt.name))
-        waiting, seen = [first], {first}
+        waiting, seen = deque([first]), {first}
         while waiting:
-            cell, origin = waiting.pop(0)
+            cell, origin = waiting.popleft()
             read_from = self._receipt(cell, origin.receipt)
             yield cell, origin, read_from
-            for name, source in (read_from.read if read_from is not None else {}).items():
-                link = (Cell.parse(name), source)
+            for link in self._read_by(cell, origin.receipt, read_from):
                 if link not in seen:
                     seen.add(link)
                     waiting.append(link)
+
+    def _read_by(self, cell: Cell, name: str, receipt: Receipt | None) -> list[tuple[Cell, Origin]]:
+        """What a receipt read; worked out once, for thousands of chains lead through the same ones."""
+        if (cell, name) not in self._edges:
+            read = receipt.read if receipt is not None else {}
+            self._edges[cell, name] = [(Cell.parse(read_cell), origin) for read_cell, origin in read.items()]
+        return self._edges[cell, name]
 
     def verify(self, receipt: Receipt, *, sources: bool = True) -> list[Link]:
         """Every link of the chain of an evaluation as it stands now.

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -36,13 +37,18 @@ class Cell(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Cell:
         """The inverse of `str`."""
-        asset, _, partition = text.partition("[")
-        return cls(asset, partition.removesuffix("]"))
+        return _parsed(text)
 
     @property
     def folder(self) -> str:
         """Where it lies below a room of the store; `|` of two-dimensional keys is not a safe file name."""
         return f"{self.asset}/{self.partition.replace('|', '__').replace('%', 'pct') or '_'}"
+
+
+@lru_cache(maxsize=100_000)
+def _parsed(text: str) -> Cell:
+    asset, _, partition = text.partition("[")
+    return Cell(asset, partition.removesuffix("]"))
 
 
 class Origin(NamedTuple):
@@ -77,11 +83,19 @@ class Receipt(BaseModel):
         """What it is the receipt of."""
         return Cell(self.asset, self.partition)
 
-    @property
+    @cached_property  # a receipt of a hundred batches is asked for it by each of thousands of cells
     def name(self) -> str:
         """Names this receipt: digest of content, inputs and settings, and of where each input was read from."""
         origins = {cell: origin.receipt for cell, origin in self.read.items()}
         return digest_of([self.digest, self.inputs, self.settings, origins])
+
+    @cached_property
+    def digests_read(self) -> dict[str, dict[str, str]]:
+        """What was read, by asset: str(cell) -> digest of its content."""
+        by_asset: dict[str, dict[str, str]] = {}
+        for cell, origin in self.read.items():
+            by_asset.setdefault(cell.partition("[")[0], {})[cell] = origin.digest
+        return by_asset
 
     @property
     def folder(self) -> str:
@@ -118,6 +132,7 @@ class Receipts:
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
         self.unreadable: dict[Cell, str] = {}
+        self.generation = 0  # another number whenever a current receipt may be another
         self._current: dict[Cell, Receipt | None] = {}  # None: looked for, and not there
         self._known: dict[Cell, tuple[str, Receipt]] = {}  # as last read, with the stamp of its file; of any time
 
@@ -200,6 +215,7 @@ class Receipts:
         self.folder.write(_current_file(receipt.cell), content)
         self._current[receipt.cell] = receipt
         self._known.pop(receipt.cell, None)
+        self.generation += 1
         self.unreadable.pop(receipt.cell, None)
 
     def next_revision(self, cell: Cell) -> int:
@@ -233,6 +249,7 @@ class Receipts:
         """Remove a cell from the current state; its history stays."""
         self.folder.remove_files([_current_file(cell)])
         self._current[cell] = None
+        self.generation += 1
 
     def history(self, asset: str) -> list[Receipt]:
         """Every readable receipt ever written for the asset, those of each cell oldest first.
@@ -268,6 +285,7 @@ class Receipts:
     def refresh(self) -> None:
         """Look again from here on: others may have made cells since."""
         self._current.clear()
+        self.generation += 1
         self.unreadable.clear()
 
     def _parse(self, name: str) -> Receipt:

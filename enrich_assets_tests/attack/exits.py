@@ -6,13 +6,69 @@ python -m enrich_assets_tests.attack.exits [--times 200] [--at-once 4] [--comman
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 
 from enrich_assets_tests.attack.homes import done, new_home, write_archive
+
+COMMANDS = ("ingest", "sql", "run")
+
+
+def attack(times: int, at_once: int = 4, commands: tuple[str, ...] = COMMANDS) -> dict[str, int]:
+    """Counts: processes of each command, those that ended by a signal, and harms (whatever did not end with 0)."""
+    counts: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory(prefix="enrich-exits-") as folder, ThreadPoolExecutor(at_once) as threads:
+        place = Path(folder)
+        archive = write_archive(place / "archive", patients=8)
+        homes: SimpleQueue[Path] = SimpleQueue()  # one process at a time has each
+        for number in range(at_once):
+            homes.put(new_home(place / f"home-{number}"))
+
+        def on_a_home(work: Callable[[Path], tuple[int, str]]) -> tuple[int, str]:
+            home = homes.get()
+            try:
+                return work(home)
+            finally:
+                homes.put(home)
+
+        def ingested(_: int) -> tuple[int, str]:
+            fresh = Path(tempfile.mkdtemp(dir=place)) / "home"  # everything is written for the first time
+            try:
+                return done(new_home(fresh), "ingest", str(archive))
+            finally:
+                shutil.rmtree(fresh.parent)
+
+        def asked(_: int) -> tuple[int, str]:
+            return on_a_home(lambda home: done(home, "sql", "SELECT count(*) FROM frames"))
+
+        def published(_: int) -> tuple[int, str]:
+            def again(home: Path) -> tuple[int, str]:
+                (home / "enrich.duckdb").unlink()  # something to do: what is published is made again
+                return done(home, "run", "--no-training")
+
+            return on_a_home(again)
+
+        def prepared(_: int) -> tuple[int, str]:
+            return on_a_home(lambda home: max(done(home, "ingest", str(archive)), done(home, "run", "--no-training")))
+
+        if {"sql", "run"} & {*commands}:
+            for code, said in threads.map(prepared, range(at_once)):
+                assert code == 0, said
+        work = {"ingest": ingested, "sql": asked, "run": published}
+        for command in commands:
+            for code, said in threads.map(work[command], range(times)):
+                counts[command] += 1
+                counts["ended by a signal"] += code < 0
+                counts["harms"] += code != 0
+                if code:
+                    print(command, code, said[-500:], flush=True)
+    return {name: counts[name] for name in (*commands, "ended by a signal", "harms")}
 
 
 def main() -> int:
@@ -20,44 +76,11 @@ def main() -> int:
     options = argparse.ArgumentParser()
     options.add_argument("--times", type=int, default=200)
     options.add_argument("--at-once", type=int, default=4)
-    options.add_argument("--commands", default="ingest,sql,run")
+    options.add_argument("--commands", default=",".join(COMMANDS))
     given = options.parse_args()
-    wrong = 0
-    with tempfile.TemporaryDirectory(prefix="enrich-exits-") as folder, ThreadPoolExecutor(given.at_once) as threads:
-        place = Path(folder)
-        archive = write_archive(place / "archive", patients=8)
-        homes = [new_home(place / f"home-{i}") for i in range(given.at_once)]
-        for code, said in threads.map(lambda home: done(home, "ingest", str(archive)), homes):
-            assert code == 0, said
-        if "sql" in given.commands or "run" in given.commands:
-            for code, said in threads.map(lambda home: done(home, "run", "--no-training"), homes):
-                assert code == 0, said
-        for command in given.commands.split(","):
-            arguments = {
-                "ingest": ("ingest", str(archive)),
-                "sql": ("sql", "SELECT count(*) FROM frames"),
-                "run": ("run", "--no-training"),
-            }[command]
-            ended: Counter[int] = Counter()
-            work = [homes[i % len(homes)] for i in range(given.times)]
-
-            def run(at: int, arguments: tuple[str, ...] = arguments, work: list[Path] = work) -> tuple[int, str]:
-                if arguments[0] != "ingest":
-                    return done(work[at], *arguments)
-                fresh = new_home(place / f"ingest-{at}")  # a home of its own: everything is written for the first time
-                return done(fresh, *arguments)
-
-            for code, said in threads.map(run, range(given.times)):
-                busy = code == 1 and "another `enrich run` is at work" in said
-                ended[0 if busy else code] += 1
-                if code and not busy:
-                    print(command, code, said[-500:])
-            print(
-                f"{command}: {given.times} processes, {given.at_once} at once; exit status -> count: {dict(ended)}",
-                flush=True,
-            )
-            wrong += given.times - ended[0]
-    return min(wrong, 100)
+    counts = attack(given.times, given.at_once, tuple(given.commands.split(",")))
+    print(counts)
+    return min(counts["harms"], 100)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from PIL import Image
 PROFILE = """\
 extends: archive
 frames: {crop: none}
-vae: {channels: 8, max_steps: 200, evaluate_every: 100, min_active_share: 0.0, max_error_ratio: 1.0, min_retrieval_ratio: 1.0}
+vae: {channels: 4, max_steps: 60, evaluate_every: 30, min_active_share: 0.0, max_error_ratio: 1.0, min_retrieval_ratio: 1.0}
 tasks:
   masks: null
   view:
@@ -26,11 +26,18 @@ tasks:
     seeds: 2
     training: {widths: [4, 8], dense: 16, epochs: 2, min_steps: 10, lr_milestones: []}
 """
-VALUES = "SELECT task, arm, budget, seed, value FROM evaluations WHERE current ORDER BY ALL"
+# The identity of an evaluation follows from its model's content, so two homes that say the same hold the same weights.
+VALUES = """
+WITH outcomes AS (
+  SELECT evaluation_id, md5(string_agg(concat_ws(':', frame_id, truth, score), ',' ORDER BY frame_id)) AS predictions
+  FROM predictions GROUP BY evaluation_id)
+SELECT task, arm, budget, seed, value, evaluation_id, subset_id, predictions
+FROM evaluations JOIN outcomes USING (evaluation_id) WHERE current ORDER BY ALL
+"""
 
 
 def write_archive(folder: Path, patients: int = 8, first: int = 0) -> Path:
-    """Stills of patients: stripes with a soft blob, upright (class a) or level (class b). Returns the folder."""
+    """Stills of patients: faint stripes in noise with a soft blob, upright (class a) or level (class b). Returns the folder."""
     yy, xx = np.mgrid[:64, :64].astype(float)
     rows = []
     (folder / "images").mkdir(parents=True, exist_ok=True)
@@ -41,7 +48,7 @@ def write_archive(folder: Path, patients: int = 8, first: int = 0) -> Path:
             cy, cx = rng.uniform(16, 48, 2)
             blob = np.exp(-((yy - cy) ** 2 + (xx - cx) ** 2) / 200)
             stripes = np.sin((xx if label == "a" else yy) * 0.7 + rng.uniform(0, 6))
-            image = np.clip(90 + 100 * blob + 40 * stripes + rng.normal(0, 4, yy.shape), 0, 255).astype(np.uint8)
+            image = np.clip(90 + 100 * blob + 10 * stripes + rng.normal(0, 25, yy.shape), 0, 255).astype(np.uint8)
             name = f"images/p{patient:03d}_{frame}.png"
             Image.fromarray(image).save(folder / name)
             side = "test" if patient % 4 >= 2 else "train"
@@ -58,29 +65,50 @@ def new_home(place: Path) -> Path:
     return place
 
 
-def begin(home: Path, *arguments: str) -> subprocess.Popen[str]:
-    """`enrich ...` as a process."""
+def finished_home(place: Path) -> tuple[Path, Path]:
+    """An archive below `place`, and a home that nobody disturbed, in which everything is made of it."""
+    archive, home = write_archive(place / "archive"), new_home(place / "undisturbed")
+    for command in (("ingest", str(archive)), ("run",)):
+        code, said = done(home, *command)
+        if code:
+            raise RuntimeError(said)
+    return archive, home
+
+
+def begin(home: Path, *arguments: str, year: int | None = None, output: Path | None = None) -> subprocess.Popen[str]:
+    """`enrich ...` as a process.
+
+    Parameters
+    ----------
+    home, arguments
+        ENRICH_HOME, and what follows `enrich`.
+    year
+        The year that the clock of the process begins with; None: the clock of the machine.
+    output
+        A file for what it says; None: a pipe.
+    """
     repository = Path(__file__).resolve().parents[2]
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("ENRICH_", "DAGSTER_"))}
     environment |= {"ENRICH_HOME": str(home), "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "enrich_assets.cli", *arguments],
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    command = [sys.executable, "-m", "enrich_assets.cli", *arguments]
+    if year is not None:
+        command = ["faketime", f"{year}-01-01 00:00:00", *command]
+        environment["FAKETIME_DONT_FAKE_MONOTONIC"] = "1"  # a clock that is set back does not move this one
+    if output is None:
+        return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    with output.open("w") as file:
+        return subprocess.Popen(command, env=environment, text=True, stdout=file, stderr=subprocess.STDOUT)
 
 
-def done(home: Path, *arguments: str) -> tuple[int, str]:
+def done(home: Path, *arguments: str, year: int | None = None) -> tuple[int, str]:
     """`enrich ...` to its end: exit status (negative: the signal that ended it) and output."""
-    process = begin(home, *arguments)
+    process = begin(home, *arguments, year=year)
     said, _ = process.communicate()
     return process.returncode, said
 
 
 def values(home: Path) -> str:
-    """The evaluations of a home, a line each."""
+    """The current evaluations of a home and the digest of what each predicted, a line each."""
     code, said = done(home, "sql", VALUES, "--format", "csv")
     if code:
         raise RuntimeError(said)

@@ -179,6 +179,6 @@ def _ordered(sources: LabelSources, table: pd.DataFrame) -> pd.DataFrame:
     """In the order of the frames, so that equal labels have equal digests."""
     order = sources.frames.frame_table[["frame_id"]]
     merged = order.merge(table, on="frame_id").assign(batch=sources.batch)
-    return merged[COLUMNS].astype(
-        {"mask_row": "int64", **dict.fromkeys(("label", "mask_path", "mask_sha256", "mask_digest"), "string")}
-    )
+    text = ("label", "mask_path", "mask_sha256", "mask_digest")
+    # the type of ids too: what was joined to them would decide it, and equal labels would have other bytes
+    return merged[COLUMNS].astype({"frame_id": "object", "mask_row": "int64", **dict.fromkeys(text, "string")})

@@ -7,7 +7,7 @@ Data lie on the device as uint8 and batches are gathered there. Not here: networ
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Unpack
 
 import numpy as np
@@ -76,7 +76,7 @@ def fit(
     ValueError
         When there is no frame, or the checkpoint to resume belongs to another training.
     FloatingPointError
-        When the loss is no longer finite.
+        When the loss, or a weight in the end, is no longer finite.
     """
     device = pick(options.get("device"))
     resumable = bool(options.get("resume") or options.get("save"))
@@ -94,7 +94,16 @@ def fit(
             made_of=made_of,
             options=options,
         )
-    return Trained(state_arrays(model), history, device_name(device))
+    weights = state_arrays(model)
+    _require_numbers(weights)
+    return Trained(weights, history, device_name(device))
+
+
+def _require_numbers(weights: Mapping[str, NDArray[Any]]) -> None:
+    """Raise where the last step, whose loss nobody looks at, left weights that are no numbers: all they predict would be none."""
+    for name, values in weights.items():
+        if not np.isfinite(values).all():
+            raise FloatingPointError(f"the weights {name} are not finite after the last step; lower the learning rate")
 
 
 def adam(model: nn.Module, learning_rate: float) -> torch.optim.Adam:

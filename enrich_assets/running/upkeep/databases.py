@@ -11,7 +11,9 @@ import dagster as dg
 
 from enrich_assets.archive.home import Archive
 from enrich_assets.core.planner import Planner
+from enrich_assets.defs.assets import graph_of
 from enrich_assets.defs.mount import Mount
+from enrich_assets.running.execution import fail_dead_runs
 from enrich_assets.store.receipts import Receipt
 
 DATA_VERSION = "dagster/data_version"
@@ -70,18 +72,45 @@ def unknown_to_dagster(planner: Planner, instance: dg.DagsterInstance, mount: Mo
     return unknown
 
 
-def tell_dagster(receipts: list[Receipt], instance: dg.DagsterInstance, mount: Mount) -> None:
+LOST = "reported by `enrich repair`: made before Dagster's history was lost"
+CUT_OFF = "reported by the next `enrich run`: the one that made it was killed before it said so"
+
+
+def tell_dagster(receipts: list[Receipt], instance: dg.DagsterInstance, mount: Mount, description: str = LOST) -> None:
     """Report what cells hold as materializations outside of runs, with their data versions."""
     for receipt in receipts:
         instance.report_runless_asset_event(
             dg.AssetMaterialization(
                 mount.asset_key(receipt.asset),
-                description="reported by `enrich repair`: made before Dagster's history was lost",
+                description=description,
                 partition=receipt.partition or None,
                 metadata={"receipt": receipt.name, "made_at": receipt.created_at, "run": receipt.run_id},
                 tags={DATA_VERSION: receipt.digest},
             )
         )
+
+
+def end_dead_runs(
+    archive: Archive,
+    instance: dg.DagsterInstance,
+    mount: Mount = Mount(),  # noqa: B008  (frozen)
+) -> list[Receipt]:
+    """End the runs of an `enrich run` that was killed, and tell Dagster of the cells that it had made, but not yet reported.
+
+    Only for who holds the home's run lock. Returns the receipts of those cells.
+    """
+    return tell_what_was_cut_off(archive, instance, mount) if fail_dead_runs(instance, archive.mark) else []
+
+
+def tell_what_was_cut_off(
+    archive: Archive,
+    instance: dg.DagsterInstance,
+    mount: Mount = Mount(),  # noqa: B008  (frozen)
+) -> list[Receipt]:
+    """Tell Dagster of cells whose maker was gone before it reported them. Returns their receipts."""
+    unknown = unknown_to_dagster(Planner(archive, graph_of(archive.profile)), instance, mount)
+    tell_dagster(unknown, instance, mount, CUT_OFF)
+    return unknown
 
 
 def unknown_to_mlflow(archive: Archive, evaluations: list[Receipt]) -> list[Receipt]:
