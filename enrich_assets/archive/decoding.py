@@ -121,7 +121,8 @@ class Decoding:
         path, rows = source
         first, frame_index = rows.iloc[0], rows["frame_index"]
         named = tuple(int(index) for index in frame_index.dropna())
-        wanted = Wanted(named, bool(frame_index.isna().any()), self.settings.frame_stride, self.settings.max_per_clip)
+        taken = self.settings
+        wanted = Wanted(named, bool(frame_index.isna().any()), taken.frame_stride, taken.max_per_clip, taken.slices)
         try:
             self.files.require_unchanged(path, first.sha256)
             with at_hand(self.files.address(path)) as place:

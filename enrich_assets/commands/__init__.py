@@ -8,6 +8,7 @@ from enrich_assets.commands.doctor import doctor
 from enrich_assets.commands.ingesting import ingest
 from enrich_assets.commands.labelling import labels, worklist
 from enrich_assets.commands.league import league
+from enrich_assets.commands.receiving import fetch, listen
 from enrich_assets.commands.results import lineage, sql
 from enrich_assets.commands.running import demo, leave_out, plan, run
 from enrich_assets.commands.serving import ui
@@ -15,6 +16,7 @@ from enrich_assets.commands.upkeep import key, migrate, open_name, prune, repair
 
 STORY = {
     "Begin": [demo, ingest, plan, run],
+    "Receive studies from a hospital": [listen, fetch],
     "Label": [worklist, labels],
     "Look": [sql, lineage, ui],
     "Compare": [league, leave_out],

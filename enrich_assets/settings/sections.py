@@ -33,6 +33,9 @@ class FrameSettings(Section):
     side: Literal[64] = 64  # the VAE's four stride-2 convolutions are made for 64x64
     frame_stride: int = Field(1, ge=1)  # each n-th frame of a clip
     max_per_clip: int | None = Field(None, ge=1)  # evenly spaced
+    slices: Literal["stored", "axial", "coronal", "sagittal"] = (
+        "stored"  # of volumes; stored: along the file's last axis
+    )
 
 
 class SplitSettings(Section):

@@ -197,7 +197,8 @@ def at_hand(url: str) -> Iterator[str]:
     if local_path(inside[0] if inside else url) is not None:
         yield url
         return
-    suffix = posixpath.splitext(flat(url))[1]
+    name = posixpath.basename(flat(url))
+    suffix = ".nii.gz" if name.lower().endswith(".nii.gz") else posixpath.splitext(name)[1]
     with tempfile.NamedTemporaryFile(suffix=suffix) as copy:
         with open_binary(url) as file:
             shutil.copyfileobj(file, copy, 1 << 20)

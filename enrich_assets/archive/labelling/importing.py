@@ -149,7 +149,8 @@ class Pictures:
         for path, group in self.rows.groupby("path"):
             try:
                 with at_hand(files.address(str(path))) as place:
-                    whole = isolated(str(path), read_frames, place, [int(index) for index in group["frame_index"]])
+                    indices = [int(index) for index in group["frame_index"]]
+                    whole = isolated(str(path), read_frames, place, indices, archive.profile.frames.slices)
             except (UnreadableFile, OSError, LookupError):
                 continue
             self._whole.update(zip(map(str, group.index), whole, strict=True))

@@ -17,6 +17,7 @@ from enrich_assets.method.images.crop import Box, crop
 from enrich_assets.method.images.resize import resize_mask
 from enrich_assets.method.kinds import kind_of
 from enrich_assets.settings import TaskSettings
+from enrich_assets.studies.decoding import Plane
 from enrich_assets.studies.errors import UnreadableFile
 from enrich_assets.studies.readers import read_mask
 
@@ -42,6 +43,7 @@ class LabelSources:
     manifest: Manifest
     imported: ImportedLabels
     files: SourceFiles
+    plane: Plane = "stored"  # of the slices of volumes
 
     def read(self, name: str, task: TaskSettings) -> BatchLabels:
         """Current labels of the task `name`, in the order of the frames, and those that cannot be used."""
@@ -157,6 +159,7 @@ def _manifest_masks(
                 (int(clip.height), int(clip.width)),
                 page=int(frame_id.rpartition("/")[2]),
                 page_each=not named and int(clip.n_frames) > 1,
+                plane=sources.plane,
             )
         except UnreadableFile as refusal:
             problems.append((frame_id, str(refusal)))

@@ -261,7 +261,7 @@ def label_presence(
     cell: CellContext, frames: Frames, manifest: Manifest, imported: ImportedLabels, files: SourceFiles
 ) -> StepOutput:
     """Which frames carry a usable label for each task: never which label. Pools and rankings see only this."""
-    sources = LabelSources(frames, manifest, imported, files)
+    sources = LabelSources(frames, manifest, imported, files, cell.where.profile.frames.slices)
     tables = {name: sources.read(name, task).table[["frame_id"]] for name, task in cell.where.profile.tasks.items()}
     return StepOutput(tables=tables, metrics={f"labelled_{name}": len(table) for name, table in tables.items()})
 
@@ -281,7 +281,7 @@ def labels(
     cell: CellContext, frames: Frames, manifest: Manifest, imported: ImportedLabels, files: SourceFiles
 ) -> StepOutput:
     """The labels and masks themselves, joined only after a subset was chosen."""
-    sources = LabelSources(frames, manifest, imported, files)
+    sources = LabelSources(frames, manifest, imported, files, cell.where.profile.frames.slices)
     output = StepOutput(tables={}, arrays={}, metrics={"classes": {}, "highest_class": {}}, metadata={})
     tables, arrays, metadata = {}, {}, {}
     for name, task in cell.where.profile.tasks.items():

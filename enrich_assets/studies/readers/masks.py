@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import posixpath
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,7 +15,7 @@ from PIL import Image
 
 from enrich_assets.studies import addresses
 from enrich_assets.studies.contents import read_bytes
-from enrich_assets.studies.decoding import refuse_absurd_size
+from enrich_assets.studies.decoding import Plane, read_mask_volume, refuse_absurd_size, suffix_of_volume
 from enrich_assets.studies.errors import UnreadableFile
 from enrich_assets.studies.files import NotAFile
 from enrich_assets.studies.isolation import isolated
@@ -25,7 +27,13 @@ _NEAR, _CLEAR_SHARE = 48, 0.97  # a JPEG counts as black and white if so many pi
 
 
 def read_mask(
-    path: str, classes: int | Sequence[str] | None, shape: tuple[int, int], *, page: int = 0, page_each: bool = False
+    path: str,
+    classes: int | Sequence[str] | None,
+    shape: tuple[int, int],
+    *,
+    page: int = 0,
+    page_each: bool = False,
+    plane: Plane = "stored",
 ) -> NDArray[np.uint8]:
     """Class indices of one frame.
 
@@ -35,7 +43,7 @@ def read_mask(
         A single-channel PNG, TIFF or BMP whose values are the indices (a palette image counts by its indices; 255 stands
         for 1 where there are two classes), or a folder with one image per class, named after the class, where anything
         but 0 is inside; where two overlap, the class named later in `classes` is on top. A JPEG only of black and white,
-        cut at the middle.
+        cut at the middle. Of a volume the slices count as pages.
     classes : int or sequence of str, optional
         Their names in the order of the indices, background first, or how many there are (a folder needs names). None: any
         index up to 63 will do, and black and white (0, 255) is background and one structure.
@@ -45,6 +53,8 @@ def read_mask(
         The frame's index in its clip: of a file of several pages (or frames) that one is read.
     page_each : bool
         The mask stands for a whole clip of several frames, so it must have a page for each.
+    plane : {'stored', 'axial', 'coronal', 'sagittal'}
+        Of the slices of a volume, as its image's.
 
     Returns
     -------
@@ -61,7 +71,7 @@ def read_mask(
                 path, "is a folder of masks, but the classes have no names", "name them in the profile"
             )
         return _from_folder(path, classes, shape, page, page_each)
-    mask = _read_indices(path, shape, page, page_each)
+    mask = _read_indices(path, shape, page, page_each, plane)
     if classes is None:
         return _of_unnamed_classes(path, mask)
     return _of_known_classes(path, mask, classes if isinstance(classes, int) else len(classes))
@@ -121,9 +131,11 @@ def _from_folder(
     return mask
 
 
-def _read_indices(path: str, shape: tuple[int, int], page: int, page_each: bool) -> NDArray[np.uint8]:
+def _read_indices(
+    path: str, shape: tuple[int, int], page: int, page_each: bool, plane: Plane = "stored"
+) -> NDArray[np.uint8]:
     """The values of a mask file: (h, w) uint8 in the size of its frame, not yet held against the classes."""
-    pixels, is_jpeg = _read_page(path, page, page_each)
+    pixels, is_jpeg = _read_page(path, page, page_each, plane)
     if pixels.ndim == 3 and pixels.shape[2] in (3, 4) and (pixels[:, :, :3] == pixels[:, :, :1]).all():
         pixels = pixels[:, :, 0]
     if pixels.ndim != 2:
@@ -143,11 +155,11 @@ def _read_indices(path: str, shape: tuple[int, int], page: int, page_each: bool)
     return pixels
 
 
-def _read_page(path: str, page: int, page_each: bool) -> tuple[NDArray[Any], bool]:
+def _read_page(path: str, page: int, page_each: bool, plane: Plane) -> tuple[NDArray[Any], bool]:
     """The pixels of a page as Pillow decodes them (a palette image yields its indices), and whether it is a JPEG."""
     if not addresses.exists(path):
         raise UnreadableFile(path, "there is no such mask", "export it again, or correct mask_path")
-    return _apart(path, decode_page, page, page_each)
+    return _apart(path, decode_page, page, page_each, plane)
 
 
 def size_of_mask(path: str) -> tuple[int, int]:
@@ -167,11 +179,13 @@ def _apart(path: str, function: Callable[..., R], *arguments: Any) -> R:
         raise UnreadableFile(path, reason, "export it again, or correct mask_path") from error
 
 
-def decode_page(path: str, page: int, page_each: bool) -> tuple[NDArray[Any], bool]:
+def decode_page(path: str, page: int, page_each: bool, plane: Plane) -> tuple[NDArray[Any], bool]:
     """What the child does: the pixels of a page, and whether it is a JPEG. Raises UnreadableFile."""
     try:
-        content = read_bytes(path)
-        with Image.open(io.BytesIO(content)) as image:
+        if suffix_of_volume(path):
+            slices = _slices_of(path, plane, _state_of(path))
+            return slices[_page_of(path, len(slices), page, page_each)], False
+        with Image.open(io.BytesIO(read_bytes(path))) as image:
             refuse_absurd_size(path, image.height, image.width, 1, len(image.getbands()))
             _turn_to_page(path, image, page, page_each)
             refuse_absurd_size(path, image.height, image.width, 1, len(image.getbands()))
@@ -183,9 +197,30 @@ def decode_page(path: str, page: int, page_each: bool) -> tuple[NDArray[Any], bo
     raise UnreadableFile(path, reason, "export it again, or correct mask_path")
 
 
+def _state_of(path: str) -> tuple[int, ...] | None:
+    """What changes with a file of this machine; None for a member of a zip, which is read each time."""
+    if not os.path.isfile(path):
+        return None
+    state = os.stat(path)
+    return state.st_ino, state.st_size, state.st_mtime_ns
+
+
+@lru_cache(maxsize=1)
+def _kept_slices(path: str, plane: Plane, state: tuple[int, ...]) -> NDArray[Any]:
+    return read_mask_volume(path, read_bytes(path), plane)
+
+
+def _slices_of(path: str, plane: Plane, state: tuple[int, ...] | None) -> NDArray[Any]:
+    """All slices; the frames of a volume ask for them one after the other, so the last volume is kept. Raises UnreadableFile."""
+    return read_mask_volume(path, read_bytes(path), plane) if state is None else _kept_slices(path, plane, state)
+
+
 def decode_size(path: str) -> tuple[int, int]:
     """What the child does: height and width. Raises UnreadableFile."""
     try:
+        if suffix_of_volume(path):
+            height, width = read_mask_volume(path, read_bytes(path)).shape[1:]
+            return int(height), int(width)
         with Image.open(io.BytesIO(read_bytes(path))) as image:
             return image.height, image.width
     except (UnreadableFile, MemoryError):
@@ -198,6 +233,13 @@ def decode_size(path: str) -> tuple[int, int]:
 def _turn_to_page(path: str, image: Image.Image, page: int, page_each: bool) -> None:
     """Have Pillow stand at the frame's page; a file of one page is every frame's."""
     pages = getattr(image, "n_frames", 1)
+    at = _page_of(path, pages, page, page_each)
+    if pages > 1:
+        image.seek(at)
+
+
+def _page_of(path: str, pages: int, page: int, page_each: bool) -> int:
+    """Which of so many pages is the frame's. Raises UnreadableFile."""
     if pages == 1 and page_each:
         raise UnreadableFile(
             path,
@@ -205,12 +247,12 @@ def _turn_to_page(path: str, image: Image.Image, page: int, page_each: bool) -> 
             "name its frame in frame_index, or save a page for each frame (TIFF)",
         )
     if pages == 1:
-        return
+        return 0
     if page >= pages:
         raise UnreadableFile(
             path, f"has {pages} pages, none for frame {page}", "save a page for each frame, or one alone"
         )
-    image.seek(page)
+    return page
 
 
 def _black_and_white(path: str, pixels: NDArray[Any]) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from enum import Enum
 
 from enrich_assets.studies import addresses, zips
 from enrich_assets.studies.contents import read_bytes
-from enrich_assets.studies.decoding import Clip, read_still, read_video
+from enrich_assets.studies.decoding import Clip, Plane, read_still, read_video, read_volume, suffix_of_volume
 from enrich_assets.studies.dicom import Pseudonyms, looks_like_dicom
 from enrich_assets.studies.dicom.reading import read_dicom
 from enrich_assets.studies.errors import UnreadableFile
@@ -25,7 +25,9 @@ _VIDEO_SUFFIXES = frozenset(
     (".mp4", ".m4v", ".avi", ".mov", ".mpeg", ".mpg", ".mkv", ".webm", ".gif", ".wmv", ".ts", ".m2v", ".ogv")
 )
 _DICOM_SUFFIXES = frozenset((".dcm", ".dicom", ".ima", ".dic"))
-_KINDS_READ = "PNG, JPEG, TIFF, BMP, GIF, mp4, avi, mov, mpeg, mkv, webm and DICOM are read"
+_KINDS_READ = (
+    "PNG, JPEG, TIFF, BMP, GIF, mp4, avi, mov, mpeg, mkv, webm, DICOM, NIfTI, MetaImage (.mha) and NRRD are read"
+)
 
 
 class Kind(Enum):
@@ -34,6 +36,7 @@ class Kind(Enum):
     STILL = "still"
     VIDEO = "video"
     DICOM = "dicom"
+    VOLUME = "volume"
     ZIP = "zip"
 
 
@@ -51,6 +54,8 @@ def kind_of(head: bytes, path: str) -> Kind | None:
         return Kind.STILL if head[8:12] == b"WEBP" else Kind.VIDEO
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
         return Kind.VIDEO
+    if suffix_of_volume(path):
+        return Kind.VOLUME
     suffix = posixpath.splitext(path)[1].lower()
     if suffix in _DICOM_SUFFIXES or looks_like_dicom(head):
         return Kind.DICOM
@@ -59,8 +64,8 @@ def kind_of(head: bytes, path: str) -> Kind | None:
     return Kind.VIDEO if suffix in _VIDEO_SUFFIXES else None
 
 
-def read_clip(path: str, *, pseudonyms: Pseudonyms | None = None) -> Clip:
-    """The frames of a file: one for a still image, all of a video, an animation, a multi-page TIFF, a DICOM cine.
+def read_clip(path: str, *, pseudonyms: Pseudonyms | None = None, plane: Plane = "stored") -> Clip:
+    """The frames of a file: one for a still image, all of a video, an animation, a multi-page TIFF, a DICOM cine, a volume.
 
     Parameters
     ----------
@@ -68,6 +73,8 @@ def read_clip(path: str, *, pseudonyms: Pseudonyms | None = None) -> Clip:
         A local path or any fsspec URL (also `zip://member::archive.zip`); a zip with one file in it reads as that.
     pseudonyms : Pseudonyms, optional
         For the identifiers in DICOM headers; without them these are dropped.
+    plane : {'stored', 'axial', 'coronal', 'sagittal'}
+        Of the slices of a volume.
 
     Raises
     ------
@@ -81,8 +88,10 @@ def read_clip(path: str, *, pseudonyms: Pseudonyms | None = None) -> Clip:
             return read_dicom(path, pseudonyms=pseudonyms)
         case Kind.STILL:
             return read_still(path, read_bytes(path))
+        case Kind.VOLUME:
+            return read_volume(path, read_bytes(path), plane)
         case Kind.ZIP:
-            return _read_zip(path, pseudonyms)
+            return _read_zip(path, pseudonyms, plane)
     raise UnreadableFile(path, "is of a kind that is not read", _KINDS_READ)
 
 
@@ -116,7 +125,7 @@ def _read_video(path: str) -> Clip:
         return read_video(path, file)
 
 
-def _read_zip(path: str, pseudonyms: Pseudonyms | None) -> Clip:
+def _read_zip(path: str, pseudonyms: Pseudonyms | None, plane: Plane) -> Clip:
     names = members(path)
     if len(names) != 1:
         raise UnreadableFile(
@@ -127,4 +136,4 @@ def _read_zip(path: str, pseudonyms: Pseudonyms | None) -> Clip:
     inner = zips.address_of(path, names[0])
     if names[0].lower().endswith(".zip"):
         raise UnreadableFile(path, "is a zip in a zip", "unpack it")
-    return read_clip(inner, pseudonyms=pseudonyms)
+    return read_clip(inner, pseudonyms=pseudonyms, plane=plane)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from enrich_assets.method.images.cone import cone_mask
 from enrich_assets.method.images.crop import Box, Crop, crop, window
 from enrich_assets.method.images.resize import resize
-from enrich_assets.studies.decoding import Clip
+from enrich_assets.studies.decoding import Clip, Plane
 from enrich_assets.studies.decoding.burned_in import warning_of_text
 from enrich_assets.studies.dicom import Pseudonyms
 from enrich_assets.studies.errors import UnreadableFile, listed
@@ -40,12 +40,15 @@ class Wanted:
         Of the whole clip, each so manieth frame ...
     most
         ... and no more than so many of these.
+    plane
+        Of the slices of a volume.
     """
 
     named: tuple[int, ...]
     whole: bool
     stride: int = 1
     most: int | None = None
+    plane: Plane = "stored"
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,9 @@ def read_pictures(path: str, wanted: Wanted, views: Mapping[str, View]) -> Pictu
     UnreadableFile
         It cannot be read, has not the frames, or cannot be cut so.
     """
-    clip = read_clip(path, pseudonyms=Pseudonyms(secrets.token_bytes(32)))  # identifiers are of no use here
+    clip = read_clip(
+        path, pseudonyms=Pseudonyms(secrets.token_bytes(32)), plane=wanted.plane
+    )  # identifiers are of no use here
     positions, indices = _chosen(path, clip, wanted)
     pictures, boxes = _cut(path, clip, positions, views)
     height, width = clip.frames.shape[1:]
@@ -100,7 +105,7 @@ def read_pictures(path: str, wanted: Wanted, views: Mapping[str, View]) -> Pictu
     return Pictures(indices, pictures, boxes, height, width, clip.warnings + ([text] if text else []), clip.actions)
 
 
-def read_frames(path: str, indices: Sequence[int]) -> list[NDArray[np.uint8]]:
+def read_frames(path: str, indices: Sequence[int], plane: Plane = "stored") -> list[NDArray[np.uint8]]:
     """Whole frames of a file, (height, width) each, by their index in it; the one of a still, whatever its index.
 
     Raises
@@ -108,7 +113,7 @@ def read_frames(path: str, indices: Sequence[int]) -> list[NDArray[np.uint8]]:
     UnreadableFile
         It cannot be read, or has no such frame.
     """
-    frames = read_clip(path).frames
+    frames = read_clip(path, plane=plane).frames
     positions = [0 if len(frames) == 1 else index for index in indices]
     if max(positions, default=0) >= len(frames):
         raise UnreadableFile(path, f"has {len(frames)} frames, none of index {max(positions)}", "ingest it again")
