@@ -58,6 +58,9 @@ def serve(archive: Archive, port: int, mlflow_port: int, say: Callable[[str], No
     mlflow = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", archive.tracking_uri]
     mlflow += ["--host", "127.0.0.1", "--port", str(mlflow_port), "--workers", "1"]
     addresses = {"Dagster": f"http://127.0.0.1:{port}", "MLflow": f"http://127.0.0.1:{mlflow_port}"}
+    opened = {
+        "MLflow": f"{addresses['MLflow']}/#/experiments?workflowType=machine_learning"
+    }  # else its view for language models
     for name, address in addresses.items():
         if answers(address):
             say(f"enrich: something answers at {address} already: end it, or name another port for {name}")
@@ -74,7 +77,8 @@ def serve(archive: Archive, port: int, mlflow_port: int, say: Callable[[str], No
                 except subprocess.TimeoutExpired:
                     continue
             for name in [name for name, address in waiting.items() if answers(address)]:
-                say(f"{name:8} {waiting.pop(name)}")
+                address = waiting.pop(name)
+                say(f"{name:8} {opened.get(name, address)}")
     except KeyboardInterrupt:
         return 0
     finally:

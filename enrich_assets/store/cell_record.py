@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ class CellRecord:
     partition: str = ""
     dagster_run_id: str = ""
     subset_source: str = ""  # URL of the subset's frames
+    test_set_digest: str = ""  # of the test frames and their labels; "": not known
+    n_test: int = 0
     started_at: datetime | None = None
     ended_at: datetime | None = None
     pictures: Mapping[str, str | Path] = field(default_factory=dict)  # folder in the run -> local file
@@ -42,3 +45,28 @@ class Recorded:
 
     run_id: str
     model_id: str
+
+
+def mlmodel(cell: CellRecord, run_id: str, model_id: str, weights: str) -> str:
+    """The MLmodel file: JSON, which is YAML. A flavour of our own, so that nothing tries to unpickle or import."""
+    flavour = {
+        "weights": weights,
+        "format": "safetensors",
+        "model_type": cell.model_type,
+        "sha256": cell.model_digest,
+    }
+    return json.dumps(
+        {
+            "artifact_path": f"models:/{model_id}",
+            "flavors": {"enrich": flavour},
+            "model_id": model_id,
+            "run_id": run_id,
+            "utc_time_created": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f"),
+        },
+        indent=1,
+    )
+
+
+def last_epoch(cell: CellRecord) -> int:
+    """The step that scores are logged at: the last of the curves, from 0."""
+    return max([1, *(len(values) for values in cell.curves.values())]) - 1

@@ -79,7 +79,7 @@ def write_dataset(
 def _fill(folder: Path, items: Iterable[Item], format: str, classes: list[str]) -> int:
     """Pictures one after the other, so that memory does not depend on how many there are."""
     layout = layouts.LAYOUTS[format](folder, classes)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for item in items:
         image = layout.image_path(item.name, item.split, item.label)
         _save(folder / image, item.pixels)
