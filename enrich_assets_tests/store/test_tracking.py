@@ -203,7 +203,7 @@ import os, sys
 from pathlib import Path
 from enrich_assets.store.tracking import Tracking
 from enrich_assets_tests.store.test_tracking import cell
-Tracking._log_subset = lambda *_: os._exit(9)
+Tracking._log_datasets = lambda *_: os._exit(9)
 Tracking(sys.argv[1], "enrich").record_cell(cell(Path(sys.argv[2]), evaluation_id="died"))
 """
 
