@@ -28,9 +28,10 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/ready-dev: $(VENV)/ready requirements-dev.lock
+$(VENV)/ready-dev: $(VENV)/ready requirements-dev.lock requirements-label-studio.lock
 	@echo "what the tests need beside"
 	@$(PIP) -r requirements-dev.lock
+	@$(PIP) --no-deps -r requirements-label-studio.lock
 	@touch $@
 
 lint: $(VENV)/ready-dev

@@ -9,16 +9,16 @@ from enrich_assets.commands.ingesting import ingest
 from enrich_assets.commands.labelling import labels, worklist
 from enrich_assets.commands.league import league
 from enrich_assets.commands.receiving import fetch, listen
-from enrich_assets.commands.results import lineage, sql
+from enrich_assets.commands.results import export, frames, lineage, sql
 from enrich_assets.commands.running import demo, leave_out, plan, run
 from enrich_assets.commands.serving import ui
 from enrich_assets.commands.upkeep import key, migrate, open_name, prune, repair
 
 STORY = {
     "Begin": [demo, ingest, plan, run],
-    "Receive": [listen, fetch],
+    "Receive studies from a hospital": [listen, fetch],
     "Label": [worklist, labels],
-    "Look": [sql, lineage, ui],
+    "Look": [ui, sql, lineage, frames, export],
     "Compare": [league, leave_out],
     "Keep a home whole": [doctor, repair, prune, migrate, key, open_name],
     "In a shell": [completion],

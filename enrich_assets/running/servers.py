@@ -64,6 +64,8 @@ def serve(archive: Archive, port: int, mlflow_port: int, say: Callable[[str], No
             mlflow += ["--default-artifact-root", archive.profile.tracking.artifacts]
         commands.append(mlflow)
         addresses["MLflow"] = f"http://127.0.0.1:{mlflow_port}"
+    # MLflow's own start page is its view for language models.
+    opened = {"MLflow": f"{addresses.get('MLflow')}/#/experiments?workflowType=machine_learning"}
     for name, address in addresses.items():
         if answers(address):
             say(f"enrich: something answers at {address} already: end it, or name another port for {name}")
@@ -82,7 +84,8 @@ def serve(archive: Archive, port: int, mlflow_port: int, say: Callable[[str], No
                 except subprocess.TimeoutExpired:
                     continue
             for name in [name for name, address in waiting.items() if answers(address)]:
-                say(f"{name:8} {waiting.pop(name)}")
+                address = waiting.pop(name)
+                say(f"{name:8} {opened.get(name, address)}")
     except KeyboardInterrupt:
         return 0
     finally:

@@ -7,8 +7,9 @@ holds.
 
     run    parameters, curves by epoch, scores, a note, tags (evaluation, subset, Dagster run and asset)
     model  a LoggedModel with the weights file; the run's output
-    data   the subset as dataset input under our digest (MLflow takes 36 characters: 32; all 64 as a tag)
-    score  logged with dataset name, dataset digest and model id, so that the UI joins all three
+    data   the subset (training) and the test set (evaluation) as dataset inputs under our digests (MLflow takes 36 characters: 32;
+           all 64 as a tag)
+    score  logged with the test set as its dataset and the model's id, the time of training with the subset, so that the UI joins them
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ import os
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from enrich_assets.store.cell_record import CellRecord, Recorded
+from enrich_assets.store.cell_record import CellRecord, Recorded, dotted, last_epoch, mlmodel, slices
 from enrich_assets.store.remote.patience import may_pass_behind, patiently
 
 if TYPE_CHECKING:
@@ -42,7 +43,11 @@ MOST_METRICS, MOST_PARAMS = 1000, 100
 EVALUATION, SUBSET, SUPERSEDED_BY = "enrich.evaluation_id", "enrich.subset_id", "enrich.superseded_by"
 DAGSTER_RUN, ASSET, PARTITION = "dagster.run_id", "dagster.asset_key", "dagster.partition"
 
-Item = TypeVar("Item")
+OF_TRAINING = frozenset({"train_seconds"})  # metrics that are about the subset, not about the test set
+KIND, CLASSIC = "mlflow.experimentKind", "custom_model_development"  # else the UI opens its view for language models
+DEFAULT_EXPERIMENT = "0"
+
+_Dataset = tuple[str, str]  # name, digest
 
 
 class Tracking:
@@ -119,9 +124,9 @@ class Tracking:
         model_id = ""
         try:
             model_id = self._log_model(client, cell, run_id, name)
-            dataset = self._log_subset(client, cell, run_id)
-            client.log_outputs(run_id, [LoggedModelOutput(model_id, step=_last_epoch(cell))])
-            self._log_numbers(client, cell, run_id, model_id, dataset, ended)
+            subset, test_set = self._log_datasets(client, cell, run_id)
+            client.log_outputs(run_id, [LoggedModelOutput(model_id, step=last_epoch(cell))])
+            self._log_numbers(client, cell, run_id, model_id, (subset, test_set), ended)
             for folder, picture in cell.pictures.items():
                 client.log_artifact(run_id, str(picture), folder or None)
             client.finalize_logged_model(model_id, "READY")
@@ -202,11 +207,12 @@ class Tracking:
             client.log_model_artifact(model.model_id, str(weights))
             with tempfile.TemporaryDirectory() as folder:
                 described = Path(folder) / "MLmodel"
-                described.write_text(_mlmodel(cell, run_id, model.model_id, weights.name), encoding="utf-8")
+                described.write_text(mlmodel(cell, run_id, model.model_id, weights.name), encoding="utf-8")
                 client.log_model_artifact(model.model_id, str(described))
         return model.model_id
 
-    def _log_subset(self, client: MlflowClient, cell: CellRecord, run_id: str) -> tuple[str, str]:
+    def _log_datasets(self, client: MlflowClient, cell: CellRecord, run_id: str) -> tuple[_Dataset, _Dataset]:
+        """The subset that was learned from and the test set that was scored on (the subset again where that is not known)."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         name, digest = f"{cell.task}/{cell.arm}/subset", cell.subset_id[:DIGEST_CHARACTERS]
@@ -224,8 +230,20 @@ class Tracking:
             profile=json.dumps({"num_rows": cell.n_train}),
         )
         tags = [InputTag("mlflow.data.context", "training"), InputTag(SUBSET, cell.subset_id)]
-        client.log_inputs(run_id, [DatasetInput(dataset, tags)])
-        return name, digest
+        inputs = [DatasetInput(dataset, tags)]
+        subset = test_set = (name, digest)
+        if cell.test_set_digest:
+            test_set = (f"{cell.task}/test_set", cell.test_set_digest[:DIGEST_CHARACTERS])
+            scored_on = Dataset(
+                name=test_set[0],
+                digest=test_set[1],
+                source_type="enrich_test_set",
+                source=json.dumps({"test_set_digest": cell.test_set_digest}),
+                profile=json.dumps({"num_rows": cell.n_test}),
+            )
+            inputs.append(DatasetInput(scored_on, [InputTag("mlflow.data.context", "evaluation")]))
+        client.log_inputs(run_id, inputs)
+        return subset, test_set
 
     def _log_numbers(
         self,
@@ -233,16 +251,17 @@ class Tracking:
         cell: CellRecord,
         run_id: str,
         model_id: str,
-        dataset: tuple[str, str],
+        datasets: tuple[_Dataset, _Dataset],
         ended: int,
     ) -> None:
         from mlflow.entities import Metric, Param
 
-        name, digest = dataset
-        last = _last_epoch(cell)
+        subset, test_set = datasets
+        last = last_epoch(cell)
         metrics = [
             Metric(key, float(value), ended, last, model_id=model_id, dataset_name=name, dataset_digest=digest)
             for key, value in cell.metrics.items()
+            for name, digest in [subset if key in OF_TRAINING else test_set]
         ]
         metrics += [
             Metric(key, float(value), ended, epoch)
@@ -256,10 +275,10 @@ class Tracking:
             "seed": cell.seed,
             "n_train": cell.n_train,
         }
-        params = [Param(key, str(value)) for key, value in {**_dotted(cell.params), **own}.items()]
-        for some in _slices(params, MOST_PARAMS):
+        params = [Param(key, str(value)) for key, value in {**dotted(cell.params), **own}.items()]
+        for some in slices(params, MOST_PARAMS):
             client.log_batch(run_id, params=some)
-        for several in _slices(metrics, MOST_METRICS):
+        for several in slices(metrics, MOST_METRICS):
             client.log_batch(run_id, metrics=several)
 
     def _supersede(self, client: MlflowClient, cell: CellRecord, run_id: str) -> None:
@@ -300,12 +319,18 @@ class Tracking:
         experiment = client.get_experiment_by_name(self.experiment_name)
         if experiment is None:
             try:
-                return str(client.create_experiment(self.experiment_name, self._artifact_location()))
+                tags = {KIND: CLASSIC}
+                made = client.create_experiment(self.experiment_name, self._artifact_location(), tags=tags)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
                 experiment = client.get_experiment_by_name(self.experiment_name)
                 assert experiment is not None
+            else:
+                self._put_default_away(client)
+                return str(made)
+        if KIND not in experiment.tags:
+            client.set_experiment_tag(experiment.experiment_id, KIND, CLASSIC)
         if experiment.lifecycle_stage == "deleted":
             client.restore_experiment(experiment.experiment_id)
         return str(experiment.experiment_id)
@@ -313,6 +338,14 @@ class Tracking:
     def _passes(self, error: BaseException) -> bool:
         """Whether an error may pass by itself: of a server's database; not of a file."""
         return self._sqlite_file is None and may_pass_behind(error)
+
+    def _put_default_away(self, client: MlflowClient) -> None:
+        """MLflow makes an experiment `Default` in every new database; ours hold nothing in it."""
+        if self._sqlite_file is None:
+            return
+        default = client.get_experiment(DEFAULT_EXPERIMENT)
+        if default.lifecycle_stage == "active" and not client.search_runs([DEFAULT_EXPERIMENT], max_results=1):
+            client.delete_experiment(DEFAULT_EXPERIMENT)
 
     @property
     def _sqlite_file(self) -> Path | None:
@@ -349,45 +382,6 @@ def _import_client() -> type[MlflowClient]:
     for talkative in ("mlflow.store.db.utils", "alembic"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
     return MlflowClient
-
-
-def _mlmodel(cell: CellRecord, run_id: str, model_id: str, weights: str) -> str:
-    """The MLmodel file: JSON, which is YAML. A flavour of our own, so that nothing tries to unpickle or import."""
-    flavour = {
-        "weights": weights,
-        "format": "safetensors",
-        "model_type": cell.model_type,
-        "sha256": cell.model_digest,
-    }
-    return json.dumps(
-        {
-            "artifact_path": f"models:/{model_id}",
-            "flavors": {"enrich": flavour},
-            "model_id": model_id,
-            "run_id": run_id,
-            "utc_time_created": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f"),
-        },
-        indent=1,
-    )
-
-
-def _last_epoch(cell: CellRecord) -> int:
-    return max([1, *(len(values) for values in cell.curves.values())]) - 1
-
-
-def _dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _dotted(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def _slices(items: Sequence[Item], most: int) -> Iterator[Sequence[Item]]:
-    for start in range(0, len(items), most):
-        yield items[start : start + most]
 
 
 def _milliseconds(when: datetime | None) -> int:

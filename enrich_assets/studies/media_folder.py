@@ -94,7 +94,7 @@ class MediaFolder:
     Attributes
     ----------
     table : DataFrame
-        `COLUMNS` (text, '' where not known) of pictures, clips and zips, and `kind` (still, video, zip); absolute paths.
+        `COLUMNS` (text, '' where not known) of pictures, clips and zips, and `kind` (still, video, volume, zip); absolute paths.
     of_dicom : DataFrame
         `path` and `patient_id` of the DICOM files.
     refused : DataFrame
@@ -237,7 +237,12 @@ def guess_lines(media: MediaFolder) -> tuple[str, ...]:
     n_files = len(table) + len(media.dicom)
     if not n_files:
         return ()
-    counted = [(of_kind["video"], "clips"), (of_kind["still"], "pictures"), (of_kind["zip"], "zips")]
+    counted = [
+        (of_kind["video"], "clips"),
+        (of_kind["still"], "pictures"),
+        (of_kind["volume"], "volumes"),
+        (of_kind["zip"], "zips"),
+    ]
     counted.append((len(media.dicom), "DICOM files"))
     kinds = ", ".join(f"{n:,} {_one(unit, n)}" for n, unit in counted if n)
     by_patient = Counter([*table["patient_id"], *media.of_dicom["patient_id"]])

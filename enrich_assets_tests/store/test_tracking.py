@@ -94,6 +94,44 @@ def test_score_model_and_subset_are_tied_natively(tracking: Tracking, client: An
     assert recorded.model_id in {each.model_id for each in found}
 
 
+def test_a_score_hangs_on_the_test_set_and_the_time_of_training_on_the_subset(
+    tracking: Tracking, client: Any, tmp_path: Path
+) -> None:
+    test_set = "ef" * 32
+    metrics = {"auc": 0.5, "train_seconds": 3.0}
+    recorded = tracking.record_cell(cell(tmp_path, metrics=metrics, test_set_digest=test_set, n_test=77))
+    run = client.get_run(recorded.run_id)
+    context = {
+        one.dataset.name: {tag.key: tag.value for tag in one.tags}["mlflow.data.context"]
+        for one in run.inputs.dataset_inputs
+    }
+    assert context == {"classification/enrich/subset": "training", "classification/test_set": "evaluation"}
+    model = client.get_logged_model(recorded.model_id)
+    assert {metric.key: metric.dataset_digest for metric in model.metrics} == {
+        "auc": test_set[:32],
+        "train_seconds": SUBSET_ID[:32],
+    }
+
+
+def test_experiments_open_in_the_view_for_models_and_no_empty_one_stands_beside(
+    tracking: Tracking, client: Any
+) -> None:
+    tracking.prepare()
+    (only,) = client.search_experiments()
+    assert only.name == "enrich"
+    assert only.tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+def test_an_experiment_default_that_somebody_uses_stays(tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    theirs = MlflowClient(tracking_uri=uri)
+    theirs.create_run("0")
+    Tracking(uri, "enrich").prepare()
+    assert {one.name for one in theirs.search_experiments()} == {"Default", "enrich"}
+
+
 def test_the_same_ties_are_there_in_sql(tracking: Tracking, tmp_path: Path) -> None:
     recorded = tracking.record_cell(cell(tmp_path, evaluation_id="by sql"))
     with sqlite3.connect(tracking.uri.removeprefix("sqlite:///")) as database:
@@ -165,7 +203,7 @@ import os, sys
 from pathlib import Path
 from enrich_assets.store.tracking import Tracking
 from enrich_assets_tests.store.test_tracking import cell
-Tracking._log_subset = lambda *_: os._exit(9)
+Tracking._log_datasets = lambda *_: os._exit(9)
 Tracking(sys.argv[1], "enrich").record_cell(cell(Path(sys.argv[2]), evaluation_id="died"))
 """
 

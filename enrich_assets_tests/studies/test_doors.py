@@ -17,6 +17,7 @@ BUILDS_ON = {
     "dicom": {"decoding"},
     "readers": {"decoding", "dicom"},
     "labels": {"readers"},
+    "datasets": set(),
     "phantom": set(),
 }
 

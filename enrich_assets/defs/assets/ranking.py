@@ -343,5 +343,5 @@ def subset(cell: CellContext, ranking: Value) -> StepOutput:
         "clips": int(chosen["clip_id"].nunique()),
     }
     return StepOutput(
-        {"subset": chosen[RANKED]}, metrics=metrics, metadata={"frames": chosen[RANKED[:1]].head(20)}, digest=name
+        {"subset": chosen[RANKED]}, metrics=metrics, metadata={"frames": chosen[RANKED].head(20)}, digest=name
     )

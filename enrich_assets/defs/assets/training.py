@@ -277,7 +277,7 @@ def evaluation(
     if at_half is not None:
         metrics["value_at_half"] = float(at_half.value)
     pictures = _pictures(kind.answers, images, truth, predicted, classes)
-    recorded = _record(cell, model, subset, metrics, pictures)
+    recorded = _record(cell, model, subset, metrics, pictures, test_digest)
     metrics |= {"mlflow_run_id": recorded.run_id, "mlflow_model_id": recorded.model_id}
     metadata: dict[str, Any] = {
         kind.metric: metrics["value"],
@@ -307,7 +307,12 @@ def _pictures(
 
 
 def _record(
-    cell: CellContext, model: Value, subset: Value, metrics: dict[str, Any], pictures: dict[str, bytes]
+    cell: CellContext,
+    model: Value,
+    subset: Value,
+    metrics: dict[str, Any],
+    pictures: dict[str, bytes],
+    test_set_digest: str,
 ) -> Recorded:
     """Write the cell into MLflow: curves, weights, subset, score and pictures, tied together."""
     task = cell.where.task_settings
@@ -347,6 +352,8 @@ def _record(
                 asset_key=cell.cell.asset,
                 partition=cell.partition,
                 dagster_run_id=cell.run_id,
+                test_set_digest=test_set_digest,
+                n_test=metrics["n_test"],
                 subset_source=folder.path(store.path(subset.receipt, "subset.parquet")),
                 started_at=trained_at - timedelta(seconds=model.metrics["seconds"]),
                 ended_at=trained_at,

@@ -130,7 +130,7 @@ def _by_arm(column: pd.Series) -> pd.Series:
 
 
 def comparison_grid(task: str, comparisons: pd.DataFrame) -> Grid:
-    """Table 3: each arm against random and against everything, p corrected over the budgets, notes numbered below."""
+    """Table 1: each arm against random and against everything, p corrected over the budgets, notes numbered below."""
     rows: list[list[Cell | list[Cell]]] = []
     notes: list[str] = []
     order = comparisons.sort_values(["reference", "arm", "budget"], ascending=[False, True, True])
@@ -205,7 +205,7 @@ def representation_grid(task: str, subsets: pd.DataFrame) -> Grid:
 
 
 def sufficient_grid(known: dict[str, pd.DataFrame]) -> Grid:
-    """The numbers of figure 3: the smallest sufficient budget of each task and arm, and what it saves."""
+    """The numbers of the labelling time: the smallest sufficient budget of each task and arm, and what it saves."""
     rows: list[list[Cell | list[Cell]]] = []
     notes: list[str] = []
     for r in known["sufficient"].sort_values(["task", "arm"]).itertuples():
@@ -245,7 +245,7 @@ def sufficient_grid(known: dict[str, pd.DataFrame]) -> Grid:
 
 
 def archive_grid(known: dict[str, pd.DataFrame]) -> Grid:
-    """Table 1: patients, studies, clips, frames by split, and what is labelled, by task and class (a mask has none)."""
+    """Table 3: patients, studies, clips, frames by split, and what is labelled, by task and class (a mask has none)."""
     frames, labels = known["frames"], numbers.current(known["labels"])
     heads = ["split", "patients", "studies", "clips", "frames"]
     groups: list[tuple[str, pd.Series]] = []
@@ -279,11 +279,10 @@ def refused_grid(files: pd.DataFrame, most: int = 200) -> Grid:
     return Grid(("batch", "file", "reason"), rows, sql, text=3, notes=notes)
 
 
-def check_grid(checks: pd.DataFrame) -> Grid:
-    """The outcome of each check, failed ones first."""
-    order = checks.assign(failed=~checks["passed"].fillna(False).astype(bool)).sort_values(
-        ["failed", "asset", "check_name"], ascending=[False, True, True]
-    )
+def check_grid(checks: pd.DataFrame, *, passed: bool) -> Grid:
+    """The outcome of each check that passed, or of each that did not."""
+    failed = ~checks["passed"].fillna(False).astype(bool)
+    order = checks.assign(failed=failed)[failed != passed].sort_values(["asset", "check_name"])
     rows: list[list[Cell | list[Cell]]] = [
         [
             Cell("passed" if not r.failed else f"failed ({r.severity})", strong=bool(r.failed)),
@@ -293,7 +292,8 @@ def check_grid(checks: pd.DataFrame) -> Grid:
         ]
         for r in order.itertuples()
     ]
-    return Grid(("", "asset", "check", "outcome"), rows, "SELECT * FROM checks", text=4)
+    query = f"SELECT * FROM checks WHERE {'passed' if passed else 'NOT passed'}"
+    return Grid(("", "asset", "check", "outcome"), rows, query, text=4)
 
 
 def cost_grid(stages: Mapping[str, Any], evaluations: pd.DataFrame) -> Grid:

@@ -1,4 +1,4 @@
-"""Figure 3: labelling time until a model is as good as with everything. Drawing only."""
+"""Labelling time until a model is as good as with everything. Drawing only."""
 
 from __future__ import annotations
 

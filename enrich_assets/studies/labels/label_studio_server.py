@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 TOKEN = "LABEL_STUDIO_API_KEY"  # nosec B105: the name of a variable, no secret
 ROOT = "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"
@@ -104,7 +104,7 @@ class LabelStudioServer:
             known = {str((task.get("data") or {}).get("frame_id")) for task in self._tasks(number, "task_only")}
             new = [task for task in tasks if task["data"]["frame_id"] not in known]
             if new:
-                self._client.projects.import_tasks(number, request=new)
+                self._client.projects.import_tasks(number, request=cast("Any", new))
         return Pushed(number, len(new), len(tasks) - len(new), f"{self.url}/projects/{number}/data")
 
     def pull(self, title: str, project: int | None = None) -> tuple[int, list[dict[str, Any]]]:
@@ -124,12 +124,13 @@ class LabelStudioServer:
     def _project(self, title: str, interface: str) -> int:
         number = self._number_of(title)
         if number is None:
-            number = int(self._client.projects.create(title=title, label_config=interface).id)
+            made: Any = self._client.projects.create(title=title, label_config=interface)
+            number = int(made.id)
         return number
 
     def _number_of(self, title: str) -> int | None:
-        titles = {str(one.title): int(one.id) for one in self._client.projects.list(page_size=_PAGE)}
-        return titles.get(title)
+        projects: Any = self._client.projects.list(page_size=_PAGE)
+        return {str(one.title): int(one.id) for one in projects}.get(title)
 
     def _serve(self, number: int, pictures: Path) -> None:
         """Let the project show the pictures: a storage of local files of their folder, once."""
@@ -142,7 +143,8 @@ class LabelStudioServer:
         )
 
     def _tasks(self, number: int, fields: Any) -> Iterator[dict[str, Any]]:
-        for task in self._client.tasks.list(project=number, fields=fields, page_size=_PAGE):
+        tasks: Any = self._client.tasks.list(project=number, fields=fields, page_size=_PAGE)
+        for task in tasks:
             yield task.model_dump(mode="json") if hasattr(task, "model_dump") else task.dict()
 
     @contextmanager
