@@ -103,6 +103,7 @@ class RayCluster:
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_raylet_start_wait_time_s": "240",  # of a machine that does other things, too
             # a node that does not answer counts as gone after some ten seconds, not a minute
             "RAY_health_check_initial_delay_ms": "1000",
             "RAY_health_check_period_ms": "1000",
