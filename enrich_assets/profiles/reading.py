@@ -13,7 +13,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import yaml
 from pydantic import BaseModel, ValidationError
 
@@ -130,6 +129,8 @@ def _text(source: str) -> tuple[str, str]:
 
 def _text_at(url: str) -> str:
     """A profile behind a URL."""
+    import fsspec
+
     try:
         with fsspec.open(url, "rb") as file:
             content = file.read(MOST_BYTES + 1)
@@ -141,6 +142,8 @@ def _text_at(url: str) -> str:
 
 
 def _exists(url: str) -> bool:
+    import fsspec
+
     fs, path = fsspec.core.url_to_fs(url)
     return bool(fs.exists(path))
 

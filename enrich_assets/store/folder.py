@@ -108,9 +108,11 @@ class Folder:
         found = {}
         for path, answer in answers.items():
             name = paths[path]
-            if isinstance(answer, FileNotFoundError):
-                continue
-            found[name] = self.read(name) if isinstance(answer, BaseException) else answer
+            if isinstance(answer, bytes):
+                found[name] = answer
+            elif not isinstance(answer, FileNotFoundError):  # no answer: asked again, by itself and with patience
+                with contextlib.suppress(FileNotFoundError):
+                    found[name] = self.read(name)
         return found
 
     def write(self, name: str, content: bytes) -> None:

@@ -1,7 +1,7 @@
 """A home whose store is a real S3 server (SeaweedFS) and whose records are in a real Postgres: the same bits as in one folder, and the
 same again where a server is away in the middle of a run.
 
-Rows of RELIABILITY.md stand on the tests marked `incident`: what was done to the servers, and what was seen.
+The first line of each docstring says what was done to the servers and what held, as a row of RELIABILITY.md does.
 """
 
 from __future__ import annotations

@@ -33,6 +33,15 @@ def test_what_is_not_there_has_no_files(folder: Folder) -> None:
         folder.digest("nothing")
 
 
+def test_files_that_got_no_answer_are_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that was away while many were read is no reason to take any for gone, or one that is gone for an error."""
+    folder = Folder(f"memory://{uuid.uuid4().hex}/store")
+    folder.write("one", b"1")
+    away = {folder.path(name): ConnectionRefusedError() for name in ("one", "gone")}
+    monkeypatch.setattr(type(folder.fs), "cat", lambda *args, **options: away)
+    assert folder.read_many(["one", "gone"]) == {"one": b"1"}
+
+
 def test_a_stamp_changes_with_the_content_and_only_then(folder: Folder) -> None:
     folder.write_many({"r/one": b"1", "r/two": b"2"})
     before = folder.stamps("r")

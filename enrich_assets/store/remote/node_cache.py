@@ -22,7 +22,7 @@ from enrich_assets.store.folder import Folder
 from enrich_assets.store.integrity import is_whole
 
 FOLDER, SIZE = "ENRICH_CACHE", "ENRICH_CACHE_SIZE"  # environment
-DEFAULT_BYTES = 20_000_000_000
+DEFAULT_BYTES, LOOKS = 20_000_000_000, 20
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -46,6 +46,7 @@ class NodeCache:
         self.root, self.most_bytes = root, most_bytes
         self._folder = Folder(str(root))
         self._held: int | None = None  # bytes, as far as this process knows
+        self._since = 0  # bytes that this process has added since it last looked
         self._lock = threading.Lock()
 
     @classmethod
@@ -112,8 +113,9 @@ class NodeCache:
 
     def _count(self, more: int) -> None:
         with self._lock:
-            if self._held is None:
-                self._held = sum(size for _, size, _ in self._files())
+            self._since += more
+            if self._held is None or self._since > self.most_bytes // LOOKS:  # other processes keep files here, too
+                self._held, self._since = sum(size for _, size, _ in self._files()), 0
             else:
                 self._held += more
             full = self._held > self.most_bytes
