@@ -165,3 +165,11 @@ def test_a_reader_sees_the_old_or_the_new_file_whole(tmp_path: Path) -> None:
         assert reader.read() == b"old"
     assert folder.read("a/b.bin") == b"new and longer"
     assert list(folder.files()) == ["a/b.bin"]
+
+
+def test_a_receipt_copied_with_another_field_has_the_name_of_what_it_holds() -> None:
+    first = Receipt(asset="a", digest="1", settings="s", read={"b[1]": Origin("x", "y")})
+    assert first.digests_read == {"b": {"b[1]": "x"}}
+    other = first.model_copy(update={"inputs": {"b[1]": "x"}, "read": {}})
+    assert other.name != first.name
+    assert other.digests_read == {}
