@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
@@ -96,6 +96,13 @@ class Receipt(BaseModel):
         for cell, origin in self.read.items():
             by_asset.setdefault(cell.partition("[")[0], {})[cell] = origin.digest
         return by_asset
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Receipt:
+        """A receipt with other fields: what was worked out of the old ones is not taken over."""
+        copied = super().model_copy(update=update, deep=deep)
+        for worked_out in ("name", "digests_read"):
+            copied.__dict__.pop(worked_out, None)
+        return copied
 
     @property
     def folder(self) -> str:

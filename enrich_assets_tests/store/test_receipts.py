@@ -225,3 +225,11 @@ def test_a_checkpoint_stays_until_the_receipt_is_written(store: Store) -> None:
     again.write("model.bin", b"weights")
     again.commit()
     assert not list(store.folder.files("drafts"))
+
+
+def test_a_receipt_copied_with_another_field_has_the_name_of_what_it_holds() -> None:
+    first = Receipt(asset="a", digest="1", settings="s", read={"b[1]": Origin("x", "y")})
+    assert first.digests_read == {"b": {"b[1]": "x"}}
+    other = first.model_copy(update={"inputs": {"b[1]": "x"}, "read": {}})
+    assert other.name != first.name
+    assert other.digests_read == {}
