@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +18,9 @@ from enrich_assets.archive.frames import Frames
 from enrich_assets.archive.sides import LastTime
 from enrich_assets.store.annotations import Annotations
 from enrich_assets.store.batches import Batch
+from enrich_assets.store.folder import Folder
 from enrich_assets.store.receipts import Receipt, digest_of
-from enrich_assets.studies import addresses
+from enrich_assets.studies import addresses, zips
 from enrich_assets.studies.dicom import Pseudonyms, is_sealed, short_name, unseal
 from enrich_assets.studies.errors import UnreadableFile
 
@@ -79,25 +83,58 @@ class ImportedLabels:
         return self.log.mask(entry, row)
 
 
-class SourceFiles:
-    """The files that were ingested, where they lie. Paths of DICOM folders are sealed; the key of the home opens them."""
+class Moves:
+    """Folders of source files that lie elsewhere now: what `enrich relocate` was called with, oldest first, kept in the home.
 
-    def __init__(self, pseudonyms: Callable[[], Pseudonyms]) -> None:
-        self._pseudonyms = pseudonyms
+    Receipts and tables keep the paths under which files were ingested; only where they are looked for changes.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._file = Folder(str(home))
+
+    def all(self) -> list[tuple[str, str]]:
+        """(from, to) of each."""
+        if not self._file.exists(MOVES_FILE):
+            return []
+        return [(str(one["from"]), str(one["to"])) for one in json.loads(self._file.read(MOVES_FILE))["moved"]]
+
+    def add(self, before: str, after: str) -> None:
+        """Look for what lay below `before` below `after` from now on."""
+        moved = [*self.all(), (before.rstrip("/"), after.rstrip("/"))]
+        table = [{"from": old, "to": new} for old, new in moved]
+        self._file.write(MOVES_FILE, json.dumps({"moved": table}, indent=1).encode())
+        os.chmod(self._file.path(MOVES_FILE), 0o600)  # folders may be named after people
+
+
+def moved(path: str, moves: Sequence[tuple[str, str]]) -> str:
+    """Where a path leads after all moves, each applied to what the ones before it made."""
+    if (inside := zips.parts(path)) is not None:
+        return zips.address_of(moved(inside[0], moves), inside[1])
+    for before, after in moves:
+        if path == before or path.startswith(f"{before}/"):
+            path = after + path[len(before) :]
+    return path
+
+
+class SourceFiles:
+    """The files that were ingested, where they lie now. Paths of DICOM folders are sealed; the key of the home opens them."""
+
+    def __init__(self, pseudonyms: Callable[[], Pseudonyms], moves: Sequence[tuple[str, str]] = ()) -> None:
+        self._pseudonyms, self._moves = pseudonyms, moves
 
     @property
     def pseudonyms(self) -> Pseudonyms:
         return self._pseudonyms()
 
     def address(self, path: str) -> str:
-        """Where a source file lies: a sealed path opened, any other as it is.
+        """Where a source file lies: a sealed path opened, and each where its folder was moved to.
 
         Raises
         ------
         LookupError
             For a sealed path, without the right key.
         """
-        return unseal(path, self.pseudonyms) if is_sealed(path) else path
+        return moved(unseal(path, self.pseudonyms) if is_sealed(path) else path, self._moves)
 
     def digest_of(self, path: str) -> str:
         """sha256 of a source file, or a folder of masks, as it lies there now.
@@ -129,6 +166,58 @@ class SourceFiles:
             )
 
 
+@dataclass(frozen=True)
+class Relocated:
+    """What was found of the files below a folder that moved."""
+
+    n_files: int
+    n_there: int
+    n_compared: int
+    changed: tuple[str, ...]  # as they are called in tables
+
+
+def relocate(archive: Archive, before: str, after: str, most_compared: int = 200) -> Relocated:
+    """Look for source files that lay below one folder below another from now on.
+
+    Parameters
+    ----------
+    archive
+        Whose.
+    before, after
+        Folders, or URLs of folders.
+    most_compared
+        So many of the files are compared with their digests, spread over all.
+
+    Raises
+    ------
+    LookupError
+        No file of the archive lies below `before`, none of them is there below `after`, or one that was compared is another file.
+    """
+    before, after = before.rstrip("/"), after.rstrip("/")
+    now, then = source_files(archive), [*Moves(archive.home).all(), (before, after)]
+    later = SourceFiles(lambda: archive.pseudonyms, then)
+    digests: dict[str, str] = {}
+    for batch in archive.pinned:
+        rows = archive.register.rows(batch)
+        for path, digest in (("path", "sha256"), ("mask_path", "mask_sha256")):
+            if path in rows:
+                digests |= dict(rows.dropna(subset=[path])[[path, digest]].itertuples(index=False, name=None))
+    below = [path for path in digests if addresses.flat(now.address(path)).startswith(f"{before}/")]
+    if not below:
+        raise LookupError(f"no file of this archive lies below {before}")
+    there = [path for path in below if addresses.exists(later.address(path))]
+    if not there:
+        raise LookupError(f"none of the {len(below):,} files that lay below {before} is there below {after}")
+    compared = there[:: max(1, -(-len(there) // most_compared))]
+    changed = tuple(short_name(path) for path in compared if later.digest_of(path) != digests[path])
+    if changed:
+        raise LookupError(
+            f"{len(changed)} of {len(compared)} files compared are others below {after} (first: {changed[0]})"
+        )
+    Moves(archive.home).add(before, after)
+    return Relocated(len(below), len(there), len(compared), changed)
+
+
 def addresses_called(archive: Archive, name: str) -> list[str]:
     """Where the sealed files lie that go by a short name (of what was ingested and of what was refused), in order.
 
@@ -145,10 +234,11 @@ def addresses_called(archive: Archive, name: str) -> list[str]:
     sealed = {path for table in tables for path in table["path"] if is_sealed(path) and short_name(path) == name}
     if not sealed:
         raise LookupError(f"no sealed file goes by the name {name}; names look like F1a2b3c4d5e6f")
-    return sorted(unseal(path, archive.known_pseudonyms) for path in sealed)
+    return sorted(source_files(archive).address(path) for path in sealed)
 
 
 GONE = "is no longer there"
+MOVES_FILE = "relocated.json"
 
 
 def lost_files(archive: Archive, partition: str) -> str | None:
@@ -196,7 +286,7 @@ class History:
 
 def source_files(archive: Archive) -> SourceFiles:
     """The source files of an archive."""
-    return SourceFiles(lambda: archive.known_pseudonyms)
+    return SourceFiles(lambda: archive.known_pseudonyms, Moves(archive.home).all())
 
 
 def _manifest(archive: Archive, partition: str) -> Manifest:

@@ -12,7 +12,7 @@ from enrich_assets.commands.receiving import fetch, listen
 from enrich_assets.commands.results import export, frames, lineage, sql
 from enrich_assets.commands.running import demo, leave_out, plan, run
 from enrich_assets.commands.serving import ui
-from enrich_assets.commands.upkeep import key, migrate, open_name, prune, repair
+from enrich_assets.commands.upkeep import key, migrate, open_name, prune, relocate, repair
 
 STORY = {
     "Begin": [demo, ingest, plan, run],
@@ -20,7 +20,7 @@ STORY = {
     "Label": [worklist, labels],
     "Look": [ui, sql, lineage, frames, export],
     "Compare": [league, leave_out],
-    "Keep a home whole": [doctor, repair, prune, migrate, key, open_name],
+    "Keep a home whole": [doctor, repair, prune, relocate, migrate, key, open_name],
     "In a shell": [completion],
 }
 COMMANDS = [command for chapter in STORY.values() for command in chapter]

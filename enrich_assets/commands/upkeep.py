@@ -106,6 +106,30 @@ def open_name(name: str) -> None:
 
 
 @click.command()
+@click.argument("before", metavar="FROM")
+@click.argument("after", metavar="TO")
+def relocate(before: str, after: str) -> None:
+    """Look for source files below TO that were ingested below FROM: for an archive, or a home, that moved to another place.
+
+    Nothing is made again; tables keep the paths of old. The files are looked for, and some of them compared.
+    """
+    from enrich_assets.archive.sources import relocate as look_elsewhere
+
+    places = [place if "://" in place else str(Path(place).resolve()) for place in (before, after)]
+    try:
+        found = look_elsewhere(open_archive(), *places)
+    except LookupError as error:
+        raise Refusal(str(error.args[0])) from error
+    click.echo(
+        f"{found.n_there:,} of {found.n_files:,} files are there; {found.n_compared:,} were compared, all as they were ingested"
+    )
+    if found.n_there < found.n_files:
+        click.echo(
+            f"  {found.n_files - found.n_there:,} are not there: copy them, too (`enrich lineage --all` names what is gone)"
+        )
+
+
+@click.command()
 def migrate() -> None:
     """Bring a home that an earlier version wrote to this one's layout. What can be computed again is set aside."""
     from enrich_assets.archive.migrate import migrate as bring

@@ -154,7 +154,7 @@ def _manifest_masks(
         try:
             sources.files.require_unchanged(mask_path, sha256)
             mask = read_mask(
-                mask_path,
+                sources.files.address(mask_path),
                 task.classes,
                 (int(clip.height), int(clip.width)),
                 page=int(frame_id.rpartition("/")[2]),
