@@ -115,9 +115,9 @@ def relocate(before: str, after: str) -> None:
     """
     from enrich_assets.archive.sources import relocate as look_elsewhere
 
-    places = [place if "://" in place else str(Path(place).resolve()) for place in (before, after)]
+    old, new = (place if "://" in place else str(Path(place).resolve()) for place in (before, after))
     try:
-        found = look_elsewhere(open_archive(), *places)
+        found = look_elsewhere(open_archive(), old, new)
     except LookupError as error:
         raise Refusal(str(error.args[0])) from error
     click.echo(

@@ -292,7 +292,7 @@ def check_grid(checks: pd.DataFrame, *, passed: bool) -> Grid:
         ]
         for r in order.itertuples()
     ]
-    query = f"SELECT * FROM checks WHERE {'passed' if passed else 'NOT passed'}"
+    query = f"SELECT * FROM checks WHERE {'passed' if passed else 'NOT passed'}"  # nosec B608: two constants
     return Grid(("", "asset", "check", "outcome"), rows, query, text=4)
 
 

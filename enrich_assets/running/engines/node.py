@@ -25,7 +25,7 @@ from enrich_assets.store.batches import Batch
 from enrich_assets.store.folder import Folder
 
 NODE_HOME = "ENRICH_NODE_HOME"  # environment of a node that does not share the driver's home: a folder of its own
-TOKEN = "enrich/driver-token"
+TOKEN = "enrich/driver-token"  # nosec B105: a name in the cluster, no password
 HOW = "docs/CLUSTER.md says what nodes must share"
 
 

@@ -92,14 +92,14 @@ def _facts(archive: Archive, name: str) -> dict[str, Any]:
     """What the published tables say of the one evaluation or subset whose id begins so."""
     if len(name) < LEAST_LETTERS or not name.isalnum():
         raise UnknownFrames(
-            f'{name!r} is no id: name the first {LEAST_LETTERS} letters at least (enrich sql "SELECT evaluation_id, subset_id FROM '
+            f'{name!r} is no id: name the first {LEAST_LETTERS} letters at least (enrich sql "SELECT evaluation_id, subset_id FROM '  # nosec B608: words for the user
             'evaluations WHERE current")'
         )
     for table, key in (("evaluations", "evaluation_id"), ("subsets", "subset_id")):
         found = query(
             str(archive.published),
-            f"SELECT * FROM {table} WHERE starts_with({key}, ?) ORDER BY current DESC, {key}",
-            [name],  # nosec B608: constants
+            f"SELECT * FROM {table} WHERE starts_with({key}, ?) ORDER BY current DESC, {key}",  # nosec B608: constants
+            [name],
         )
         if found[key].nunique() > 1:
             raise UnknownFrames(f"{found[key].nunique()} {table} begin with {name!r}: name more of it")
