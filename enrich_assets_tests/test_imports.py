@@ -164,6 +164,6 @@ def test_dagster_stays_where_it_is_seen(place: str) -> None:
 
 @pytest.mark.parametrize("entrance", ["definitions", "cli"])
 def test_entrances_load_without_torch_and_mlflow(entrance: str) -> None:
-    code = f"import sys, enrich_assets.{entrance}; print([m for m in ('torch', 'mlflow', 'numba') if m in sys.modules])"
+    code = f"import sys, enrich_assets.{entrance}; print([m for m in ('torch', 'mlflow', 'numba', 'ray') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().splitlines()[-1] == "[]"

@@ -17,6 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
+BEGUN, ATTEMPTS = "Ray runtime started", 3
 PATIENCE = 120.0  # seconds until something that must happen counts as not happening
 
 
@@ -134,8 +135,14 @@ class RayCluster:
         self._folder.cleanup()
 
     def add(self, name: str, cpus: int = 1, **environment: str) -> Tree:
-        """A further node."""
-        return self._start(name, "--address", self.address, "--num-cpus", str(cpus), "--node-name", name, **environment)
+        """A further node, once it has begun. On a busy machine one may not begin in the half minute that Ray gives it: then once more."""
+        options = ("--address", self.address, "--num-cpus", str(cpus), "--node-name", name)
+        for _ in range(ATTEMPTS):
+            tree = self._start(name, *options, **environment)
+            until(lambda tree=tree: BEGUN in tree.said or tree.process.poll() is not None, f"node {name}")
+            if BEGUN in tree.said:
+                return tree
+        raise RuntimeError(tree.said)
 
     def await_nodes(self, names_up: Callable[[RayCluster], list[str]], *names: str) -> None:
         """Until these nodes, and no others, are up. A node that ends instead says why."""

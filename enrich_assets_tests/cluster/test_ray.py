@@ -5,6 +5,7 @@ The nodes are real ones, as processes; each test kills or freezes its own. A cel
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -31,7 +33,7 @@ from enrich_assets.running.engines.on_ray import RayEngine
 from enrich_assets.running.execution import NODE
 from enrich_assets.settings import RayEngineSettings
 from enrich_assets.store.receipts import Cell
-from enrich_assets_tests.cluster.processes import RayCluster, Tree, until
+from enrich_assets_tests.cluster.processes import ROOT, RayCluster, Tree, until
 from enrich_assets_tests.made_home import planner, sql
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
@@ -200,18 +202,28 @@ def test_a_frozen_node_costs_no_cell_and_keeps_nothing_when_it_wakes(archive: Ar
     assert runs(archive, tags={NODE: "n1"}, statuses=[dg.DagsterRunStatus.FAILURE])
 
 
-def test_a_killed_driver_is_resumed_by_the_next_run(archive: Archive, nodes: dict[str, Tree], tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_driver_that_ends_amid_its_cells_is_resumed_by_the_next_run(
+    archive: Archive, nodes: dict[str, Tree], tmp_path: Path, number: signal.Signals
+) -> None:
     before = forget(archive)
-    command = [sys.executable, "-m", "enrich_assets.cli", "run", "--task", "view"]
+    other = tmp_path / "enrich_assets"  # another checkout where one stands: nodes take the driver's code, not that
+    other.mkdir()
+    (other / "__init__.py").write_text("raise ImportError('not the code of the driver')\n")
+    command = [sys.executable, "-P", "-m", "enrich_assets.cli", "run", "--task", "view"]
+    here: dict[str, Any] = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(ROOT)}}
     with (tmp_path / "driver.log").open("wb") as log:
-        driver = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        driver = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, **here)
     until(lambda: runs(archive, tags={NODE: "n2"}, statuses=[dg.DagsterRunStatus.STARTED]), "a cell under way on n2")
-    driver.kill()
-    driver.wait()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    driver.send_signal(number)
+    status = driver.wait()
+    if number == signal.SIGTERM:
+        assert status == 128 + number, (tmp_path / "driver.log").read_text()
+        assert not runs(archive, statuses=UNFINISHED), "it ends its runs before it goes"
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **here)
     assert done.returncode == 0, done.stderr
     assert_nothing_lost_and_nothing_twice(archive, before)
-    assert runs(archive, statuses=[dg.DagsterRunStatus.FAILURE]), "the runs of the killed driver are ended"
+    assert runs(archive, statuses=[dg.DagsterRunStatus.FAILURE]), "the runs that were under way are ended"
 
 
 def test_a_node_that_does_not_see_home_takes_no_part_and_says_why(

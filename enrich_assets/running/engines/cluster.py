@@ -12,11 +12,13 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
+from contextlib import chdir, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import enrich_assets
 from enrich_assets.running.engines.node import CellMaker, Orders
 from enrich_assets.running.engines.team import Lost, NoEngine
 from enrich_assets.running.interrupts import ENDING
@@ -28,6 +30,8 @@ SECONDS_BETWEEN_LOOKS = 1.0  # at the cluster's nodes
 SECONDS_BETWEEN_WORDS = 30.0  # while there is nothing to do but to wait
 MOST_FALSE_STARTS = 3  # of processes on a node, until it is left out
 REMEDY = "Give a cell more memory (`engine.memory`), or look into that node's log"
+
+CODE = Path(enrich_assets.__file__).parents[1]  # where the driver's code lies
 
 Say = Callable[[str], None]
 
@@ -244,13 +248,16 @@ def connect(address: str) -> None:
 
     before = {number: signal.getsignal(number) for number in ENDING}
     try:
-        ray.init(
-            address=address,
-            namespace="enrich",
-            log_to_driver=False,
-            logging_level=logging.FATAL,
-            ignore_reinit_error=True,
-        )
+        with chdir(
+            CODE
+        ):  # Ray puts the driver's folder first on the nodes' path: so it is the driver's code, where a node sees it
+            ray.init(
+                address=address,
+                namespace="enrich",
+                log_to_driver=False,
+                logging_level=logging.FATAL,
+                ignore_reinit_error=True,
+            )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise NoEngine(
             f"no Ray cluster answers at {address} ({_first_line(error)}): `ray start --head` begins one; docs/CLUSTER.md says how"
