@@ -97,9 +97,10 @@ def look(store: Any, cells: list[Any]) -> None:
 
 
 def of_a_run(home: Path) -> dict[str, Counter[str]]:
-    """The small archive of the tests, from ingestion to the page, and once more with nothing to do."""
+    """The small archive of the tests, from decoding to the page but for the training, and once more with nothing to do."""
     from enrich_assets.archive import Archive
     from enrich_assets.archive.ingest import ingest
+    from enrich_assets.core.stages import Goal
     from enrich_assets.defs.instance import open_instance
     from enrich_assets.profiles import load_profile
     from enrich_assets.running.driver import Driver
@@ -116,12 +117,12 @@ def of_a_run(home: Path) -> dict[str, Counter[str]]:
         with counted() as requests:
             archive = Archive(home, archive.profile, "s3://enrich/run")
             with open_instance(archive) as instance:
-                outcome = Driver(archive, instance, lambda line: None).run()
+                outcome = Driver(archive, instance, lambda line: None, Goal(train=False)).run()
             assert not outcome.failed, outcome.failed
         cells = sum(1 for _ in archive.store.receipts.all_current())
         made = made or cells
         name = (
-            f"a run that makes {cells} cells (checks among them)"
+            f"a run without training that makes {cells} cells (checks among them)"
             if what == "first"
             else f"a run with nothing to do, {cells} cells"
         )
