@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --quiet
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test setup lint types audit sbom benchmarks clean
+.PHONY: demo test setup lint types audit sbom attack benchmarks clean
 
 demo: $(VENV)/ready  ## set up, then the main job on the built-in phantom archive
 	$(BIN)/enrich demo
@@ -52,6 +52,9 @@ audit: $(AUDIT)/ready  ## our own code (bandit), what it stands on (pip-audit), 
 
 sbom: $(AUDIT)/ready  ## writes sbom.cdx.json, the bill of materials (CycloneDX), from the lock
 	$(AUDIT)/bin/cyclonedx-py requirements requirements.lock --output-reproducible --of JSON -o sbom.cdx.json
+
+attack: $(VENV)/ready-dev  ## processes killed, full disks, hostile files and more, with everything (hours); writes RELIABILITY.md
+	$(BIN)/python -m enrich_assets_tests.attack --scale full
 
 benchmarks: $(VENV)/ready-dev  ## writes BENCHMARKS.md
 	$(BIN)/python -m enrich_assets_tests.benchmarks
