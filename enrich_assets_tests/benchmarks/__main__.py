@@ -8,7 +8,16 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from enrich_assets_tests.benchmarks import blocks, convergence, engines, isolation, overhead, requests, training_step
+from enrich_assets_tests.benchmarks import (
+    blocks,
+    convergence,
+    engines,
+    isolation,
+    load,
+    overhead,
+    requests,
+    training_step,
+)
 from enrich_assets_tests.benchmarks.marked_section import write_section
 
 BENCHMARKS = Path(__file__).parents[2] / "BENCHMARKS.md"
@@ -71,6 +80,14 @@ def requests_section() -> str:
     return f"## Requests to an object store\n\n{began}\n\n{requests.table(requests.measure())}"
 
 
+LOAD_SCALES = (0.1, 0.3, 1.0)
+
+
+def load_section() -> str:
+    began = stamp()
+    return f"## Load\n\n{began}\n\n{load.section(LOAD_SCALES)}"
+
+
 def main() -> None:
     chosen = sys.argv[1:] or ["curation", "training-step", "overhead", "convergence", "isolation"]
     if "curation" in chosen:
@@ -91,6 +108,8 @@ def main() -> None:
         write_section("requests", requests_section(), BENCHMARKS)
     if "isolation" in chosen:
         write_section("isolation", isolation_section(), BENCHMARKS)
+    if "load" in chosen:  # half an hour at the greatest scale: only where it is named
+        write_section("load", load_section(), BENCHMARKS)
 
 
 if __name__ == "__main__":
