@@ -15,6 +15,7 @@ import pandas as pd
 
 from enrich_assets.archive.embeddings import embedding_model, imported_vectors
 from enrich_assets.archive.frames import Frames
+from enrich_assets.archive.key import KeyLost
 from enrich_assets.archive.sides import LastTime
 from enrich_assets.store.annotations import Annotations
 from enrich_assets.store.batches import Batch
@@ -134,7 +135,12 @@ class SourceFiles:
         LookupError
             For a sealed path, without the right key.
         """
-        return moved(unseal(path, self.pseudonyms) if is_sealed(path) else path, self._moves)
+        if is_sealed(path):
+            try:
+                path = unseal(path, self.pseudonyms)
+            except KeyLost as error:
+                raise LookupError(str(error)) from error
+        return moved(path, self._moves)
 
     def digest_of(self, path: str) -> str:
         """sha256 of a source file, or a folder of masks, as it lies there now.

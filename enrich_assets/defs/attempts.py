@@ -30,7 +30,7 @@ def require_alive(instance: dg.DagsterInstance, run_id: str) -> None:
     Raises
     ------
     RunEnded
-        If the run was ended by somebody else.
+        If the run, or the one that its maker began before it for the same cells, was ended by somebody else.
     """
     run = instance.get_run_by_id(run_id)
     if run is None or run.status not in UNFINISHED:
@@ -38,6 +38,9 @@ def require_alive(instance: dg.DagsterInstance, run_id: str) -> None:
         raise RunEnded(
             f"run {run_id} {state} by somebody else meanwhile: nothing of it is kept, another run makes the cell"
         )
+    first = instance.get_run_by_id(run.tags[INSTEAD_OF]) if INSTEAD_OF in run.tags else None
+    if first is not None and GIVEN_UP in first.tags:
+        raise RunEnded(f"the maker of run {run_id} was given up: nothing of it is kept, another run makes the cell")
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def no_manifest(place: str, instead: str = "") -> ManifestError | FileNotFoundEr
         )
     tables = [name for name in addresses.names_in(place) if is_table(name)]
     remedy = "add a manifest.csv (a row per file: path, patient_id)"
-    if tables and not instead:
+    if tables:
         remedy += f", or name the table that is one: {place.rstrip('/')}/{tables[0]}"
     if instead:
         remedy = f"{instead}; or {remedy}"

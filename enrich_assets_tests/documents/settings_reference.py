@@ -19,6 +19,7 @@ from pydantic import BaseModel, TypeAdapter
 from enrich_assets.method import hyperparameters
 from enrich_assets.method.kinds import kind_names, kind_of
 from enrich_assets.settings import Profile
+from enrich_assets.settings.engine import LocalEngineSettings, RayEngineSettings
 from enrich_assets.settings.sections import EMBEDDING_KINDS
 from enrich_assets.settings.tasks import ArmSettings, TaskSettings
 
@@ -35,9 +36,16 @@ This page is written by `python -m enrich_assets_tests.documents.settings_refere
 
 def page() -> str:
     """The whole page."""
-    sections = [HEAD, "## At the top\n", table(Profile, leave_out=set(_sections()) | {"tasks", "embeddings"})]
+    sections = [HEAD, "## At the top\n", table(Profile, leave_out=set(_sections()) | {"tasks", "embeddings", "engine"})]
     for key, model in _sections().items():
         sections += [f"## `{key}`\n", _says(model), table(model)]
+    local, ray = LocalEngineSettings, RayEngineSettings
+    sections += [
+        "## `engine`\n",
+        f"{_kind(local)} (default): {_says(local)}",
+        f"{_kind(ray)}: {_says(ray)}",
+        table(ray),
+    ]
     sections += [
         "## `embeddings: {NAME: ...}`\n",
         "See [Embeddings](EMBEDDINGS.md). What a name takes follows from its kind.\n",
@@ -64,6 +72,10 @@ def _sections() -> dict[str, type]:
         if inspect.isclass(kind) and (issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind)):
             found[name] = kind
     return found
+
+
+def _kind(model: type) -> str:
+    return f"`kind: {_schema(model)['properties']['kind']['const']}`"
 
 
 def _says(model: type) -> str:

@@ -107,7 +107,7 @@ def kept_of(made: Dataset) -> str:
     """All that is stored of a header: what a clip keeps, what was done, the row. (How many were dropped counts all alike.)"""
     kept, actions = deidentify(made, KEY)
     header = {keyword: attribute_text(made, keyword) for keyword in _WANTED}
-    row = _described("f", header, KEY)
+    row = _described("f", header, KEY, None)
     row.pop("instance")  # orders the rows and is not kept
     return f"{sorted(kept.items())} {re.sub(r'[0-9]+ private and [0-9]+', '', ' '.join(actions))} {sorted(row.items(), key=str)}"
 
