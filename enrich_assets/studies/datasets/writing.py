@@ -83,7 +83,12 @@ def _fill(folder: Path, items: Iterable[Item], format: str, classes: list[str]) 
     for item in items:
         image = layout.image_path(item.name, item.split, item.label)
         _save(folder / image, item.pixels)
-        row: dict[str, Any] = {"position": item.position, "frame_id": item.frame_id, "split": item.split, "image": image}
+        row: dict[str, Any] = {
+            "position": item.position,
+            "frame_id": item.frame_id,
+            "split": item.split,
+            "image": image,
+        }
         row |= {"label": item.label, "mask": None}
         if item.mask is not None and (mask := layout.mask_path(item.name, item.split)) is not None:
             _save(folder / mask, item.mask)
