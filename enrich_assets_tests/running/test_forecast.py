@@ -69,3 +69,21 @@ def test_before_anything_is_decoded_a_task_of_masks_counts_the_masks(archive: Ar
     of_train = round(rows["mask_path"].notna().sum() * (rows["patient_id"].map(sides) == "train").mean())
     ranking = next(stage for stage in make_plan(fresh).stages if stage.name == "chambers: ranking")
     assert ranking.note.startswith(f"{of_train:,} frames, ")
+
+
+def test_before_anything_is_decoded_frames_are_estimated_by_the_headers_of_some_files(
+    archive: Archive, tmp_path: Path
+) -> None:
+    """Within a tenth of what is then decoded: the phantom's clips are of several lengths, and not all are looked into."""
+    from enrich_assets.archive.sides.expected import expected_frames
+
+    fresh = Archive(tmp_path / "fresh", archive.profile)
+    ingest(fresh, str(archive.home / "phantom"), "first")
+    frames, is_estimate = expected_frames(fresh, fresh.register.rows(fresh.batch("first")))
+    decoded = len(Catalogue(archive).frame_table())
+    assert is_estimate
+    assert frames.sum() == pytest.approx(decoded, rel=0.1)
+
+
+def test_the_plan_of_an_empty_home_says_that_it_is_empty(tmp_path: Path) -> None:
+    assert "no studies were ingested yet" in plan_text(Archive(tmp_path / "none", load_profile("demo")))

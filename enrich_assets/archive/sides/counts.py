@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from enrich_assets.archive.decoding import FRAMES_OF_A_VIDEO, STILLS
 from enrich_assets.archive.frames import Frames
 from enrich_assets.archive.labels import Labels
 from enrich_assets.archive.sides.drawing import MASK, sides_now
+from enrich_assets.archive.sides.expected import expected_frames
 from enrich_assets.method.kinds import kind_of
 from enrich_assets.method.split import TEST, TRAIN
 from enrich_assets.settings import Profile, TaskSettings
@@ -109,16 +109,15 @@ def classes_of_frames(frames: Frames, labels: Labels, profile: Profile) -> pd.Da
 
 def _by_manifest(archive: Archive, batch: Batch) -> tuple[pd.DataFrame, bool]:
     rows = archive.register.rows(batch)
-    is_still = rows["path"].str.lower().str.endswith(STILLS)
-    one = rows["frame_index"].notna() | is_still
-    rows = rows.assign(frames=one.map({True: 1, False: FRAMES_OF_A_VIDEO}).astype(int))
+    frames, is_estimate = expected_frames(archive, rows)
+    rows = rows.assign(frames=frames)
     parts = [rows[["study_id", "patient_id", "frames"]].assign(task=EVERY, **{"class": EVERY})]
     for name, task in archive.profile.tasks.items():
         classes = _classes(rows, task)
         usable = rows.assign(task=name, **{"class": classes})[classes.notna()]
         parts.append(usable[[*KEYS, "frames"]])
     counted = pd.concat(parts, ignore_index=True)
-    return counted.groupby(KEYS, as_index=False)["frames"].sum(), not bool(one.all())
+    return counted.groupby(KEYS, as_index=False)["frames"].sum(), is_estimate
 
 
 def _classes(rows: pd.DataFrame, task: TaskSettings) -> pd.Series:

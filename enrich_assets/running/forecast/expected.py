@@ -6,8 +6,8 @@ from functools import cached_property
 
 import pandas as pd
 
-from enrich_assets.archive.decoding import FRAMES_OF_A_VIDEO, STILLS
 from enrich_assets.archive.sides import sides_now
+from enrich_assets.archive.sides.expected import expected_frames
 from enrich_assets.core.step import Declared
 from enrich_assets.defs.assets.ranking import way_of
 from enrich_assets.method.kinds import kind_of
@@ -35,8 +35,9 @@ class Expected(RunFacts):
         receipt = self.planner.receipts.current(frames)
         if receipt is not None and frames not in self.pending:
             return int(receipt.metrics["frames"])
-        paths = self.rows(batch)["path"].drop_duplicates()
-        return sum(1 if str(path).lower().endswith(STILLS) else FRAMES_OF_A_VIDEO for path in paths)
+        if batch.name not in self._estimated:
+            self._estimated[batch.name] = int(expected_frames(self.planner.archive, self.rows(batch))[0].sum())
+        return self._estimated[batch.name]
 
     def pool_size(self, task: str) -> int:
         return sum(self.pool(task, batch)[0] for batch in self.planner.archive.pinned)
@@ -134,6 +135,10 @@ class Expected(RunFacts):
         if batch.name not in self._manifests:
             self._manifests[batch.name] = self.planner.archive.register.rows(batch)
         return self._manifests[batch.name]
+
+    @cached_property
+    def _estimated(self) -> dict[str, int]:
+        return {}
 
     @cached_property
     def _manifests(self) -> dict[str, pd.DataFrame]:

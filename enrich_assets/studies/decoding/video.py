@@ -33,7 +33,7 @@ CONTAINERS = (
     *("mov,mp4,m4a,3gp,3g2,mj2", "avi", "matroska,webm", "mpeg", "mpegts", "mpegvideo", "m4v", "h264", "hevc"),
     *("asf", "ogg", "gif"),
 )
-_NO_OTHER_FILE = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "none"}
+OPENED_ALONE = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "none"}
 _BUFFER = 1 << 18
 _FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 _STRETCH = np.clip(np.round((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
@@ -57,7 +57,7 @@ def read_video(path: str, source: BinaryIO) -> Clip:
     reason = ""
     try:
         with av.open(
-            source, mode="r", metadata_errors="ignore", options=_NO_OTHER_FILE, buffer_size=_BUFFER
+            source, mode="r", metadata_errors="ignore", options=OPENED_ALONE, buffer_size=_BUFFER
         ) as container:
             if not container.streams.video:
                 raise UnreadableFile(path, "holds no video", "name a file with pictures in it")

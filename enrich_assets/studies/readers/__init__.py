@@ -3,6 +3,7 @@
 The door of the room.
 """
 
+from enrich_assets.studies.readers.announced import frames_announced
 from enrich_assets.studies.readers.masks import read_mask, size_of_mask
 from enrich_assets.studies.readers.reading import Clip, Kind, kind_of, read_clip
 from enrich_assets.studies.readers.views import Pictures, View, Wanted, read_frames, read_pictures
@@ -13,6 +14,7 @@ __all__ = [
     "Pictures",
     "View",
     "Wanted",
+    "frames_announced",
     "kind_of",
     "read_clip",
     "read_frames",
