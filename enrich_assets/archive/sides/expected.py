@@ -16,7 +16,7 @@ from enrich_assets.studies.readers import frames_announced
 if TYPE_CHECKING:
     from enrich_assets.archive.home import Archive
 
-MOST_LOOKED_INTO = 16  # files of a batch, spread over it
+MOST_LOOKED_INTO = 64  # files of a batch, spread over it
 
 
 def expected_frames(archive: Archive, rows: pd.DataFrame) -> tuple[pd.Series, bool]:
@@ -40,10 +40,11 @@ def expected_frames(archive: Archive, rows: pd.DataFrame) -> tuple[pd.Series, bo
     looked_into = paths[:: max(1, -(-len(paths) // MOST_LOOKED_INTO))]
     known = {path: n for path in looked_into if (n := _announced(archive, path)) is not None}
     mean = round(float(np.mean(list(known.values())))) if known else FRAMES_OF_A_VIDEO
-    taken = archive.profile.frames
+    taken, named = archive.profile.frames, rows.loc[one, "path"].value_counts()  # those have rows of their own
     for at, path in rows.loc[~one, "path"].items():
         n = -(-known.get(path, mean) // taken.frame_stride)
-        counts[at] = n if taken.max_per_clip is None else min(n, taken.max_per_clip)
+        whole = n if taken.max_per_clip is None else min(n, taken.max_per_clip)
+        counts[at] = max(0, whole - named.get(path, 0))
     return counts, len(known) < len(paths)
 
 

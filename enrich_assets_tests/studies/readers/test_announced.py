@@ -17,7 +17,7 @@ def video(path: Path, n: int, codec: str) -> str:
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=10)
         stream.width, stream.height = 64, 48
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         for at in range(n):
             pixels = np.full((48, 64, 3), 10 * at, np.uint8)
             for packet in stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")):
