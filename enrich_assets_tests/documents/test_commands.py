@@ -20,7 +20,6 @@ from enrich_assets_tests.studies.made_dicom import as_bytes, dataset, sector
 
 pytestmark = pytest.mark.documents
 
-QUICK = {"vae": {"max_steps": 20, "evaluate_every": 10}}
 PROFILE = """extends: archive
 frames: {crop: none}
 vae: {channels: 16, max_steps: 200, evaluate_every: 100, min_active_share: 0.02}
@@ -95,7 +94,8 @@ def section(heading: str) -> list[str]:
     ],
 )
 def test_an_archive_of_each_kind_goes_in_as_the_page_says(heading, says, archives):
-    assert says in run(archives, section(heading), PROFILE)
+    quick = "embeddings: {pca: {}}\n" if heading == "DICOM" else ""  # sixteen frames of noise teach a VAE nothing
+    assert says in run(archives, section(heading), PROFILE + quick)
 
 
 def test_volumes_go_in_as_the_page_says(archives):
