@@ -1,6 +1,7 @@
 """Which unlabelled frames to label next: k-center-greedy with all labels so far as chosen, under quotas, class-aware on demand.
 
-Here: a worklist, which is short, so plain products serve. The ranking of a whole pool stands in `greedy` and `rules`.
+Without quotas and classes it is the greedy k-centre of `greedy`. With them each pick is compared with every frame by a plain
+product, which serves some thousand picks. The ranking of a whole pool stands in `greedy` and `rules`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from enrich_assets.method.ranking.greedy import rank_by_max_similarity
 
 BLOCK = 4096
 _TAKEN = np.iinfo(np.int64).max
@@ -80,6 +83,9 @@ def rank_with_quotas(
     """
     if not len(embeddings):
         return np.empty(0, np.int64)
+    limits = [_Quota(codes, most) for codes, most in quotas if most is not None]
+    if not limits and classes is None:
+        return _without_limits(embeddings, labelled, n)
     free = np.ones(len(embeddings), bool)
     free[labelled] = False
     by_class: _Classes | None = None
@@ -90,7 +96,6 @@ def rank_with_quotas(
     else:
         greatest = _similarity_to_the_mean(embeddings)
     vectors = embeddings.astype(np.float32)
-    limits = [_Quota(codes, most) for codes, most in quotas]
     order: list[int] = []
     while len(order) < n:
         admissible = free if by_class is None else by_class.most_wanted(free)
@@ -109,15 +114,23 @@ def rank_with_quotas(
     return np.asarray(order, np.int64)
 
 
+def _without_limits(embeddings: NDArray[np.int16], labelled: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    if n < 1:
+        return np.empty(0, np.int64)
+    start = labelled if len(labelled) else _similarity_to_the_mean(embeddings).argmin(keepdims=True)
+    picked = rank_by_max_similarity(embeddings, start, min(len(labelled) + n, len(embeddings)))
+    return picked[len(labelled) :]
+
+
 def _similarity_to_the_mean(embeddings: NDArray[np.int16]) -> NDArray[np.int64]:
     centre = np.round(embeddings.mean(axis=0, dtype=np.float64)).astype(np.int64)
     return embeddings.astype(np.int64) @ centre
 
 
 class _Quota:
-    """At most so many frames of one code; None: no limit."""
+    """At most so many frames of one code."""
 
-    def __init__(self, codes: NDArray[np.int64], most: int | None) -> None:
+    def __init__(self, codes: NDArray[np.int64], most: int) -> None:
         self.codes, self.most = codes, most
         self.used: dict[int, int] = {}
 
@@ -125,7 +138,7 @@ class _Quota:
         """Count a pick; once its quota is used up, no frame of its code is free."""
         code = int(self.codes[frame])
         self.used[code] = self.used.get(code, 0) + 1
-        if self.most is not None and self.used[code] >= self.most:
+        if self.used[code] >= self.most:
             free &= self.codes != code
 
 

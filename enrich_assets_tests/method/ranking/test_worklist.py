@@ -77,14 +77,14 @@ def test_each_pick_is_the_least_alike_that_the_quotas_admit(
     assert list(found) == slowly(embeddings, list(labelled), 10, patients, clips, per_patient, per_clip)
 
 
-def test_without_quotas_it_is_the_ranking_by_greatest_similarity() -> None:
-    """The max rule of the paper, started from the labels there are."""
-    from enrich_assets.method.ranking.greedy import rank_by_max_similarity
-
-    embeddings = vectors(40, 3)
-    start = np.arange(5, dtype=np.int64)
-    found = rank_with_quotas(embeddings, labelled=start, n=35)
-    assert list(found) == list(rank_by_max_similarity(embeddings, start, 40))[5:]
+@pytest.mark.parametrize("n_labelled", [0, 40])
+def test_a_quota_that_never_binds_changes_nothing_in_a_large_pool(n_labelled: int) -> None:
+    """Without a quota the lazy ranking is at work, with one a plain product for each pick."""
+    embeddings = vectors(2500, 3)
+    labelled, everybody = np.arange(n_labelled), np.zeros(2500, np.int64)
+    lazily = rank_with_quotas(embeddings, labelled=labelled, n=300)
+    plainly = rank_with_quotas(embeddings, labelled=labelled, n=300, quotas=[(everybody, 2500)])
+    assert list(lazily) == list(plainly)
 
 
 def test_the_nearest_of_equals_is_the_first_and_the_product_exact(monkeypatch: pytest.MonkeyPatch) -> None:

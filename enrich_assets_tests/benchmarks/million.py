@@ -1,0 +1,217 @@
+"""A million frames on one machine: vectors made elsewhere, every pair, a worklist of 20,000, published; stopped once on the way.
+
+    python -m enrich_assets_tests.benchmarks million                                  # into BENCHMARKS.md; an hour on two cores
+    python -m enrich_assets_tests.benchmarks.million --frames 100000 --home DIR       # to the terminal; the home is kept
+
+Frames are written by the store's own drafts, with pictures of 4x4 pixels; from there everything is `enrich run` on a Parquet file of
+vectors: clips of sixty frames that wander about a centre, four clips a patient, in two batches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from enrich_assets.core.stages import Goal, Outlook, stages
+from enrich_assets.store.receipts import digest_of
+from enrich_assets_tests.benchmarks import load
+
+FRAMES, DIMENSIONS, CLIP, CLIPS_OF_A_PATIENT, WORKLIST = 1_000_000, 128, 60, 4, 20_000
+SHARES = (0.8, 0.2)  # of the frames, in a first and a second batch
+STOP_IN_BLOCK = 3  # the run is ended while this block of the greatest panel is compared
+
+PROFILE = f"""extends: archive
+name: million
+embeddings: {{given: {{kind: imported, imported: vectors.parquet, dimensions: {DIMENSIONS}}}}}
+similarity: {{max_pairs: 1000000000000}}
+tasks: {{masks: null, view: {{worklist: {WORKLIST}}}}}
+"""
+
+
+class Builder(load.Builder):
+    """Writes studies and frames; what follows is left to `enrich run`."""
+
+    def __init__(self, home: Path, frames: int) -> None:
+        self.n_clips = [max(1, round(share * frames / CLIP)) for share in SHARES]
+        super().__init__(home, load.Size(len(SHARES), 0, 0, 1, 1))
+        self._vectors_file(home / "vectors.parquet")
+
+    def build(self) -> None:
+        """Cells up to the frames."""
+        first = next(iter(stages(Outlook(self.planner), Goal())))
+        for group in first.groups:
+            for declared in group.members:
+                self._write(declared, group.partition)
+
+    @property
+    def n_frames(self) -> int:
+        """In all batches."""
+        return sum(self.n_clips) * CLIP
+
+    def _manifest(self, batch: str) -> pd.DataFrame:
+        clips = np.arange(self.n_clips[int(batch[-4:]) - 1])
+        patients = [f"{batch}-p{clip // CLIPS_OF_A_PATIENT:05d}" for clip in clips]
+        return pd.DataFrame(
+            {
+                "path": [f"/made/{batch}/{clip}.mp4" for clip in clips],
+                "sha256": [digest_of([batch, int(clip)]) for clip in clips],
+                "n_bytes": 1000,
+                "patient_id": patients,
+                "study_id": [f"{patient}-s" for patient in patients],
+                "clip_id": [f"{patient}-s/c{clip % CLIPS_OF_A_PATIENT}" for patient, clip in zip(patients, clips, strict=True)],
+                "frame_index": None,
+                "split": None,
+                "label": None,
+            }
+        ).astype({"frame_index": "Int64", "split": "string", "label": "string"})
+
+    def _frames(self, cell: Any, values: Any) -> Any:
+        files = values["studies"].table("rows")["path"].nunique()
+        self.size = load.Size(len(SHARES), files * CLIP, 0, 1, 1)
+        return super()._frames(cell, values)
+
+    def _vectors_file(self, path: Path) -> None:
+        rng = np.random.default_rng(0)
+        schema = pa.schema([("frame_id", pa.string()), ("vector", pa.list_(pa.float32(), DIMENSIONS))])
+        with pq.ParquetWriter(path, schema) as file:
+            for number in range(len(SHARES)):
+                clips = self._manifest(f"batch-{number + 1:04d}")["clip_id"].to_numpy()
+                for begin in range(0, len(clips), 1000):
+                    some = clips[begin : begin + 1000]
+                    centres = np.repeat(rng.standard_normal((len(some), DIMENSIONS), np.float32), CLIP, axis=0)
+                    vectors = centres + 0.4 * rng.standard_normal(centres.shape, np.float32)
+                    ids = [f"{clip}/{frame}" for clip in some for frame in range(CLIP)]
+                    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), DIMENSIONS)
+                    file.write_table(pa.table([pa.array(ids), column], schema=schema))
+
+
+def load_profile_text(_: load.Size) -> str:
+    """Stands for the profile of the load benchmark."""
+    return PROFILE
+
+
+@dataclass
+class Watched:
+    """A command of `enrich` to its end: seconds, and the greatest memory of all its processes together, in GB."""
+
+    seconds: float = 0.0
+    peak: float = 0.0
+    stages: dict[str, float] = field(default_factory=dict)
+
+
+def resident(pid: int) -> int:
+    """Bytes that a process and its descendants hold; shared pages count once per process."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return sum(one.memory_info().rss for one in (process, *process.children(recursive=True)))
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def watched(home: Path, *command: str, stop_after_checkpoint: bool = False) -> tuple[Watched, str]:
+    """Run a command of `enrich`; its memory is looked at every half second. With `stop_after_checkpoint` it gets TERM after some blocks.
+
+    Raises RuntimeError where it fails.
+    """
+    environment = {**os.environ, "ENRICH_HOME": str(home), "MLFLOW_DISABLE_TELEMETRY": "true"}
+    found, start, ended = Watched(), time.perf_counter(), threading.Event()
+    with tempfile.TemporaryFile("w+") as words:
+        child = subprocess.Popen([sys.executable, "-m", "enrich_assets.cli", *command], env=environment, stdout=words, stderr=words)
+
+        def look() -> None:
+            while not ended.wait(0.5):
+                found.peak = max(found.peak, resident(child.pid) / 1e9)
+                if stop_after_checkpoint and len(blocks_kept(home)) >= STOP_IN_BLOCK:
+                    child.send_signal(signal.SIGTERM)
+                    return
+
+        watcher = threading.Thread(target=look)
+        watcher.start()
+        code = child.wait()
+        ended.set()
+        watcher.join()
+        words.seek(0)
+        said = words.read()
+    found.seconds = time.perf_counter() - start
+    if code and not (stop_after_checkpoint and code == 143):
+        raise RuntimeError(f"enrich {' '.join(command)} ended with {code}:\n{said[-3000:]}")
+    return found, said
+
+
+_seen: dict[Path, set[int]] = {}
+
+
+def blocks_kept(home: Path) -> set[int]:
+    """Times at which a checkpoint of a panel was written, as far as it was looked at."""
+    seen = _seen.setdefault(home, set())
+    for path in (home / "store" / "drafts").rglob("*checkpoint*"):
+        try:
+            seen.add(path.stat().st_mtime_ns)
+        except FileNotFoundError:
+            continue
+    return seen
+
+
+def measure(frames: int, home: Path) -> dict[str, Any]:
+    """What it takes, and what was forecast."""
+    load.profile_text = load_profile_text  # the builder of the load benchmark writes the profile
+    if not (home / "store").is_dir():
+        builder = Builder(home, frames)
+        builder.build()
+    _, planned = watched(home, "plan")
+    print(planned, flush=True)
+    forecast = float(re.search(r"in all about\s+[\d,]+\s+([\d,]+)", planned)[1].replace(",", ""))  # type: ignore[index]
+    stopped, said = watched(home, "run", stop_after_checkpoint=True)
+    print(said[-1500:], flush=True)
+    finished, said = watched(home, "run")
+    print(said[-3000:], flush=True)
+    nothing, _ = watched(home, "run")
+    with duckdb.connect(str(home / "enrich.duckdb"), read_only=True) as database:
+        (n_frames,) = database.execute("SELECT count(*) FROM frames").fetchone()  # type: ignore[misc]
+        (n_listed,) = database.execute("SELECT count(*) FROM worklist").fetchone()  # type: ignore[misc]
+        cells = database.execute(
+            "SELECT asset, partition, seconds FROM cells WHERE seconds > 1 ORDER BY seconds DESC" if _has_cells(database) else "SELECT 1 WHERE false"
+        ).fetchall()
+        pairs = database.execute(
+            "SELECT whole, task, sum(pairs) FROM redundancy WHERE relation = 'all' GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
+    return {
+        "frames": n_frames, "listed": n_listed, "pairs": pairs, "cells": cells, "forecast": forecast,
+        "stopped": stopped, "finished": finished, "nothing": nothing,
+    }
+
+
+def _has_cells(database: duckdb.DuckDBPyConnection) -> bool:
+    return ("cells",) in database.execute("SELECT table_name FROM information_schema.tables").fetchall()
+
+
+def main() -> None:
+    """To the terminal."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--frames", type=int, default=FRAMES)
+    parser.add_argument("--home", type=Path)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        print(measure(given.frames, given.home or Path(folder) / "home"))
+
+
+if __name__ == "__main__":
+    main()
