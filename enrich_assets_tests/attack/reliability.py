@@ -19,7 +19,7 @@ TESTS = "enrich_assets_tests"
 HEAD = """\
 # Reliability
 
-What may go wrong, what we promise then, the tests that hold the promise (`make test`), and what the last attack on whole processes
+What may go wrong, what we promise then, the tests that hold the promise (`make test`; with real servers `.ci/servers`), and what the last attack on whole processes
 counted. `make attack` attacks with everything (an hour or two on two cores), writes the counts and this page; CI does it in small
 (`python -m enrich_assets_tests.attack --scale quick`). The page is drawn by `enrich_assets_tests/attack/reliability.py`: change it there.
 
@@ -136,6 +136,38 @@ FAULTS = (
             "end_to_end/test_repair.py",
             "end_to_end/test_repaired.py",
             "end_to_end/test_published.py",
+        ),
+    ),
+    Fault(
+        "a node of a cluster killed in the middle of a cell, or frozen and awake again later",
+        "its runs are ended, its cells made on another node, nothing it makes later counts; every digest as on one machine",
+        (
+            "cluster/test_ray.py::test_a_killed_node_costs_no_cell",
+            "cluster/test_ray.py::test_a_frozen_node_costs_no_cell_and_keeps_nothing_when_it_wakes",
+            "cluster/test_ray.py::test_a_panel_in_blocks_on_nodes_is_the_panel_of_one_pass_though_a_node_is_killed",
+            "cluster/test_whole_cluster.py",
+        ),
+    ),
+    Fault(
+        "the driver of a cluster killed while nodes make cells",
+        "the next run ends the runs left STARTED, goes on, and ends with the same digests",
+        ("cluster/test_ray.py::test_a_driver_that_ends_amid_its_cells_is_resumed_by_the_next_run",),
+    ),
+    Fault(
+        "the object store gone for a minute, Postgres stopped as by a crash and started again",
+        "the run waits or makes the cell again; nothing lost, nothing twice, no run left STARTED, the same digests",
+        (
+            "cluster/test_store_and_databases.py::test_s3_refuses_for_a_minute",
+            "cluster/test_store_and_databases.py::test_mlflow_on_postgres_holds_one_finished_run_for_each_evaluation",
+        ),
+    ),
+    Fault(
+        "a sender of DICOM that breaks off, sends twice, or finds our disk full",
+        "what was answered with success is kept once, the rest is answered as refused and may be sent again",
+        (
+            "running/receiving/test_arrivals.py",
+            "running/receiving/test_listening.py",
+            "running/receiving/test_orthanc.py",
         ),
     ),
     Fault(
