@@ -74,7 +74,9 @@ class Builder(load.Builder):
                 "n_bytes": 1000,
                 "patient_id": patients,
                 "study_id": [f"{patient}-s" for patient in patients],
-                "clip_id": [f"{patient}-s/c{clip % CLIPS_OF_A_PATIENT}" for patient, clip in zip(patients, clips, strict=True)],
+                "clip_id": [
+                    f"{patient}-s/c{clip % CLIPS_OF_A_PATIENT}" for patient, clip in zip(patients, clips, strict=True)
+                ],
                 "frame_index": None,
                 "split": None,
                 "label": None,
@@ -134,7 +136,9 @@ def watched(home: Path, *command: str, stop_after_checkpoint: bool = False) -> t
     environment = {**os.environ, "ENRICH_HOME": str(home), "MLFLOW_DISABLE_TELEMETRY": "true"}
     found, start, ended = Watched(), time.perf_counter(), threading.Event()
     with tempfile.TemporaryFile("w+") as words:
-        child = subprocess.Popen([sys.executable, "-m", "enrich_assets.cli", *command], env=environment, stdout=words, stderr=words)
+        child = subprocess.Popen(
+            [sys.executable, "-m", "enrich_assets.cli", *command], env=environment, stdout=words, stderr=words
+        )
 
         def look() -> None:
             while not ended.wait(0.5):
@@ -188,14 +192,22 @@ def measure(frames: int, home: Path) -> dict[str, Any]:
         (n_frames,) = database.execute("SELECT count(*) FROM frames").fetchone()  # type: ignore[misc]
         (n_listed,) = database.execute("SELECT count(*) FROM worklist").fetchone()  # type: ignore[misc]
         cells = database.execute(
-            "SELECT asset, partition, seconds FROM cells WHERE seconds > 1 ORDER BY seconds DESC" if _has_cells(database) else "SELECT 1 WHERE false"
+            "SELECT asset, partition, seconds FROM cells WHERE seconds > 1 ORDER BY seconds DESC"
+            if _has_cells(database)
+            else "SELECT 1 WHERE false"
         ).fetchall()
         pairs = database.execute(
             "SELECT whole, task, sum(pairs) FROM redundancy WHERE relation = 'all' GROUP BY ALL ORDER BY ALL"
         ).fetchall()
     return {
-        "frames": n_frames, "listed": n_listed, "pairs": pairs, "cells": cells, "forecast": forecast,
-        "stopped": stopped, "finished": finished, "nothing": nothing,
+        "frames": n_frames,
+        "listed": n_listed,
+        "pairs": pairs,
+        "cells": cells,
+        "forecast": forecast,
+        "stopped": stopped,
+        "finished": finished,
+        "nothing": nothing,
     }
 
 

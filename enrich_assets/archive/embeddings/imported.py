@@ -27,6 +27,7 @@ FRAME_ID = "frame_id"
 LIST_COLUMNS = ("vector", "embedding")
 NAMED = 5  # frames named in a message
 MOST_FILES = 2  # kept in memory
+ROWS = 8192  # made float64 at a time
 
 
 class Unusable(ValueError):
@@ -52,10 +53,11 @@ class ImportedVectors:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 of ids and vectors, in hex."""
-        digest = hashlib.sha256(f"{self.vectors.dtype.str} {self.vectors.shape}\n".encode())
+        """sha256 of ids and vectors (as float64, whatever the file holds), in hex."""
+        digest = hashlib.sha256(f"{np.dtype(np.float64).str} {self.vectors.shape}\n".encode())
         digest.update("\n".join(map(str, self.frame_ids)).encode())
-        digest.update(np.ascontiguousarray(self.vectors).tobytes())
+        for at in range(0, len(self.vectors), ROWS):
+            digest.update(self.vectors[at : at + ROWS].astype(np.float64).tobytes())
         return digest.hexdigest()
 
 
@@ -98,7 +100,7 @@ def imported_vectors(archive: Archive, batch: str, name: str, frames: pd.DataFra
 @dataclass(frozen=True)
 class _Table:
     rows: pd.Series  # frame_id -> row
-    vectors: np.ndarray  # (n, d)
+    vectors: np.ndarray  # (n, d) of the floats that the file holds, float64 where it holds integers
 
 
 def _vectors(file: NamedFile, ids: NamedFile | None, dimensions: int | None) -> _Table:
@@ -155,7 +157,7 @@ def _parquet(content: bytes) -> tuple[np.ndarray, np.ndarray]:
     chosen = next((name for name in LIST_COLUMNS if name in lists), lists[0])
     if len(lists) > 1 and chosen not in LIST_COLUMNS:
         raise Unusable(f"has {len(lists)} columns of lists ({', '.join(lists)}); call the one of the vectors `vector`")
-    return names, _of_lists(names, table[chosen].to_pylist())
+    return names, _of_lists(names, table[chosen])
 
 
 def _columns(table: Any, names: Sequence[str]) -> np.ndarray:
@@ -172,11 +174,21 @@ def _columns(table: Any, names: Sequence[str]) -> np.ndarray:
         raise Unusable(
             f"has columns that are no numbers ({', '.join(words[:NAMED])}): keep {FRAME_ID} and the dimensions"
         )
-    return np.column_stack([table[n].to_numpy().astype(np.float64) for n in names])
+    single = all(table.schema.field(n).type == pa.float32() for n in names)
+    vectors = np.empty((len(table), len(names)), np.float32 if single else np.float64)
+    for at, name in enumerate(names):
+        vectors[:, at] = table[name].to_numpy()
+    return vectors
 
 
-def _of_lists(names: np.ndarray, lists: list[Any]) -> np.ndarray:
-    lengths = np.array([-1 if one is None else len(one) for one in lists], dtype=np.int64)
+def _of_lists(names: np.ndarray, column: Any) -> np.ndarray:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        lengths = pc.fill_null(pc.list_value_length(column), -1).to_numpy()
+    except pa.ArrowException as error:
+        raise Unusable(f"has vectors that are no lists ({error})") from error
     if not len(lengths):
         return np.empty((0, 0))
     usual = int(np.bincount(lengths[lengths >= 0]).argmax()) if (lengths >= 0).any() else 0
@@ -187,9 +199,12 @@ def _of_lists(names: np.ndarray, lists: list[Any]) -> np.ndarray:
             "all must be made by the same network"
         )
     try:
-        return np.asarray([[np.nan if value is None else value for value in one] for one in lists], dtype=np.float64)
-    except (TypeError, ValueError) as error:
+        values = pc.list_flatten(column)
+        if not pa.types.is_floating(values.type):
+            values = values.cast(pa.float64())
+    except pa.ArrowException as error:
         raise Unusable(f"has vectors that are no numbers ({error})") from error
+    return np.asarray(values.to_numpy()).reshape(len(names), usual)  # a value that is missing is NaN
 
 
 def _npy(content: bytes, ids: NamedFile | None) -> tuple[np.ndarray, np.ndarray]:
@@ -210,7 +225,7 @@ def _npy(content: bytes, ids: NamedFile | None) -> tuple[np.ndarray, np.ndarray]
         names = np.asarray([line.rstrip("\r") for line in names if line.strip()], dtype=object)
     if len(names) != len(vectors):
         raise Unusable(f"has {len(vectors):,} rows, but {ids.url} has {len(names):,} ids")
-    return names, vectors.astype(np.float64)
+    return names, vectors if vectors.dtype.kind == "f" else vectors.astype(np.float64)
 
 
 def _array(content: bytes, which: str) -> np.ndarray:
