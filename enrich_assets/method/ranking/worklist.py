@@ -117,7 +117,7 @@ def rank_with_quotas(
 def _without_limits(embeddings: NDArray[np.int16], labelled: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     if n < 1:
         return np.empty(0, np.int64)
-    start = labelled if len(labelled) else _similarity_to_the_mean(embeddings).argmin(keepdims=True)
+    start = labelled if len(labelled) else np.array([_similarity_to_the_mean(embeddings).argmin()])
     picked = rank_by_max_similarity(embeddings, start, min(len(labelled) + n, len(embeddings)))
     return picked[len(labelled) :]
 
