@@ -131,9 +131,14 @@ def relation_of(
     (m,) object
         Names out of `RELATIONS`.
     """
-    names = np.array(RELATIONS, dtype=object)
-    same_patient = np.where(patients[one] == patients[other], 1, 2)
-    return names[np.where(clips[one] == clips[other], 0, same_patient)]
+    return np.array(RELATIONS, dtype=object)[_relation_codes(one, other, clips, patients)]
+
+
+def _relation_codes(
+    one: NDArray[np.integer], other: NDArray[np.integer], clips: NDArray[np.int64], patients: NDArray[np.int64]
+) -> NDArray[np.int8]:
+    same_patient = np.where(patients[one] == patients[other], np.int8(1), np.int8(2))
+    return np.where(clips[one] == clips[other], np.int8(0), same_patient)
 
 
 def neighbour_table(
@@ -155,29 +160,37 @@ def neighbour_table(
     pandas.DataFrame
         frame_id, rank (from 1 within the relation), neighbour_id, similarity (cosine), relation.
     """
-    ids = pool["frame_id"].to_numpy()
-    parts = []
-    for index, name in ((panel.neighbours, "neighbour_similarity"), (panel.outside_neighbours, "outside_similarity")):
-        frame, slot = np.nonzero(index != NO_NEIGHBOUR)
-        other = index[frame, slot].astype(np.int64)
-        parts.append(
-            pd.DataFrame(
-                {
-                    "frame_id": ids[frame],
-                    "neighbour_id": ids[other],
-                    "similarity": panel.cosines(name)[frame, slot],
-                    "relation": relation_of(frame, other, clips, patients),
-                    "at": frame,
-                    "other": other,
-                }
-            )
-        )
-    table = pd.concat(parts, ignore_index=True).drop_duplicates(["at", "other"])
-    table = table.sort_values(
-        ["at", "relation", "similarity", "other"], ascending=[True, True, False, True], kind="stable"
-    )
-    table["rank"] = table.groupby(["at", "relation"], sort=False).cumcount() + 1
-    return table[["frame_id", "rank", "neighbour_id", "similarity", "relation"]].reset_index(drop=True)
+    parts = []  # numbers as long as it goes: names are put in their place at the end, once
+    for index, similarity in (
+        (panel.neighbours, panel.cosines("neighbour_similarity")),
+        (panel.outside_neighbours, panel.cosines("outside_similarity")),
+    ):
+        row, slot = np.nonzero(index != NO_NEIGHBOUR)
+        parts.append((row.astype(np.int32), index[row, slot].astype(np.int32), similarity[row, slot]))
+    frame, other, cosine = (np.concatenate(column) for column in zip(*parts, strict=True))
+    del parts
+    by_name = np.argsort(np.argsort(RELATIONS)).astype(np.int8)  # place of each relation in the alphabet
+    relation = by_name[_relation_codes(frame, other, clips, patients)]
+    order = np.lexsort((other, -cosine, relation, frame))
+    frame, other, cosine, relation = frame[order], other[order], cosine[order], relation[order]
+    del order
+    once = np.ones(len(frame), bool)  # a frame of another clip may stand in both lists
+    once[1:] = (frame[1:] != frame[:-1]) | (other[1:] != other[:-1])
+    frame, other, cosine, relation = frame[once], other[once], cosine[once], relation[once]
+    begins = np.ones(len(frame), bool)
+    begins[1:] = (frame[1:] != frame[:-1]) | (relation[1:] != relation[:-1])
+    at = np.arange(len(frame))
+    rank = at - np.maximum.accumulate(np.where(begins, at, 0)) + 1
+    ids = pool["frame_id"].array
+    names = pd.array(sorted(RELATIONS), dtype=ids.dtype)
+    columns = {
+        "frame_id": ids.take(frame),
+        "rank": rank,
+        "neighbour_id": ids.take(other),
+        "similarity": cosine,
+        "relation": names.take(relation),
+    }
+    return pd.DataFrame(columns)
 
 
 def near_duplicate_table(

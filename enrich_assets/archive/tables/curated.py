@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from enrich_assets.archive.tables.source import Everything, Tables, concat
 from enrich_assets.archive.values import Value
@@ -36,16 +39,24 @@ def similarity_tables(everything: Everything) -> Tables:
             panel_redundancy(store, receipt).assign(**key, batch=batch)
             for batch, receipt in everything.panels[name, embedding].receipts.items()
         ]
-        neighbours.append(value.table("neighbours").assign(**key))
+        neighbours.append(_with_constants(store.arrow(value.receipt, "neighbours"), key))
         near.append(_near_duplicates(everything, name, value.table("near_duplicates")).assign(embedding=embedding))
     return {
         "redundancy": concat(whole),
         "panel_redundancy": concat(by_batch),
-        "neighbours": concat(neighbours),
+        "neighbours": pa.concat_tables(neighbours, promote_options="default") if neighbours else pd.DataFrame(),
         "near_duplicates": concat(near),
         "leaks": concat(leaks),
         "embedding_health": _health(everything.health),
     }
+
+
+def _with_constants(table: pa.Table, constants: Mapping[str, str]) -> pa.Table:
+    """With a column for each constant, a byte per row: the table has twenty rows for each frame of a pool."""
+    codes = pa.array(np.zeros(len(table), np.int8))
+    for name, value in constants.items():
+        table = table.append_column(name, pa.DictionaryArray.from_arrays(codes, [value]))
+    return table
 
 
 def _health(health: Value) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
+import pyarrow as pa
 
 from enrich_assets.archive.curation import Panels
 from enrich_assets.archive.frames import Frames, Split
@@ -15,7 +16,7 @@ from enrich_assets.archive.values import Value
 from enrich_assets.settings import Profile
 from enrich_assets.store.receipts import Cell, Receipt
 
-Tables = dict[str, pd.DataFrame]
+Tables = dict[str, pd.DataFrame | pa.Table]
 ByTask = Mapping[str, Value]
 ByEmbedding = Mapping[tuple[str, str], Value]  # (task, embedding)
 ByArm = Mapping[tuple[str, str], Value]  # (task, arm)

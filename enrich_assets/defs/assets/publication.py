@@ -116,12 +116,20 @@ def _everything(profile: Profile, values: Mapping[str, Any]) -> Everything:
 @step("report", reads=reads_of_report, group=GROUP, kinds=("html",), product=PAGE, automation=publication())
 def report(cell: CellContext, **values: Any) -> StepOutput:
     """One self-contained page: figures 1-3, tables 1-3, chosen and left-out frames side by side."""
-    from enrich_assets.report.page import render
+    from enrich_assets.report.page import NEEDED, render
     from enrich_assets.store.published import read_tables
 
     home = Folder(cell.product.rpartition("/")[0])
-    tables = read_tables(home.path(DATABASE))
-    tables["nearest_chosen"] = nearest_chosen(cell.where.profile, values)
+    nearest = nearest_chosen(cell.where.profile, values)
+    # Twenty rows for each frame of a pool: read only where the nearest chosen frame has to be looked for among them.
+    has_subsets = any(value.receipts for value in values["subsets"].values())
+    names = [
+        name
+        for name in NEEDED
+        if name != "nearest_chosen" and (name != "neighbours" or (nearest.empty and has_subsets))
+    ]
+    tables = read_tables(home.path(DATABASE), names, columns={"frames": NEEDED["frames"].split()})
+    tables["nearest_chosen"] = nearest
     page = render(
         tables,
         frame_pictures(cell.where.profile, values["frames"]),

@@ -124,7 +124,8 @@ def _without_limits(embeddings: NDArray[np.int16], labelled: NDArray[np.int64], 
 
 def _similarity_to_the_mean(embeddings: NDArray[np.int16]) -> NDArray[np.int64]:
     centre = np.round(embeddings.mean(axis=0, dtype=np.float64)).astype(np.int64)
-    return embeddings.astype(np.int64) @ centre
+    blocks = (embeddings[at : at + BLOCK].astype(np.int64) for at in range(0, len(embeddings), BLOCK))
+    return np.concatenate([block @ centre for block in blocks])
 
 
 class _Quota:

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,9 @@ def query(path: str | Path, sql: str, parameters: Sequence[Any] | None = None) -
         return _frame(connection.execute(sql, parameters))
 
 
-def read_tables(path: str | Path, names: Collection[str] | None = None) -> dict[str, pd.DataFrame]:
+def read_tables(
+    path: str | Path, names: Collection[str] | None = None, columns: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, pd.DataFrame]:
     """Published tables as they stood at one moment.
 
     Parameters
@@ -105,6 +107,8 @@ def read_tables(path: str | Path, names: Collection[str] | None = None) -> dict[
         The published file.
     names : collection of str, optional
         Tables or views; all tables where not given.
+    columns : mapping of str to sequence of str, optional
+        Of a table: only these columns are read.
 
     Returns
     -------
@@ -118,7 +122,12 @@ def read_tables(path: str | Path, names: Collection[str] | None = None) -> dict[
     """
     wanted = list(BY_NAME) if names is None else list(names)
     with reading(path) as connection:
-        return {name: _frame(connection.execute(f"FROM {identifier(name)}")) for name in wanted}
+        return {name: _frame(connection.execute(_select(name, (columns or {}).get(name)))) for name in wanted}
+
+
+def _select(name: str, columns: Sequence[str] | None) -> str:
+    wanted = "*" if columns is None else ", ".join(map(identifier, columns))
+    return f"SELECT {wanted} FROM {identifier(name)}"  # nosec B608: quoted
 
 
 def _frame(result: duckdb.DuckDBPyConnection) -> pd.DataFrame:

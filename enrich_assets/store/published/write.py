@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,7 @@ Rows: TypeAlias = "pd.DataFrame | pa.Table | str | Path | Sequence[str | Path]"
 # The oldest storage DuckDB 2 still writes: DuckDB 1.x (and 0.10) opens it, views and comments included.
 STORAGE_VERSION = "v1.0.0"
 STALE_LINK_SECONDS = 3600.0
+MEMORY = "1GB"  # what DuckDB takes while it builds; beyond it spills beside the file
 
 
 class PublishError(ValueError):
@@ -70,14 +72,15 @@ def publish(tables: Mapping[str, Rows], path: str | Path) -> dict[str, int]:
             counts = _build(tables, building)
             _swap_in(building, target)
         finally:
-            building.unlink(missing_ok=True)
-            Path(f"{building}.wal").unlink(missing_ok=True)
+            for leftover in (building, Path(f"{building}.wal"), _spill(building)):
+                _remove(leftover)
     return counts
 
 
 def _build(tables: Mapping[str, Rows], path: Path) -> dict[str, int]:
     counts = {}
     with contextlib.closing(duckdb.connect()) as connection:
+        connection.execute(f"SET memory_limit = {literal(MEMORY)}; SET temp_directory = {literal(str(_spill(path)))}")
         connection.execute("SET TimeZone = 'UTC'")  # times with a zone are published in UTC
         connection.execute(f"ATTACH {literal(str(path))} AS published (STORAGE_VERSION {literal(STORAGE_VERSION)})")
         connection.execute("USE published; BEGIN")
@@ -180,10 +183,22 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
+def _spill(building: Path) -> Path:
+    """Where DuckDB puts what its memory does not hold."""
+    return Path(f"{building}.spill")
+
+
+def _remove(leftover: Path) -> None:
+    if leftover.is_dir() and not leftover.is_symlink():
+        shutil.rmtree(leftover, ignore_errors=True)
+    else:
+        leftover.unlink(missing_ok=True)
+
+
 def _clear_leftovers(target: Path) -> None:
     """Under the lock, any file being published is one whose publisher died; links are cleared once surely unused."""
     for leftover in target.parent.glob(f".{target.name}.publishing-*"):
-        leftover.unlink(missing_ok=True)
+        _remove(leftover)
     for link in target.parent.glob(f".{target.name}.reading-*"):
         created = link.name.rsplit("-", 2)[1]
         if created.isdigit() and time.time() - int(created) > STALE_LINK_SECONDS:
