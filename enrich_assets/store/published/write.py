@@ -9,6 +9,7 @@ tables mean is declared in `tables/`, the views in `views.py`; where rows come f
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import time
@@ -56,6 +57,8 @@ def publish(tables: Mapping[str, Rows], path: str | Path) -> dict[str, int]:
 
     Raises
     ------
+    OSError
+        With ENOSPC, if the disk is full.
     PublishError
         For an unknown table or column, a missing required value, a value that does not fit its column, or a
         key that occurs twice.
@@ -71,6 +74,10 @@ def publish(tables: Mapping[str, Rows], path: str | Path) -> dict[str, int]:
         try:
             counts = _build(tables, building)
             _swap_in(building, target)
+        except duckdb.Error as error:
+            if (full := os.strerror(errno.ENOSPC)) not in str(error):  # DuckDB says it in several ways, by text alone
+                raise
+            raise OSError(errno.ENOSPC, full, str(target)) from error
         finally:
             for leftover in (building, Path(f"{building}.wal"), _spill(building)):
                 _remove(leftover)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -221,6 +222,28 @@ def test_a_publisher_that_dies_before_the_swap_leaves_the_old_file(tmp_path: Pat
     publish(generation(2), path)  # neither the dead publisher's lock nor its file is in the way
     assert query(path, COHERENT).rows[0] == 2
     assert list(tmp_path.glob(".enrich.duckdb.*")) == []
+
+
+def test_a_full_disk_is_said_as_the_system_says_it_and_leaves_the_old_file(tmp_path: Path) -> None:
+    """On a real disk that is full, which takes the right to mount one."""
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=6M", "tmpfs", str(tmp_path)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("no tmpfs may be mounted here")
+    try:
+        path = tmp_path / "enrich.duckdb"
+        publish(generation(1), path)
+        noise = pd.DataFrame(
+            {"asset": [os.urandom(500).hex() for _ in range(10_000)], "check_name": "x", "passed": True}
+        )
+        with pytest.raises(OSError, match="No space left") as full:
+            publish({"checks": noise}, path)
+        assert (full.value.errno, full.value.filename) == (errno.ENOSPC, str(path))
+        assert query(path, COHERENT).rows[0] == 1
+        assert list(tmp_path.glob(".enrich.duckdb.publishing*")) == []
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True)
 
 
 # --- compatibility ------------------------------------------------------------------------------------------
