@@ -64,13 +64,14 @@ def test_of_a_fresh_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_of_an_archive_without_a_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was priced with the whole grid, of which the run trains nothing."""
+    """It was priced with the whole grid, of which the run trains nothing; and of two new batches with the panels of the first alone."""
     archive = new_home(tmp_path / "home", monkeypatch)
-    write_phantom(str(tmp_path / "phantom"), patients=8, scale=0.15)
-    manifest = tmp_path / "phantom" / "manifest.csv"
-    table = pd.read_csv(manifest, dtype=str).drop(columns=["label", "mask_path"])
-    table.to_csv(manifest, index=False)
-    ingest(archive, str(tmp_path / "phantom"), "first")
+    for first_patient, batch in ((0, "first"), (8, "second")):
+        folder = tmp_path / batch
+        write_phantom(str(folder), patients=8 - first_patient // 2, first_patient=first_patient, scale=0.15)
+        table = pd.read_csv(folder / "manifest.csv", dtype=str).drop(columns=["label", "mask_path"])
+        table.to_csv(folder / "manifest.csv", index=False)
+        ingest(archive, str(folder), batch)
     plan, made = planned_and_made(archive)
     assert plan.cells == made
     assert not any(cell.asset.endswith(("/ranking", "/model", "/evaluation")) for cell in plan.cells)

@@ -52,14 +52,14 @@ def make_plan(archive: Archive, goal: Goal = Goal()) -> Plan:  # noqa: B008  (fr
     expected = Expected(Planner(archive, graph_of(archive.profile)))
     plan = Plan()
     for stage in stages(expected, goal):
-        works = [(group, work) for group in stage.groups if (work := expected.work(group))]
-        for group, work in works:
-            for declared, verdict in work:
+        by_task: dict[str, list[tuple[Declared, str]]] = {}
+        for group in stage.groups:
+            work = expected.work(group)
+            for declared, verdict in work:  # at once: the panel of a batch reads what is pending of the batch before
                 if not verdict.keeps:
                     expected.pending[declared.cell(group.partition)] = verdict.why
-        by_task: dict[str, list[tuple[Declared, str]]] = {}
-        for group, work in works:
-            by_task.setdefault(group.task, []).extend((declared, group.partition) for declared, _ in work)
+            if work:
+                by_task.setdefault(group.task, []).extend((declared, group.partition) for declared, _ in work)
         plan.stages += [priced(expected, stage, task, members) for task, members in by_task.items()]
     plan.notes, plan.blocked = list(expected.notes), dict(expected.blocked)
     return plan
