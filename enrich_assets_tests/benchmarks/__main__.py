@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from enrich_assets_tests.benchmarks import (
     engines,
     isolation,
     load,
+    million,
     overhead,
     requests,
     training_step,
@@ -88,6 +90,14 @@ def load_section() -> str:
     return f"## Load\n\n{began}\n\n{load.section(LOAD_SCALES)}"
 
 
+def million_section() -> str:
+    began = stamp()
+    with tempfile.TemporaryDirectory() as folder:
+        return (
+            f"## A million frames\n\n{began}\n\n{million.table(million.measure(million.FRAMES, Path(folder) / 'home'))}"
+        )
+
+
 def main() -> None:
     chosen = sys.argv[1:] or ["curation", "training-step", "overhead", "convergence", "isolation"]
     if "curation" in chosen:
@@ -110,6 +120,8 @@ def main() -> None:
         write_section("isolation", isolation_section(), BENCHMARKS)
     if "load" in chosen:  # half an hour at the greatest scale: only where it is named
         write_section("load", load_section(), BENCHMARKS)
+    if "million" in chosen:  # an hour
+        write_section("million", million_section(), BENCHMARKS)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from enrich_assets.core.planner import Planner
 from enrich_assets.core.stages import Goal, Outlook, stages
+from enrich_assets.defs.assets import graph_of
 from enrich_assets.store.receipts import digest_of
 from enrich_assets_tests.benchmarks import load
+from enrich_assets_tests.made_home import opened
 
 FRAMES, DIMENSIONS, CLIP, CLIPS_OF_A_PATIENT, WORKLIST = 1_000_000, 128, 60, 4, 20_000
 SHARES = (0.8, 0.2)  # of the frames, in a first and a second batch
@@ -110,11 +113,11 @@ def load_profile_text(_: load.Size) -> str:
 
 @dataclass
 class Watched:
-    """A command of `enrich` to its end: seconds, and the greatest memory of all its processes together, in GB."""
+    """A command of `enrich` to its end: seconds by the clock and of the processors, the greatest memory of its processes together in GB."""
 
     seconds: float = 0.0
+    cpu: float = 0.0
     peak: float = 0.0
-    stages: dict[str, float] = field(default_factory=dict)
 
 
 def resident(pid: int) -> int:
@@ -149,12 +152,13 @@ def watched(home: Path, *command: str, stop_after_checkpoint: bool = False) -> t
 
         watcher = threading.Thread(target=look)
         watcher.start()
-        code = child.wait()
+        _, status, used = os.wait4(child.pid, 0)
+        code = child.returncode = os.waitstatus_to_exitcode(status)
         ended.set()
         watcher.join()
         words.seek(0)
         said = words.read()
-    found.seconds = time.perf_counter() - start
+    found.seconds, found.cpu = time.perf_counter() - start, used.ru_utime + used.ru_stime
     if code and not (stop_after_checkpoint and code == 143):
         raise RuntimeError(f"enrich {' '.join(command)} ended with {code}:\n{said[-3000:]}")
     return found, said
@@ -178,41 +182,69 @@ def measure(frames: int, home: Path) -> dict[str, Any]:
     """What it takes, and what was forecast."""
     load.profile_text = load_profile_text  # the builder of the load benchmark writes the profile
     if not (home / "store").is_dir():
-        builder = Builder(home, frames)
-        builder.build()
-    _, planned = watched(home, "plan")
+        Builder(home, frames).build()
+    planning, planned = watched(home, "plan")
     print(planned, flush=True)
     forecast = float(re.search(r"in all about\s+[\d,]+\s+([\d,]+)", planned)[1].replace(",", ""))  # type: ignore[index]
-    stopped, said = watched(home, "run", stop_after_checkpoint=True)
+    took = {"`enrich plan`": planning}
+    took["`enrich run`, ended by TERM in the third block"], said = watched(home, "run", stop_after_checkpoint=True)
     print(said[-1500:], flush=True)
-    finished, said = watched(home, "run")
+    took["`enrich run` again, to the end"], said = watched(home, "run")
     print(said[-3000:], flush=True)
-    nothing, _ = watched(home, "run")
+    took["`enrich run` with nothing to do"], _ = watched(home, "run")
     with duckdb.connect(str(home / "enrich.duckdb"), read_only=True) as database:
         (n_frames,) = database.execute("SELECT count(*) FROM frames").fetchone()  # type: ignore[misc]
         (n_listed,) = database.execute("SELECT count(*) FROM worklist").fetchone()  # type: ignore[misc]
-        cells = database.execute(
-            "SELECT asset, partition, seconds FROM cells WHERE seconds > 1 ORDER BY seconds DESC"
-            if _has_cells(database)
-            else "SELECT 1 WHERE false"
-        ).fetchall()
-        pairs = database.execute(
-            "SELECT whole, task, sum(pairs) FROM redundancy WHERE relation = 'all' GROUP BY ALL ORDER BY ALL"
-        ).fetchall()
+        whole = "whole IN ('archive', 'pool') AND relation = 'all'"
+        pairs = database.execute(f"SELECT whole, sum(pairs) FROM redundancy WHERE {whole} GROUP BY ALL").fetchall()
+        listed = database.execute("SELECT count(*) FROM neighbours").fetchone()
+    seconds = {
+        str(receipt.cell): float(receipt.metrics["seconds"])
+        for key in (
+            "archive/similarity/given",
+            "view/similarity/given",
+            "view/redundancy/given",
+            "view/worklist",
+            "results",
+            "report",
+        )
+        for receipt in Planner(opened(home), graph_of(opened(home).profile)).held(key).values()
+    }
     return {
         "frames": n_frames,
         "listed": n_listed,
-        "pairs": pairs,
-        "cells": cells,
+        "neighbours": listed[0],  # type: ignore[index]
+        "pairs": {name: int(count) for name, count in pairs},
         "forecast": forecast,
-        "stopped": stopped,
-        "finished": finished,
-        "nothing": nothing,
+        "took": took,
+        "seconds": seconds,
     }
 
 
-def _has_cells(database: duckdb.DuckDBPyConnection) -> bool:
-    return ("cells",) in database.execute("SELECT table_name FROM information_schema.tables").fetchall()
+def table(found: dict[str, Any]) -> str:
+    """As Markdown."""
+    pairs, took = found["pairs"], found["took"]
+    runs = [
+        watched for name, watched in took.items() if name.startswith("`enrich run`, ") or name.endswith("to the end")
+    ]
+    spent = sum(one.seconds for one in runs)
+    lines = [
+        f"{found['frames']:,} frames with vectors of {DIMENSIONS} dimensions from a Parquet file, in two batches; all {pairs['archive']:,} pairs of "
+        f"the archive and all {pairs['pool']:,} of the task's pool, exactly; {found['neighbours']:,} rows of neighbours; a worklist of "
+        f"{found['listed']:,}; published.",
+        "",
+        f"`enrich plan` said {found['forecast']:,.0f} s, the two runs took {spent:,.0f} s: {spent / found['forecast']:.2f} times as long (at most 2 is "
+        "asked, either way). Memory is of all processes together, shared pages counted in each (under 6 GB is asked).",
+        "",
+        "| command | seconds | of the processors | peak memory |",
+        "|---|---|---|---|",
+        *(f"| {name} | {one.seconds:,.0f} | {one.cpu:,.0f} | {one.peak:.1f} GB |" for name, one in took.items()),
+        "",
+        "| cell | seconds |",
+        "|---|---|",
+        *(f"| `{cell}` | {seconds:,.0f} |" for cell, seconds in found["seconds"].items()),
+    ]
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -222,7 +254,7 @@ def main() -> None:
     parser.add_argument("--home", type=Path)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        print(measure(given.frames, given.home or Path(folder) / "home"))
+        print(table(measure(given.frames, given.home or Path(folder) / "home")))
 
 
 if __name__ == "__main__":
