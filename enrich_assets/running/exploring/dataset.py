@@ -25,7 +25,6 @@ from enrich_assets.archive.catalogue import Catalogue
 from enrich_assets.archive.home import Archive
 from enrich_assets.method.embeddings.fixed_point import SCALE
 from enrich_assets.method.kinds import kind_of
-from enrich_assets.parquet import to_parquet
 from enrich_assets.running.exploring.model import Model, model_of, predicted_classes, predicted_masks
 from enrich_assets.running.frames.chosen import Chosen, UnknownFrames, described
 from enrich_assets.running.frames.taking_away import export
@@ -63,7 +62,7 @@ def write_explorable(archive: Archive, task: str, evaluation: str | None = None)
     Parameters
     ----------
     archive, task
-        Whose frames: those it may choose from, and its test set.
+        Whose frames: those it may choose from, and those of test patients.
     evaluation
         Whose errors, by the first letters of its id; by default those of the model that learned from most labels in the first arm that
         ranks frames.
@@ -119,10 +118,14 @@ def _first_ranking(archive: Archive, task: str) -> tuple[str | None, int]:
 
 
 def _frames(archive: Archive, task: str, arm: str | None, seed: int) -> tuple[Chosen, pd.DataFrame]:
-    """The pool in the order of the ranking, then its test set; with rank, and the smallest subset that holds each."""
-    pool = Catalogue(archive).pool(task).frames[["frame_id"]]
-    receipt = archive.store.receipts.current(Cell(f"{task}/test_set"))
-    test = archive.store.table(receipt, "test_set")[["frame_id"]] if receipt is not None else pool.head(0)
+    """The pool in the order of the ranking (and of the worklist), then the test side; with rank, and the smallest subset that holds each."""
+    catalogue, kind = Catalogue(archive), kind_of(archive.profile.tasks[task].kind)
+    pool = catalogue.pool(task).frames[["frame_id"]]
+    tested, to_label = _held(archive, task, "test_set"), _held(archive, task, "worklist")
+    if not kind.needs_labels_to_pool:  # then frames without a label are looked at too
+        sides = catalogue.frame_table()[["frame_id", "split"]]
+        tested = pd.concat([tested, sides.loc[sides["split"] == "test", ["frame_id"]]], ignore_index=True)
+    test = tested[["frame_id"]].drop_duplicates()
     ranking = query(
         str(archive.published),
         "SELECT frame_id, position + 1 AS rank, similarity_to_chosen FROM rankings WHERE task = ? AND arm = ? AND seed = ? AND current",
@@ -136,13 +139,26 @@ def _frames(archive: Archive, task: str, arm: str | None, seed: int) -> tuple[Ch
     )
     facts = pd.concat([pool, test], ignore_index=True).drop_duplicates("frame_id")
     facts = facts.merge(ranking, on="frame_id", how="left").merge(subsets, on="frame_id", how="left")
-    facts = facts.sort_values("rank", kind="stable", na_position="last", ignore_index=True)
+    facts = facts.merge(
+        to_label.assign(worklist=range(1, len(to_label) + 1))[["frame_id", "worklist"]], on="frame_id", how="left"
+    )
+    facts = facts.sort_values(["rank", "worklist"], kind="stable", na_position="last", ignore_index=True)
     table = described(archive, task, facts[["frame_id"]].assign(position=range(len(facts)))[["position", "frame_id"]])
     by = f", ranked by {arm} (seed {seed})" if arm is not None else ""
     chosen = Chosen(
-        f"{task}: {len(pool):,} frames to choose from{by}, {len(facts) - len(pool):,} of the test set", task, table
+        f"{task}: {len(pool):,} frames to choose from{by}, {len(facts) - len(pool):,} of test patients", task, table
     )
     return chosen, facts[facts["frame_id"].isin(chosen.there["frame_id"])].reset_index(drop=True)
+
+
+def _held(archive: Archive, task: str, name: str) -> pd.DataFrame:
+    """A table of frames that the task holds now; of none where it was not made."""
+    receipt = archive.store.receipts.current(Cell(f"{task}/{name}"))
+    return (
+        archive.store.table(receipt, name)
+        if receipt is not None
+        else pd.DataFrame({"frame_id": pd.Series(dtype="string")})
+    )
 
 
 def _near_duplicates(archive: Archive, task: str, frame_ids: pd.Series) -> pd.DataFrame:
@@ -221,7 +237,7 @@ def _write(
     building.mkdir(mode=0o700)
     try:
         export(archive, chosen, "parquet", building / "dataset")
-        (building / "facts.parquet").write_bytes(to_parquet(facts))
+        facts.to_parquet(building / "facts.parquet", index=False)
         np.save(building / "embeddings.npy", vectors)
         if model is not None:
             _write_masks(archive, building / "predicted", chosen, model)

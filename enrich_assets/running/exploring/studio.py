@@ -30,6 +30,7 @@ LEAST_SIDE = (
 HOST = "127.0.0.1"
 FACTS = (
     "rank",
+    "worklist",
     "similarity_to_chosen",
     "subset",
     "near_duplicates",
@@ -141,7 +142,7 @@ def _filled(folder: Folder, create: Any, name: str) -> Any:
 def _metadata(row: pd.Series) -> dict[str, Any]:
     known = {key: row[key] for key in (*COLUMNS, *FACTS) if key in row and not pd.isna(row[key])}
     plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in known.items()}
-    whole = {"rank", "subset", "near_duplicates", "group_size", "frame_index"}
+    whole = {"rank", "worklist", "subset", "near_duplicates", "group_size", "frame_index"}
     return {key: int(value) if key in whole else value for key, value in plain.items()}
 
 

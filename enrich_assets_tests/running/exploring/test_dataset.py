@@ -17,6 +17,7 @@ from PIL import Image
 
 from enrich_assets.api.home import open_home
 from enrich_assets.archive import Archive
+from enrich_assets.archive.catalogue import Catalogue
 from enrich_assets.cli import main
 from enrich_assets.running.exploring import Explorable, studio, write_explorable
 from enrich_assets.running.frames import UnknownFrames
@@ -56,6 +57,8 @@ def test_all_that_a_task_may_choose_from_and_its_test_set_in_the_order_of_the_ra
     assert list(ranked["frame_id"]) == list(ranking["frame_id"])
     assert list(ranked["rank"]) == list(range(1, len(ranking) + 1))
     assert set(facts.loc[facts["rank"].isna(), "frame_id"]) == set(test["frame_id"])
+    to_label = sql(archive, "SELECT frame_id FROM worklist WHERE task = 'view' ORDER BY position")
+    assert list(facts.dropna(subset="worklist").sort_values("worklist")["frame_id"]) == list(to_label["frame_id"])
     pictures = pd.read_parquet(shown.folder / "dataset" / "frames.parquet")
     assert list(pictures["frame_id"]) == list(facts["frame_id"])
     assert all((shown.folder / "dataset" / image).is_file() for image in pictures["image"])
@@ -125,6 +128,21 @@ def test_outlines_of_a_model_overlap_its_labels_as_was_published(archive: Archiv
     assert by_frame.mean() == pytest.approx(model.value)
     jaccard = facts_of(shown).set_index("frame_id")["jaccard"].dropna()
     np.testing.assert_allclose(jaccard[by_frame.index], by_frame)
+
+
+def test_frames_of_test_patients_without_a_label_are_shown_where_a_label_is_a_glance(
+    archive: Archive,
+) -> None:
+    """Of structures only labelled frames are: hundreds of others would hide them."""
+    test_side = sql(archive, "SELECT frame_id FROM frames WHERE split = 'test'")
+    pool = {task: set(Catalogue(archive).pool(task).ids) for task in ("view", "chambers")}
+    shown = {task: set(facts_of(write_explorable(archive, task))["frame_id"]) - pool[task] for task in pool}
+    assert shown["view"] == set(test_side["frame_id"])
+    masks = sql(
+        archive,
+        "SELECT frame_id FROM current_labels JOIN frames USING (frame_id) WHERE task = 'chambers' AND split = 'test'",
+    )
+    assert shown["chambers"] == set(masks["frame_id"])
 
 
 def test_a_state_is_written_once_and_another_model_is_another_state(archive: Archive) -> None:
