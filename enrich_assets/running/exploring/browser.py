@@ -59,7 +59,7 @@ def python_of_browser() -> str:
     if place.is_file():
         return str(place)
     raise BrowserTrouble(
-        f"no LightlyStudio at {place}. It wants an older pandas and DuckDB than we do, so it gets an environment of its own: `make explore` in "
+        f"no LightlyStudio at {place}. It needs an older pandas and DuckDB than we do, so it gets an environment of its own: `make explore` in "
         f"a checkout, or `python3 -m venv ~/explore && ~/explore/bin/pip install lightly-studio=={VERSION}` and "
         f"`export {PYTHON}=~/explore/bin/python`"
     )

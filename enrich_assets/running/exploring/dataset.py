@@ -88,6 +88,9 @@ def write_explorable(archive: Archive, task: str, evaluation: str | None = None)
     vectors = (Catalogue(archive).vectors().of(chosen.there) / np.float32(SCALE)).astype(np.float32)
     about = {
         "task": task,
+        "home": str(
+            archive.home
+        ),  # the browser's database holds whole paths: a home that moved gets a folder of its own
         "answers": answers,
         "title": chosen.title,
         "classes": list(Catalogue(archive).classes(task)),
