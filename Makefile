@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --quiet
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test setup lint types audit sbom docs attack benchmarks clean
+.PHONY: demo test setup lint types audit sbom docs explore attack benchmarks clean
 
 demo: $(VENV)/ready  ## set up, then the main job on the built-in phantom archive
 	$(BIN)/enrich demo
@@ -62,6 +62,14 @@ $(DOCS)/ready: requirements-docs.lock
 
 docs: $(DOCS)/ready  ## builds the site of docs/ into build/site; a warning fails it
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+
+EXPLORE := .venv-explore
+$(EXPLORE)/ready: requirements-explore.lock
+	@$(PYTHON) -m venv $(EXPLORE)
+	@$(EXPLORE)/bin/python -m pip install --quiet --quiet --no-deps -r requirements-explore.lock
+	@touch $@
+
+explore: $(EXPLORE)/ready  ## sets up LightlyStudio, for `enrich explore`
 
 attack: $(VENV)/ready-dev  ## processes killed, full disks, hostile files and more, with everything (hours); writes RELIABILITY.md
 	$(BIN)/python -m enrich_assets_tests.attack --scale full

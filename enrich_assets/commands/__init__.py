@@ -5,6 +5,7 @@
 
 from enrich_assets.commands.completion import completion
 from enrich_assets.commands.doctor import doctor
+from enrich_assets.commands.exploring import explore
 from enrich_assets.commands.ingesting import ingest
 from enrich_assets.commands.labelling import labels, worklist
 from enrich_assets.commands.league import league
@@ -18,7 +19,7 @@ STORY = {
     "Begin": [demo, ingest, plan, run],
     "Receive studies from a hospital": [listen, fetch],
     "Label": [worklist, labels],
-    "Look": [ui, sql, lineage, frames, export],
+    "Look": [ui, sql, lineage, frames, explore, export],
     "Compare": [league, leave_out],
     "Keep a home whole": [doctor, repair, prune, relocate, migrate, key, open_name],
     "In a shell": [completion],

@@ -133,7 +133,7 @@ def labels() -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @click.option("--task", required=True, shell_complete=task_names)
 def import_labels(file: str, task: str) -> None:
-    """Import labels from a CSV, COCO, Label Studio or CVAT export. Nothing is overwritten; the latest label counts.
+    """Import labels from a CSV, COCO, Label Studio, CVAT or LightlyStudio export. Nothing is overwritten; the latest label counts.
 
     Exit status 1 where any label could not be used: each is named, the others are imported.
     """

@@ -83,6 +83,7 @@ def hand_out(
     lines = [
         f"{len(rows)} frames to label: {out}",
         *(_label_studio_lines(out, images) if form == "label-studio" else ()),
+        *(_cvat_lines(out) if form == "cvat" else ()),
     ]
     return HandedOut(rows, images, (*lines, sentence))
 
@@ -128,6 +129,12 @@ def class_names(archive: Archive, task: str, given: Sequence[str] = ()) -> list[
             f"[{example.replace(',', ', ')}]}}}}`), or with --classes {example}"
         )
     return names
+
+
+def _cvat_lines(out: Path) -> Iterator[str]:
+    yield f"  make a CVAT project with these labels (Raw): {out.with_name(f'{out.stem}_labels.json')}"
+    yield f"  then Actions, Import dataset, CVAT 1.1: {out.with_name(f'{out.stem}_dataset.zip')} (makes a task with the pictures)"
+    yield "  afterwards export the task as 'CVAT for images 1.1': `enrich labels import` reads the zip"
 
 
 def _label_studio_lines(out: Path, images: Path) -> Iterator[str]:

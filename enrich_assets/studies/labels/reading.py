@@ -28,7 +28,7 @@ from enrich_assets.studies.labels.formats import coco, csv_table, cvat, label_st
 from enrich_assets.studies.labels.formats.statement import Answers, Reading, Shape, Statement, UnusableLabel, paint
 
 COLUMNS = ("frame_id", "label", "mask", "source", "author", "recorded_at")
-_FORMATS = "a CSV table, COCO JSON, a Label Studio JSON export or 'CVAT for images 1.1' are read"
+_FORMATS = "a CSV table, COCO JSON, a Label Studio JSON export, 'CVAT for images 1.1' or LightlyStudio's CSV are read"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import uuid
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,9 @@ def export_worklist(
     images : callable
         frame_id -> (h, w) or (h, w, 3) uint8; masks come back in this size.
     format : {'csv', 'coco', 'label-studio', 'cvat'}
-        For Label Studio, a labelling interface for the task goes into `<stem>_interface.xml`.
+        For Label Studio, a labelling interface for the task goes into `<stem>_interface.xml`. For CVAT, its labels go into
+        `<stem>_labels.json` (for the Raw tab of its constructor), and file and images into `<stem>_dataset.zip` as well, laid out as
+        CVAT's importer wants them.
     out : path
         An earlier export of the same name is replaced; the file appears last and whole.
     classes : sequence of str
@@ -86,7 +89,9 @@ def export_worklist(
         _write(target.with_name(f"{target.stem}_interface.xml"), _interface(named, answers))
         _write(target, _label_studio(tasks, image_url))
     else:
+        _write(target.with_name(f"{target.stem}_labels.json"), _cvat_labels(named, answers))
         _write(target, _cvat(tasks, named, answers))
+        _zip(target.with_name(f"{target.stem}_dataset.zip"), target, folder)
     return folder
 
 
@@ -187,6 +192,11 @@ def _interface(names: list[str], answers: Answers) -> str:
     return ElementTree.tostring(view, encoding="unicode") + "\n"  # its parser refuses text that declares an encoding
 
 
+def _cvat_labels(names: list[str], answers: Answers) -> str:
+    kind = "tag" if answers == "class" else "mask"
+    return json.dumps([{"name": name, "type": kind, "attributes": []} for name in names], indent=1) + "\n"
+
+
 def _cvat(tasks: list[dict[str, Any]], names: list[str], answers: Answers) -> str:
     root = ElementTree.Element("annotations")
     ElementTree.SubElement(root, "version").text = "1.1"
@@ -204,6 +214,19 @@ def _cvat(tasks: list[dict[str, Any]], names: list[str], answers: Answers) -> st
         details = {"frame_id": task["frame_id"], "position": task["position"], **_details(task)}
         ElementTree.SubElement(root, "image", {key: str(value) for key, value in {**given, **details}.items()})
     return _xml(root)
+
+
+def _zip(path: Path, annotations: Path, images: Path) -> None:
+    """`annotations.xml` and `images/` in one file; PNG is not packed once more."""
+    part = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+    try:
+        with zipfile.ZipFile(part, "w") as file:
+            file.write(annotations, "annotations.xml", zipfile.ZIP_DEFLATED)
+            for image in sorted(images.iterdir()):
+                file.write(image, f"images/{image.name}")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _xml(root: ElementTree.Element) -> str:

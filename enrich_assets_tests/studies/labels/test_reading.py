@@ -70,6 +70,21 @@ def test_csv_labels_with_author_and_time(tmp_path: Path) -> None:
     assert found.problems.empty
 
 
+def test_classifications_of_lightly_studio_without_what_a_model_answered(tmp_path: Path) -> None:
+    at = {frame: f"/home/explore/view/dataset/images/{image_name(frame, 7)}" for frame in FRAMES}
+    lines = [
+        "file_path_abs,class_name,confidence,annotation_source",
+        f"{at['s/c/0']},A4C,,labels",
+        f"{at['s/c/0']},NT,0.91,model enrich 250 seed 0",
+        f"{at['s/c/1']},NT,,mine",
+        f"{at['s/c/2']},NT,0.6,model enrich 250 seed 0",
+        "/elsewhere/x.png,NT,,mine",
+    ]
+    found = read_labels(write(tmp_path, "classification_export.csv", "\n".join(lines)), "class", VIEWS, FRAMES)
+    assert given_labels(found) == {"s/c/0": "A4C", "s/c/1": "NT"}
+    assert problems(found) == {"line 6": "no frame goes by the name /elsewhere/x.png"}
+
+
 def test_what_is_wrong_is_reported_and_the_rest_goes_on(tmp_path: Path) -> None:
     path = write(
         tmp_path,

@@ -1,4 +1,5 @@
-"""Labels in a CSV file: frame_id, then label or mask_path, and optionally author and recorded_at.
+"""Labels in a CSV file: frame_id, then label or mask_path, and optionally author and recorded_at. Or the classifications that
+LightlyStudio exports: file_path_abs, class_name, confidence, annotation_source; those with a confidence are a model's, and no labels.
 
 A row without a label is one not labelled yet: so an exported worklist comes back half-filled without complaint.
 """
@@ -40,6 +41,8 @@ def read(text: str, path: str) -> Reading:
     rows = csv.DictReader(io.StringIO(text), delimiter=delimiter)
     columns = [(name or "").strip() for name in rows.fieldnames or ()]
     rows.fieldnames = columns
+    if {"file_path_abs", "class_name"} <= set(columns):
+        return Reading([one for row in rows for one in _of_lightly_studio(row, rows.line_num)])
     if "frame_id" not in columns or not {"label", "mask_path"} & set(columns):
         raise UnreadableFile(path, f"has the columns {', '.join(columns)}", "it needs frame_id, and label or mask_path")
     reading = Reading()
@@ -59,6 +62,13 @@ def read(text: str, path: str) -> Reading:
             )
         )
     return reading
+
+
+def _of_lightly_studio(row: dict[str, str | None], line: int) -> list[Statement]:
+    label, confidence = (row.get("class_name") or "").strip(), (row.get("confidence") or "").strip()
+    if not label or confidence:
+        return []
+    return [Statement(item=f"line {line}", names=(row.get("file_path_abs") or "",), labels=(label,))]
 
 
 def as_cell(value: Any) -> Any:
