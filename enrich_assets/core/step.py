@@ -226,7 +226,7 @@ class Template:
     def _at(self, where: Where) -> Declared:
         more = {name: where.fill(value) if name == "asset" else value for name, value in self.more.items()}
         if self.kind is Step and not more.get("group"):
-            more["group"] = where.task
+            more["group"] = "/".join(name for name in (where.task, where.arm) if name)
         return self.kind(
             key=where.fill(self.template),
             where=where,

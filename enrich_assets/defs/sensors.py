@@ -21,7 +21,8 @@ from enrich_assets.defs.attempts import ATTEMPT_OF, MOST_ATTEMPTS, Attempts, att
 from enrich_assets.defs.first_fit import first_fit_sensor
 from enrich_assets.defs.jobs import DECODE, INGEST, Job
 from enrich_assets.defs.mount import Mount
-from enrich_assets.defs.schedules import ONLY_STALE, RETRAINING_TAG, cells_after_ranking, length_request, request_of
+from enrich_assets.defs.run_tags import ONLY_STALE
+from enrich_assets.defs.schedules import RETRAINING_TAG, cells_after_ranking, length_request, request_of
 from enrich_assets.store.receipts import Cell, digest_of
 from enrich_assets.studies.drops import Drop, look
 
@@ -52,7 +53,7 @@ def sensors(
             target=dg.AssetSelection.assets(*(mount.asset_key(key) for key in graph.steps)),
             default_status=dg.DefaultSensorStatus.RUNNING,
             minimum_interval_seconds=interval,
-            run_tags=ONLY_STALE,
+            run_tags={ONLY_STALE: "true"},
             emit_backfills=False,
             description="Asks for what follows from what changed: embeddings, panels, sums, worklists, results, report.",
         ),

@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from enrich_assets.archive.home import Archive
+from enrich_assets.archive.home import DAGSTER_ADDRESS, MLFLOW_ADDRESS, Archive
 from enrich_assets.store.remote.databases import is_server
 
 SECONDS_TO_END = 15
@@ -45,10 +45,12 @@ def serve(archive: Archive, port: int, mlflow_port: int, say: Callable[[str], No
     int
         Exit status: of the server that ended, 0 after an interrupt, 1 where a port is taken.
     """
+    addresses = {"Dagster": f"http://127.0.0.1:{port}"}
     environment = {
         **os.environ,
         "ENRICH_HOME": str(archive.home),
         "DAGSTER_HOME": str(archive.home / "dagster"),
+        DAGSTER_ADDRESS: addresses["Dagster"],
         "DO_NOT_TRACK": "true",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
@@ -56,14 +58,14 @@ def serve(archive: Archive, port: int, mlflow_port: int, say: Callable[[str], No
         archive.tracking(task).prepare()
     folder, uri = Path(sys.executable).parent, archive.tracking_uri
     dagster = [str(folder / "dagster"), "dev", "-m", "enrich_assets.definitions", "-h", "127.0.0.1", "-p", str(port)]
-    commands, addresses = [dagster], {"Dagster": f"http://127.0.0.1:{port}"}
+    commands = [dagster]
     if not is_server(uri):  # else it is somebody's already; MLflow cannot stand on another one
         mlflow = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
         mlflow += ["--host", "127.0.0.1", "--port", str(mlflow_port), "--workers", "1"]
         if archive.profile.tracking.artifacts:
             mlflow += ["--default-artifact-root", archive.profile.tracking.artifacts]
         commands.append(mlflow)
-        addresses["MLflow"] = f"http://127.0.0.1:{mlflow_port}"
+        addresses["MLflow"] = environment[MLFLOW_ADDRESS] = f"http://127.0.0.1:{mlflow_port}"
     # MLflow's own start page is its view for language models.
     opened = {"MLflow": f"{addresses.get('MLflow')}/#/experiments?workflowType=machine_learning"}
     for name, address in addresses.items():
