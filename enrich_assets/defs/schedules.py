@@ -16,7 +16,7 @@ from enrich_assets.defs.mount import PARTITION, Mount
 from enrich_assets.defs.run_tags import ONLY_STALE, cells_tag
 from enrich_assets.store.receipts import Cell
 
-RECURATION, RETRAINING = "recuration", "retraining"
+RECURATION, RETRAINING, RETRAIN = "recuration", "retraining", "retrain_cells"
 RETRAINING_TAG = "enrich/retraining"  # run tag: `Mount.tag` of the task whose rankings a run makes again
 
 
@@ -38,7 +38,7 @@ def _recuration(graph: Graph, mount: Mount, cron: str) -> dg.ScheduleDefinition:
         job_name=mount.name(PUBLISH),
         default_status=dg.DefaultScheduleStatus.RUNNING,
         required_resource_keys={mount.resource},
-        description="Sums up, extends the worklists and publishes what is stale, whatever automation has missed.",
+        description="Brings sums, worklists, the database and the report up to date, whatever the sensors have missed. It trains no model.",
     )
     def recuration(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         archive = getattr(context.resources, mount.resource).open()
@@ -72,7 +72,7 @@ def _retraining(graph: Graph, mount: Mount, task: str, cron: str) -> dg.Schedule
         job_name=mount.name(f"rank_{task}"),
         default_status=dg.DefaultScheduleStatus.RUNNING,
         required_resource_keys={mount.resource},
-        description="Ranks again where the pool has changed; a sensor then asks for the cells of the grid that are stale.",
+        description=f"Ranks the pool of {task} again where it has changed. The sensor `{mount.name(RETRAIN)}` then trains and scores what follows.",
     )
     def retraining(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         archive = getattr(context.resources, mount.resource).open()
