@@ -233,6 +233,10 @@ class Template:
         more = {name: where.fill(value) if name == "asset" else value for name, value in self.more.items()}
         if self.kind is Step and not more.get("group"):
             more["group"] = "/".join(name for name in (where.task, where.arm) if name)
+        if self.kind is Step and self.template.count("/") > 1 and self.template.endswith("/{embedding}"):
+            more["group"] += (
+                "/" + self.template.split("/")[-2]
+            )  # the graph shows the last part of a key, and that is `vae`
         return self.kind(
             key=where.fill(self.template),
             where=where,

@@ -66,8 +66,6 @@ def serve(archive: Archive, port: int, mlflow_port: int, say: Callable[[str], No
             mlflow += ["--default-artifact-root", archive.profile.tracking.artifacts]
         commands.append(mlflow)
         addresses["MLflow"] = environment[MLFLOW_ADDRESS] = f"http://127.0.0.1:{mlflow_port}"
-    # MLflow's own start page is its view for language models.
-    opened = {"MLflow": f"{addresses.get('MLflow')}/#/experiments?workflowType=machine_learning"}
     for name, address in addresses.items():
         if answers(address):
             say(f"enrich: something answers at {address} already: end it, or name another port for {name}")
@@ -87,7 +85,8 @@ def serve(archive: Archive, port: int, mlflow_port: int, say: Callable[[str], No
                     continue
             for name in [name for name, address in waiting.items() if answers(address)]:
                 address = waiting.pop(name)
-                say(f"{name:8} {opened.get(name, address)}")
+                for page in _pages_of(archive, address) if name == "MLflow" else [address]:
+                    say(f"{name:8} {page}")
     except KeyboardInterrupt:
         return 0
     finally:
@@ -99,3 +98,8 @@ def serve(archive: Archive, port: int, mlflow_port: int, say: Callable[[str], No
                 child.wait(timeout=SECONDS_TO_END)
             except subprocess.TimeoutExpired:
                 os.killpg(child.pid, signal.SIGKILL)
+
+
+def _pages_of(archive: Archive, address: str) -> list[str]:
+    """Each task's runs in MLflow: from MLflow's own start page one comes to its view for language models."""
+    return [archive.tracking(task).experiment_url(address) for task in archive.profile.tasks]

@@ -64,5 +64,5 @@ def test_an_evaluation_links_to_its_run_in_mlflow(small: Path) -> None:
         ).records
     link = records[0].asset_materialization.metadata["mlflow_run_id"]
     assert isinstance(link, dg.UrlMetadataValue)
-    assert link.value.endswith(f"/runs/{run_id}")
+    assert f"/runs/{run_id}?" in link.value
     assert link.value.startswith("http://127.0.0.1:5000/#/experiments/")

@@ -135,7 +135,7 @@ def report(cell: CellContext, **values: Any) -> StepOutput:
         tables,
         frame_pictures(cell.where.profile, values["frames"]),
         profile_name=cell.where.profile.name,
-        generated_at=now(),
+        generated_at=pd.Timestamp(now()),
         meta=page_facts(cell.where.profile, values),
     )
     contents = {name: page.encode() for name, page in pages.items()}
