@@ -18,6 +18,7 @@ NODE = "enrich/node"  # which machine executes it
 COMMAND = "enrich/command"  # of runs that no daemon of Dagster began: `run` for those of `enrich run`
 ONLY_STALE = "enrich/only_stale"  # a cell that is fresh hands out what it has
 HOME = ".dagster/enrich_home"  # of whose `enrich run` it is
+EARLIER_HOME = "enrich/home"  # the same, of an earlier version
 PINNED = ".dagster/enrich_pinned"  # the archive at hand keeps to the batches of the run already
 
 

@@ -23,7 +23,7 @@ from enrich_assets.defs.build import build_definitions
 from enrich_assets.defs.metadata import WAS_FRESH
 from enrich_assets.defs.mount import PARTITION, Mount
 from enrich_assets.defs.resources import ArchiveResource
-from enrich_assets.defs.run_tags import COMMAND, HOME, NODE, ONLY_STALE, PINNED, cells_tag, this_node
+from enrich_assets.defs.run_tags import COMMAND, EARLIER_HOME, HOME, NODE, ONLY_STALE, PINNED, cells_tag, this_node
 from enrich_assets.store.receipts import Cell
 from enrich_assets.store.remote.patience import DATABASE_ERRORS, may_pass_behind, patiently
 
@@ -202,7 +202,7 @@ def fail_dead_runs(instance: dg.DagsterInstance, mark: str) -> int:
         How many there were.
     """
     unfinished = instance.get_runs(dg.RunsFilter(tags={COMMAND: "run"}, statuses=UNFINISHED))
-    dead = [run for run in unfinished if run.tags.get(HOME, mark) == mark]
+    dead = [run for run in unfinished if run.tags.get(HOME, run.tags.get(EARLIER_HOME, mark)) == mark]
     for run in dead:
         _fail(instance, run, "the `enrich run` that executed it was killed; the next one continues")
     return len(dead)
