@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 from pathlib import Path
 
@@ -42,7 +41,7 @@ def test_a_run_that_dagster_began_says_so_too(small: Path) -> None:
     table = event.metadata["first_frames"].value
     order = archive.store.table(before, "subset")["frame_id"]
     rows = [line for line in table.splitlines() if "data:image/webp;base64," in line]
-    assert [re.search(r"s\S*/\S+/\d+", row.split("|")[3]).group() for row in rows] == list(order)
+    assert [row.split("|")[3].strip() for row in rows] == list(order)
     assert len(table) < 100_000
     after = receipt(archive, SUBSET, PARTITION)
     assert (after.digest, after.inputs, after.files) == (before.digest, before.inputs, before.files), (
