@@ -28,12 +28,16 @@ from enrich_assets.store.artefacts import Store
 from enrich_assets.store.batches import Batch, Batches
 from enrich_assets.store.folder import Folder
 from enrich_assets.store.receipts import Cell, Receipt
-from enrich_assets.store.remote.databases import database_url
+from enrich_assets.store.remote.databases import database_url, is_server
 from enrich_assets.store.tracking import Tracking
 from enrich_assets.studies.dicom import Pseudonyms
 
 LAYOUT, LAYOUT_FILE = 2, "layout.json"
 MARK_FILE = ".mark"
+DAGSTER_ADDRESS, MLFLOW_ADDRESS = (
+    "ENRICH_UI_DAGSTER",
+    "ENRICH_UI_MLFLOW",
+)  # environment that `enrich ui` gives its servers, for links
 VALUES_IN_MEMORY = 64
 # Of many cells together: a batch's panel reads the tables of all before it, and sixty-four of those would fill the memory.
 WHOLES_IN_MEMORY = 8
@@ -245,10 +249,17 @@ class Archive:
                 self.tracking_uri,
                 f"enrich/{task}",
                 artifacts=settings.artifacts,
-                dagster_url=settings.dagster_url,
-                mlflow_url=settings.ui_url,
+                dagster_url=settings.dagster_url or os.environ.get(DAGSTER_ADDRESS, "http://127.0.0.1:3000"),
+                mlflow_url=settings.ui_url or self._mlflow_address(),
             )
         return self._tracking[task]
+
+    def _mlflow_address(self) -> str | None:
+        """Where people find MLflow if the profile does not say: the server itself, else that of `enrich ui`."""
+        uri = self.tracking_uri
+        if is_server(uri):
+            return uri if uri.startswith("http") and "@" not in uri else None
+        return os.environ.get(MLFLOW_ADDRESS, "http://127.0.0.1:5000")
 
     def value(self, holds: type[V], receipts: Mapping[str, Receipt]) -> V:
         """What some receipts hold, as a value; kept in memory while it is used.

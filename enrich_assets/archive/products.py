@@ -1,4 +1,4 @@
-"""What is published in a home: the database and the page people open, and whether they still are what was written.
+"""What is published in a home: the database and the pages people open, and whether they still are what was written.
 
 The store may be shared by several homes; a product lies in one. So freshness asks the home, not the store. A note beside the products
 (`.published.json`) says which content each holds. Of a store outside home each product is put beside it, too, so that another home
@@ -15,6 +15,7 @@ import json
 import os
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,10 @@ class Products:
         if entry["stamp"] != _stamp(path) and entry["sha256"] != _sha256(path):
             return f"{name} is not what was published"
         return None
+
+    def why_not_all_here(self, names: Sequence[str], digest: str) -> str | None:
+        """The same of several products of one content: why one of them must be published again; None if all are here."""
+        return next((why for name in names if (why := self.why_not_here(name, digest)) is not None), None)
 
     def record(self, name: str, digest: str) -> None:
         """Note what was just published under the name, and put it beside the store."""

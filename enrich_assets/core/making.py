@@ -92,14 +92,14 @@ def make(
 
 
 def _stands(planner: Planner, declared: Declared, partition: str) -> bool:
-    """Whether the cell is fresh; a product that only this home lacks is fetched from where another one has put it."""
+    """Whether the cell is fresh; products that only this home lacks are fetched from where another one has put them."""
     verdict = planner.verdict(declared, partition)
     receipt = planner.receipts.current(declared.cell(partition))
     if verdict.is_fresh or receipt is None or not isinstance(declared, Step) or declared.product is None:
         return verdict.is_fresh
     products = planner.archive.products
-    is_all = verdict.why == products.why_not_here(declared.product, receipt.digest)
-    return is_all and products.fetch(declared.product, receipt.digest)
+    is_all = verdict.why == products.why_not_all_here(declared.products, receipt.digest)
+    return is_all and all(products.fetch(name, receipt.digest) for name in declared.products)
 
 
 def _run_step(planner: Planner, step: Step, partition: str, inputs: Inputs, run_id: str, alive: Alive) -> Made:
@@ -125,8 +125,8 @@ def _run_step(planner: Planner, step: Step, partition: str, inputs: Inputs, run_
     draft.read_from = {name: origin for name, origin in inputs.read.items() if name not in unused}
     metrics = {SECONDS: round(time.perf_counter() - start, 3), **output.metrics}
     receipt = draft.commit(run_id=run_id, digest=output.digest, **metrics)
-    if step.product is not None:
-        archive.products.record(step.product, receipt.digest)
+    for name in step.products:
+        archive.products.record(name, receipt.digest)
     return Made(receipt, dict(output.metadata))
 
 

@@ -125,7 +125,7 @@ class Planner:
             self.require_sources(declared, partition, f"its file {gone} is gone")
             return f"its file {gone} is gone"
         if isinstance(declared, Step) and declared.product is not None:
-            return self.archive.products.why_not_here(declared.product, receipt.digest)
+            return self.archive.products.why_not_all_here(declared.products, receipt.digest)
         if isinstance(declared, Step) and declared.again is not None:
             return declared.again(self.archive, self.archive.value(declared.holds, {partition: receipt}))
         return None

@@ -195,6 +195,7 @@ class Step(Declared):
     pool: Literal["gpu"] | None = None
     automation: Any = None  # of Dagster: what follows by itself
     product: str | None = None  # name of the file in home that it publishes
+    beside: tuple[str, ...] = ()  # names of further files that it publishes there, which the product refers to
     again: Callable[[Any, Value], str | None] | None = None  # (archive, what it holds) -> why it is worth another try
     lost_sources: Callable[[Any, str], str | None] | None = (
         None  # (archive, partition) -> which of its sources are gone
@@ -202,6 +203,11 @@ class Step(Declared):
     outlives: Callable[[Any, Cell], bool] | None = (
         None  # whether the content survives what is ahead (`planner.Outlook`)
     )
+
+    @property
+    def products(self) -> tuple[str, ...]:
+        """All files that it publishes in home; what is referred to comes first."""
+        return () if self.product is None else (*self.beside, self.product)
 
 
 @dataclass(frozen=True)
@@ -226,7 +232,11 @@ class Template:
     def _at(self, where: Where) -> Declared:
         more = {name: where.fill(value) if name == "asset" else value for name, value in self.more.items()}
         if self.kind is Step and not more.get("group"):
-            more["group"] = where.task
+            more["group"] = "/".join(name for name in (where.task, where.arm) if name)
+        if self.kind is Step and self.template.count("/") > 1 and self.template.endswith("/{embedding}"):
+            more["group"] += (
+                "/" + self.template.split("/")[-2]
+            )  # the graph shows the last part of a key, and that is `vae`
         return self.kind(
             key=where.fill(self.template),
             where=where,
@@ -275,7 +285,7 @@ def step(
         Places at which the profile asks for it; what it is not asked for at is not part of the graph. Two declarations may share
         a template where each has its own places.
     **more
-        Fields of `Step`: holds, group, kinds, pool, automation, product, again, outlives.
+        Fields of `Step`: holds, group, kinds, pool, automation, product, beside, again, outlives.
 
     Returns
     -------

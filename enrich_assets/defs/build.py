@@ -19,14 +19,13 @@ from enrich_assets.defs.jobs import jobs
 from enrich_assets.defs.metadata import WAS_FRESH, as_metadata, code_reference, metadata_of, published_schemas
 from enrich_assets.defs.mount import Mount
 from enrich_assets.defs.resources import ArchiveResource
+from enrich_assets.defs.run_tags import ONLY_STALE, PINNED, tag_run
 from enrich_assets.defs.schedules import schedules
 from enrich_assets.defs.sensors import sensors
 from enrich_assets.settings import Profile
 from enrich_assets.store.plain_errors import in_words, is_of_hand
 from enrich_assets.store.receipts import Receipt
 
-PINNED = "enrich/pinned"  # run tag: the archive at hand keeps to the batches of the run already
-ONLY_STALE = "enrich/only_stale"  # run tag: a cell that is fresh hands out what it has
 # Of an unreachable disk or server, not of an error of ours: those are not retried (`_making`).
 RETRIES = dg.RetryPolicy(max_retries=2, delay=1, backoff=dg.Backoff.EXPONENTIAL)
 
@@ -69,6 +68,7 @@ def as_asset(graph: Graph, step: Step, mount: Mount) -> dg.AssetsDefinition:
         deps=_edges(graph, step, mount),
         group_name=mount.name(step.group),
         kinds=set(step.kinds),
+        tags=_tags(step),
         description=step.description,
         code_version=step.settings_digest[:12],
         metadata={"dagster/code_references": code_reference(step.function), **_schemas(step)},
@@ -125,6 +125,7 @@ def _making(context: Any, graph: Graph, declared: Declared, mount: Mount) -> Mad
     """Make the cell of a run. Errors of ours are reported once, in their own words; only what may pass by itself is retried."""
     partition = context.partition_key if context.has_partition_key else ""
     only_stale = context.run.tags.get(ONLY_STALE) == "true"
+    tag_run(context, graph, mount)
     archive = _archive_as_dagster_knows_it(context, mount)
     try:
         planner = Planner(archive, graph)
@@ -198,6 +199,11 @@ def _mapping(read: Read, downstream: Partitions, upstream: Partitions) -> dg.Par
     if read.over is Over.SEED:
         return dg.MultiToSingleDimensionPartitionMapping("seed")
     return None
+
+
+def _tags(step: Step) -> dict[str, str]:
+    """Of which task and arm it is: the UI filters by them."""
+    return {f"enrich/{name}": value for name, value in (("task", step.where.task), ("arm", step.where.arm)) if value}
 
 
 def _schemas(step: Step) -> dict[str, Any]:

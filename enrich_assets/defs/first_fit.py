@@ -22,7 +22,7 @@ def first_fit_sensor(graph: Graph, mount: Mount, key: str) -> dg.SensorDefinitio
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
         required_resource_keys={mount.resource},
-        description=f"Makes {key} when the first drops are read. Never again: that is for you to decide.",
+        description=f"Makes {key} once, when the first folders of `incoming/` are decoded. After that only you start it: job `{fitting_job(key)}`.",
     )
     def first_fit(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         archive = getattr(context.resources, mount.resource).open()

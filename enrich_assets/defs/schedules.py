@@ -13,11 +13,11 @@ from enrich_assets.core.stages import LENGTH, Goal, Group, Outlook, Work, rankin
 from enrich_assets.core.step import Check
 from enrich_assets.defs.jobs import PUBLISH, publication_keys
 from enrich_assets.defs.mount import PARTITION, Mount
+from enrich_assets.defs.run_tags import ONLY_STALE, cells_tag
 from enrich_assets.store.receipts import Cell
 
-RECURATION, RETRAINING = "recuration", "retraining"
+RECURATION, RETRAINING, RETRAIN = "recuration", "retraining", "retrain_cells"
 RETRAINING_TAG = "enrich/retraining"  # run tag: `Mount.tag` of the task whose rankings a run makes again
-ONLY_STALE = {"enrich/only_stale": "true"}  # a cell that is fresh after all hands out what it has
 
 
 def schedules(graph: Graph, mount: Mount) -> list[dg.ScheduleDefinition]:
@@ -38,7 +38,7 @@ def _recuration(graph: Graph, mount: Mount, cron: str) -> dg.ScheduleDefinition:
         job_name=mount.name(PUBLISH),
         default_status=dg.DefaultScheduleStatus.RUNNING,
         required_resource_keys={mount.resource},
-        description="Sums up, extends the worklists and publishes what is stale, whatever automation has missed.",
+        description="Brings sums, worklists, the database and the report up to date, whatever the sensors have missed. It trains no model.",
     )
     def recuration(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         archive = getattr(context.resources, mount.resource).open()
@@ -72,7 +72,7 @@ def _retraining(graph: Graph, mount: Mount, task: str, cron: str) -> dg.Schedule
         job_name=mount.name(f"rank_{task}"),
         default_status=dg.DefaultScheduleStatus.RUNNING,
         required_resource_keys={mount.resource},
-        description="Ranks again where the pool has changed; a sensor then asks for the cells of the grid that are stale.",
+        description=f"Ranks the pool of {task} again where it has changed. The sensor `{mount.name(RETRAIN)}` then trains and scores what follows.",
     )
     def retraining(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         archive = getattr(context.resources, mount.resource).open()
@@ -97,7 +97,7 @@ def retraining_requests(archive: Archive, graph: Graph, task: str, mount: Mount)
     requests = []
     for group in ranking_groups(outlook.planner, task, Goal()):
         if group.partition in waiting or outlook.work(group):
-            tags = {**ONLY_STALE, RETRAINING_TAG: mount.tag(task)}
+            tags = {ONLY_STALE: "true", RETRAINING_TAG: mount.tag(task)}
             requests.append(dg.RunRequest(partition_key=group.partition, tags=tags))
     return requests
 
@@ -145,10 +145,11 @@ def request_of(work: Work, partition: str, mount: Mount, run_key: str | None = N
     keys = [declared.key for declared, _ in work]
     checks = [key for (declared, _), key in zip(work, keys, strict=True) if isinstance(declared, Check)]
     only_checks = bool(partition) and len(checks) == len(keys)
+    tags = {ONLY_STALE: "true", **cells_tag([declared for declared, _ in work], partition)}
     return dg.RunRequest(
         run_key=run_key,
         partition_key=partition or None,
         asset_selection=[mount.asset_key(key) for key in keys if key not in checks],
         asset_check_keys=[mount.check_key(key) for key in checks],
-        tags={**ONLY_STALE, PARTITION: partition} if only_checks else ONLY_STALE,
+        tags={**tags, PARTITION: partition} if only_checks else tags,
     )

@@ -21,12 +21,13 @@ from enrich_assets.defs.attempts import ATTEMPT_OF, MOST_ATTEMPTS, Attempts, att
 from enrich_assets.defs.first_fit import first_fit_sensor
 from enrich_assets.defs.jobs import DECODE, INGEST, Job
 from enrich_assets.defs.mount import Mount
-from enrich_assets.defs.schedules import ONLY_STALE, RETRAINING_TAG, cells_after_ranking, length_request, request_of
+from enrich_assets.defs.run_tags import ONLY_STALE
+from enrich_assets.defs.schedules import RETRAIN, RETRAINING_TAG, cells_after_ranking, length_request, request_of
 from enrich_assets.store.receipts import Cell, digest_of
 from enrich_assets.studies.drops import Drop, look
 
 INCOMING, FOLLOW, UNSEEN = "incoming", "follow", "unseen_changes"
-RETRAIN, TIDY = "retrain_cells", "tidy_incoming"
+TIDY = "tidy_incoming"
 
 
 def sensors(
@@ -52,9 +53,10 @@ def sensors(
             target=dg.AssetSelection.assets(*(mount.asset_key(key) for key in graph.steps)),
             default_status=dg.DefaultSensorStatus.RUNNING,
             minimum_interval_seconds=interval,
-            run_tags=ONLY_STALE,
+            run_tags={ONLY_STALE: "true"},
             emit_backfills=False,
-            description="Asks for what follows from what changed: embeddings, panels, sums, worklists, results, report.",
+            description="Makes what follows when a batch came or anything changed: embeddings, similarity, sums, worklists, results and the report. It "
+            "trains no model.",
         ),
     ]
     if graph.profile.schedules.retraining is not None:
@@ -74,7 +76,7 @@ def _incoming(graph: Graph, mount: Mount, requested: Sequence[Job], clock: Calla
         minimum_interval_seconds=graph.profile.incoming.interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         required_resource_keys={mount.resource},
-        description="Detects complete folders in `incoming/`; a run makes them a batch, another one decodes it.",
+        description="Looks for complete folders in `incoming/`. One run makes them a batch, another one decodes it.",
     )
     def incoming(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         return watch(getattr(context.resources, mount.resource).open(), graph, context, clock(), mount)
@@ -184,7 +186,8 @@ def _unseen_changes(graph: Graph, mount: Mount) -> dg.SensorDefinition:
         minimum_interval_seconds=graph.profile.incoming.interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         required_resource_keys={mount.resource},
-        description="Asks for what is stale without an event in Dagster: imported labels, panels against a changed earlier batch.",
+        description="Makes again what is out of date without an event in Dagster: labels that `enrich labels import` brought, and similarity to an "
+        "earlier batch that was corrected.",
     )
     def unseen_changes(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         archive = getattr(context.resources, mount.resource).open()
@@ -261,7 +264,7 @@ def _retrain_cells(graph: Graph, mount: Mount) -> dg.SensorDefinition:
         minimum_interval_seconds=graph.profile.incoming.interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         required_resource_keys={mount.resource},
-        description="Once the schedule has ranked a seed again, asks for the cells of the grid that follow from it.",
+        description="Trains and scores again, once the schedule has ranked a seed again: only the budgets whose frames are others.",
     )
     def retrain_cells(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         return after_rankings(getattr(context.resources, mount.resource).open(), graph, context, mount)
@@ -313,7 +316,7 @@ def _tidy(graph: Graph, mount: Mount) -> dg.SensorDefinition:
         minimum_interval_seconds=graph.profile.incoming.interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         required_resource_keys={mount.resource},
-        description="Removes drops of DICOM files alone once they are read (profile: incoming.after = remove).",
+        description="Removes folders of DICOM files from `incoming/` once they are decoded. On because the profile says `incoming: {after: remove}`.",
     )
     def tidy_incoming(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         archive = getattr(context.resources, mount.resource).open()

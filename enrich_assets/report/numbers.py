@@ -103,6 +103,11 @@ def anchor(evaluation_id: Any) -> str:
     return "e-" + re.sub(r"[^A-Za-z0-9_.-]", "-", str(evaluation_id))
 
 
+def frames_command(evaluation_id: Any) -> str:
+    """What shows the frames that an evaluation's model was trained on."""
+    return f"enrich frames {evaluation_id} --out frames.html"
+
+
 def group_anchor(task: Any, arm: Any, budget: Any) -> str:
     """The place of all evaluations of a task, arm and budget: what a mean links to."""
     return re.sub(r"[^A-Za-z0-9_.-]", "-", f"g-{task}-{arm}-{budget}")

@@ -1,8 +1,9 @@
-"""The one page: tables and pictures in, one self-contained HTML text out.
+"""The report: tables and pictures in, self-contained HTML texts out: the findings, and beside them pictures and checks.
 
-Here: which figures and tables the page has and where their rows come from. Sentences are in `findings.py`,
-frames in `gallery.py`, drawing in `figures/`, the writing of numbers in `numbers.py`; layout in
-`page.html` and `page.css`. It reads published tables only and touches no file, network or clock.
+Here: which figures and tables the pages have and where their rows come from. The part of a task is in `task_part.py`, sentences in
+`findings.py`, frames in `gallery.py`, drawing in `figures/`, the writing of numbers in `numbers.py`; layout in `page.html`,
+`pictures.html`, `checks.html`, what they share in `base.html` and `parts.html`, and `page.css`. It reads published tables only and touches no
+file, network or clock.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from importlib import resources
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from enrich_assets.report import figures, numbers
@@ -23,20 +24,18 @@ from enrich_assets.report.figures.grids import (
     appendix_groups,
     archive_grid,
     check_grid,
-    comparison_grid,
     cost_grid,
     moment,
     redundancy_grid,
     refused_grid,
-    representation_grid,
-    score_grid,
     sufficient_grid,
 )
 from enrich_assets.report.figures.sides import side_grid, site_grid
-from enrich_assets.report.findings import Finding, finding
-from enrich_assets.report.gallery import Gallery, Images, Pictures, gallery, png_uri
+from enrich_assets.report.gallery import Images, Pictures, png_uri
 from enrich_assets.report.health import health_grid, overridden
 from enrich_assets.report.leaks import leak_part
+from enrich_assets.report.names import CHECKS, FINDINGS, PICTURES
+from enrich_assets.report.task_part import inline, task_part
 
 # Columns the page reads of each table: a table that is absent or empty is taken as one of these without rows.
 NEEDED: dict[str, str] = {
@@ -74,33 +73,6 @@ TASK_TABLES = ("evaluations", "redundancy", "panel_redundancy", "subsets")
 
 
 @dataclass(frozen=True)
-class TaskPart:
-    """All that the page shows of one task."""
-
-    name: str
-    anchor: str
-    finding: Finding
-    saw_labels: str
-    redundancy: Markup | None
-    redundancy_shares: Grid
-    embedding: str
-    other_embeddings: list[tuple[str, Grid]]
-    arms: str
-    is_estimate: bool
-    curves: Markup | None
-    scores: Grid
-    comparison: Grid
-    represented: Grid
-    coverage: Markup | None
-    gallery: Gallery | None
-    n_near_duplicates: int
-    near_left_out: int
-    advice: str
-    margin: str
-    alpha: str
-
-
-@dataclass(frozen=True)
 class ArchiveRedundancy:
     """Figure 1, of all frames, and the numbers of all frames and of all train frames."""
 
@@ -114,7 +86,7 @@ class ArchiveRedundancy:
 class Part:
     """An entry of the navigation."""
 
-    anchor: str
+    href: str
     name: str
 
 
@@ -134,8 +106,8 @@ def render(
     profile_name: str,
     generated_at: Any,
     meta: Mapping[str, Any] | None = None,
-) -> str:
-    """The report as one HTML text: well-formed, no reference outside itself, a few megabytes at most.
+) -> dict[str, str]:
+    """The report as HTML texts: well-formed, without references but to one another, a few megabytes at most.
 
     Parameters
     ----------
@@ -157,59 +129,81 @@ def render(
 
     Returns
     -------
-    str
-        The page.
+    dict of str to str
+        Name of file -> page: the findings, the pictures, the checks (`names`). They are to lie beside one another; the first one says
+        everything that was found by itself.
     """
     known = {name: _table(tables, name, columns.split()) for name, columns in NEEDED.items()}
     about = dict(meta or {})
     seconds_per_label = _seconds_per_label(known, about)
     pictures = Pictures(images)
-    evaluations = known["evaluations"]
+    evaluations, checks = known["evaluations"], known["checks"]
     present = {str(t) for n in TASK_TABLES for t in known[n]["task"].dropna()}
     wanted = [str(t) for t in about.get("tasks") or ()]
     tasks = [t for t in wanted if t in present] + sorted(present - set(wanted))
-    parts = [_task_part(task, known, about, seconds_per_label, pictures) for task in tasks]
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    room = resources.files("enrich_assets.report")
-    template = environment.from_string((room / "page.html").read_text(encoding="utf-8"))
-    return template.render(
-        css=Markup((room / "page.css").read_text(encoding="utf-8")),  # nosec B704: our own file
-        profile_name=profile_name,
-        generated_at=moment(generated_at),
-        facts=_facts(known),
-        tasks=parts,
-        time=_labelling_time(known, seconds_per_label, tasks),
-        sufficient=sufficient_grid(known),
-        redundancy=_archive_redundancy(known["redundancy"]),
-        leaks=leak_part(known["leaks"], about.get("leaks"), pictures),
-        archive=archive_grid(known),
-        sides=side_grid(known),
-        sites=site_grid(known),
-        patients_across_split=_patients_across_split(known["frames"]),
-        refused=refused_grid(known["files"]),
-        vae=_vae(about),
-        health=health_grid(known["embedding_health"]),
-        overridden=overridden(known["embedding_health"]),
-        failed_checks=check_grid(known["checks"], passed=False),
-        passed_checks=check_grid(known["checks"], passed=True),
-        n_checks=len(known["checks"]),
-        cost=cost_grid(about.get("seconds_by_stage") or {}, evaluations),
-        appendix=appendix_groups(evaluations),
-        heads=APPENDIX_HEADS,
-        versions=dict(about.get("versions") or {}),
-        links=dict(about.get("links") or {}),
-        nav=[
-            Part("findings", "Findings"),
-            Part("redundancy", "Redundancy"),
-            *(Part(p.anchor, p.name) for p in parts),
-            Part("leaks", "Leaks"),
-            Part("archive", "Archive"),
-            Part("vae", "Embedding"),
-            Part("cost", "Cost"),
-            Part("evaluations", "Evaluations"),
+    parts = [task_part(task, known, about, seconds_per_label, pictures) for task in tasks]
+    shared = {
+        "css": Markup(_own("page.css")),  # nosec B704: our own file
+        "profile_name": profile_name,
+        "generated_at": moment(generated_at),
+        "tasks": parts,
+        "leaks": leak_part(known["leaks"], about.get("leaks"), pictures),
+        "vae": _vae(about),
+        "overridden": overridden(known["embedding_health"]),
+        "refused": refused_grid(known["files"]),
+        "failed_checks": check_grid(checks, passed=False),
+        "n_checks": len(checks),
+        "versions": dict(about.get("versions") or {}),
+        "links": dict(about.get("links") or {}),
+        "n": numbers,
+        "names": {"findings": FINDINGS, "pictures": PICTURES, "checks": CHECKS},
+    }
+    findings = {
+        "facts": _facts(known),
+        "time": _labelling_time(known, seconds_per_label, tasks),
+        "sufficient": sufficient_grid(known),
+        "redundancy": _archive_redundancy(known["redundancy"]),
+        "archive": archive_grid(known),
+        "sides": side_grid(known),
+        "sites": site_grid(known),
+        "patients_across_split": _patients_across_split(known["frames"]),
+        "cost": cost_grid(about.get("seconds_by_stage") or {}, evaluations),
+        "appendix": appendix_groups(evaluations),
+        "heads": APPENDIX_HEADS,
+    }
+    of_checks = {"passed_checks": check_grid(checks, passed=True), "health": health_grid(known["embedding_health"])}
+    environment = Environment(
+        loader=FunctionLoader(_own), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )  # nosec B701: it escapes
+    others = [Part(PICTURES, "Pictures"), Part(CHECKS, "Checks")]
+    of_tasks = [Part(f"#{part.anchor}", part.name) for part in parts]
+    home = Part(FINDINGS, "Findings")
+    sections = [Part(f"#{name.lower()}", name) for name in ("Leaks", "Archive", "Cost", "Evaluations")]
+    navigation = {
+        "page.html": [Part("#redundancy", "Redundancy"), *of_tasks, *sections, *others],
+        "pictures.html": [home, *of_tasks, Part("#leaks", "Leaks"), Part("#vae", "Embedding"), others[1]],
+        "checks.html": [
+            home,
+            others[0],
+            Part("#checks", "Checks"),
+            Part("#vae", "Embedding"),
+            Part("#refused", "Refused files"),
         ],
-        n=numbers,
-    )
+    }
+    made: dict[str, tuple[str, Mapping[str, Any]]] = {
+        FINDINGS: ("page.html", findings),
+        PICTURES: ("pictures.html", {}),
+        CHECKS: ("checks.html", of_checks),
+    }
+    return {
+        name: environment.get_template(template).render(**shared, **own, nav=navigation[template])
+        for name, (template, own) in made.items()
+    }
+
+
+def _own(name: str) -> str:
+    """A file of this folder."""
+    return (resources.files("enrich_assets.report") / name).read_text(encoding="utf-8")
 
 
 def _table(tables: Mapping[str, pd.DataFrame], name: str, columns: list[str]) -> pd.DataFrame:
@@ -217,10 +211,6 @@ def _table(tables: Mapping[str, pd.DataFrame], name: str, columns: list[str]) ->
     if given is None or given.empty:
         return pd.DataFrame({column: pd.Series(dtype=object) for column in columns})
     return given.assign(**{column: None for column in columns if column not in given})
-
-
-def _of(known: dict[str, pd.DataFrame], name: str, task: str) -> pd.DataFrame:
-    return known[name][known[name]["task"] == task]
 
 
 def _seconds_per_label(known: dict[str, pd.DataFrame], about: dict[str, Any]) -> dict[str, float]:
@@ -232,100 +222,17 @@ def _seconds_per_label(known: dict[str, pd.DataFrame], about: dict[str, Any]) ->
     return seconds
 
 
-def _task_part(
-    task: str,
-    known: dict[str, pd.DataFrame],
-    about: dict[str, Any],
-    seconds_per_label: dict[str, float],
-    pictures: Pictures,
-) -> TaskPart:
-    whole = {name: _of(known, name, task) if "task" in table else table for name, table in known.items()}
-    default = _default_embedding(whole, about)
-    of_task = {name: _by(table, default) if name in BY_EMBEDDING else table for name, table in whole.items()}
-    others = [str(one) for one in whole["redundancy"]["embedding"].dropna().unique() if one != default]
-    ways = (about.get("arms") or {}).get(task, {})
-    evaluations, comparisons, subsets = of_task["evaluations"], of_task["comparisons"], of_task["subsets"]
-    redundancy, source = of_task["redundancy"], "redundancy"
-    if redundancy.empty:  # the batches were compared, but not summed yet
-        redundancy, source = figures.sum_of_panels(of_task["panel_redundancy"]), "panel_redundancy"
-    margins = comparisons["margin"].dropna()
-    return TaskPart(
-        name=task,
-        anchor=f"task-{task}",
-        finding=finding(
-            task, evaluations, comparisons, of_task["sufficient"], of_task["adequacy"], seconds_per_label.get(task)
-        ),
-        saw_labels=numbers.saw_labels(of_task["arms"], evaluations),
-        redundancy=_svg(figures.redundancy_svg(redundancy, f"f1-{task}")) if len(redundancy) else None,
-        redundancy_shares=redundancy_grid(
-            {"task": task, **({"embedding": default} if others else {})}, redundancy, source
-        ),
-        embedding=default,
-        other_embeddings=[
-            (one, redundancy_grid({"task": task, "embedding": one}, _by(whole["redundancy"], one)))
-            for one in sorted(others)
-        ],
-        arms="; ".join(f"{numbers.arm_name(arm)}: {way}" for arm, way in ways.items()),
-        is_estimate=bool(redundancy["is_estimate"].fillna(False).astype(bool).any()),
-        curves=_svg(figures.curves_svg(evaluations, comparisons, f"f2-{task}")) if len(evaluations) else None,
-        scores=score_grid(task, evaluations),
-        comparison=comparison_grid(task, comparisons),
-        represented=representation_grid(task, subsets),
-        coverage=_coverage(task, subsets),
-        gallery=gallery(task, of_task, pictures, budget=_budget_to_show(of_task["sufficient"])),
-        n_near_duplicates=len(of_task["near_duplicates"]),
-        near_left_out=int((about.get("near_duplicates_left_out") or {}).get(task, 0)),
-        advice=str((about.get("advice") or {}).get(task, "")),
-        margin=f"{margins.iloc[0]:g}" if len(margins) else "",
-        alpha=f"{comparisons['alpha'].iloc[0]:g}" if len(comparisons) else "0.05",
-    )
-
-
 def _archive_redundancy(redundancy: pd.DataFrame) -> ArchiveRedundancy | None:
     """None where the archive was not compared as a whole yet."""
     whole, train = (redundancy[redundancy["whole"] == name] for name in ("archive", "train"))
     if whole.empty:
         return None
     return ArchiveRedundancy(
-        _svg(figures.redundancy_svg(whole, "f1-archive")),
+        inline(figures.redundancy_svg(whole, "f1-archive")),
         redundancy_grid({"whole": "archive"}, whole),
         redundancy_grid({"whole": "train"}, train),
         bool(whole["is_estimate"].fillna(False).astype(bool).any()),
     )
-
-
-BY_EMBEDDING = ("redundancy", "panel_redundancy", "neighbours", "near_duplicates")
-
-
-def _default_embedding(of_task: dict[str, pd.DataFrame], about: dict[str, Any]) -> str:
-    """The embedding of figure 1: the profile's first, else the first that has rows; vae where no row names one."""
-    named = [str(name) for table in BY_EMBEDDING for name in of_task[table]["embedding"].dropna().unique()]
-    given = str(about.get("embedding") or "")
-    return given if given in named or not named else named[0]
-
-
-def _by(table: pd.DataFrame, embedding: str) -> pd.DataFrame:
-    """Rows of one embedding; those that name none are taken as its rows."""
-    return table[table["embedding"].isna() | (table["embedding"] == embedding)]
-
-
-def _budget_to_show(sufficient: pd.DataFrame) -> int | None:
-    """The sufficient budget of the first arm, ENRICH where there is one; None where none was."""
-    arms = sorted(sufficient["arm"].dropna().unique(), key=numbers.arm_order)
-    if not arms:
-        return None
-    budget = sufficient.set_index("arm")["budget"][arms[0]]
-    return None if numbers.is_missing(budget) else int(budget)
-
-
-def _svg(text: str) -> Markup:
-    return Markup(text)  # nosec B704: made by matplotlib from our own tables, names in it are escaped there
-
-
-def _coverage(task: str, subsets: pd.DataFrame) -> Markup | None:
-    rows = numbers.current(subsets)
-    drawn = rows[(rows["arm"] != "all") & rows["coverage_p50"].notna()] if len(rows) else rows
-    return _svg(figures.coverage_svg(subsets, f"coverage-{task}")) if len(drawn) else None
 
 
 def _pools(known: dict[str, pd.DataFrame]) -> tuple[dict[str, int], dict[str, int]]:
@@ -347,7 +254,7 @@ def _labelling_time(
     drawn = {t: pools[t] for t in tasks if t in pools and t in seconds_per_label and t in compared}
     if not drawn:
         return None
-    return _svg(figures.labelling_time_svg(known["sufficient"], drawn, seconds_per_label, largest, "f3"))
+    return inline(figures.labelling_time_svg(known["sufficient"], drawn, seconds_per_label, largest, "f3"))
 
 
 def _facts(known: dict[str, pd.DataFrame]) -> list[tuple[str, str]]:
@@ -378,7 +285,7 @@ def _vae(about: Mapping[str, Any]) -> Vae:
         facts.append(
             (numbers.share(health["retrieval_rank1"]), f"of nearest frames are of the same clip (chance {chance})")
         )
-    curves = None if history is None or history.empty else _svg(figures.vae_curves_svg(history))
+    curves = None if history is None or history.empty else inline(figures.vae_curves_svg(history))
     return Vae(curves, png_uri(strip) if strip else "", facts)
 
 

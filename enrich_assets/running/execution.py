@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -10,25 +9,27 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import dagster as dg
+from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.errors import DagsterRunAlreadyExists
 from dagster._core.events import DagsterEventType
+from dagster._core.execution.execute_in_process import core_execute_in_process, merge_run_tags
 from dagster._core.utils import make_new_run_id
 
 from enrich_assets.archive.home import Archive
 from enrich_assets.core.step import CHECK_SIGN
+from enrich_assets.defs.assets import graph_of
 from enrich_assets.defs.attempts import GIVEN_UP, INSTEAD_OF, UNFINISHED
-from enrich_assets.defs.build import ONLY_STALE, PINNED, build_definitions
+from enrich_assets.defs.build import build_definitions
 from enrich_assets.defs.metadata import WAS_FRESH
 from enrich_assets.defs.mount import PARTITION, Mount
 from enrich_assets.defs.resources import ArchiveResource
+from enrich_assets.defs.run_tags import COMMAND, EARLIER_HOME, HOME, NODE, ONLY_STALE, PINNED, cells_tag, this_node
 from enrich_assets.store.receipts import Cell
 from enrich_assets.store.remote.patience import DATABASE_ERRORS, may_pass_behind, patiently
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-COMMAND = "enrich/command"
 SECONDS_TO_TELL = 5.0
 NOT_BEGUN = "__ASSET_JOB"  # Dagster's name for a run of any assets
-NODE, HOME = "enrich/node", "enrich/home"  # run tags: which machine executes it, and of whose `enrich run`
 TAGS = {ONLY_STALE: "true", COMMAND: "run", PINNED: "true", "dagster/max_retries": "0"}
 
 
@@ -75,6 +76,7 @@ class Execution:
         self.instance, self.mount = instance, Mount()
         self._tags = {**TAGS, **(tags or tags_of(archive))}
         self._on_a_server = archive.profile.tracking.dagster_storage is not None
+        self._graph = graph_of(archive.profile)
         definitions = build_definitions(archive.profile, ArchiveResource.of(archive))
         self._job = definitions.resolve_implicit_global_asset_job_def()
 
@@ -124,13 +126,13 @@ class Execution:
             asset_check_selection={self.mount.check_key(key) for key in checks},
         )
         only_checks = len(checks) == len(keys)
-        result = job.execute_in_process(
-            run_config=QUIET,
-            instance=self.instance,
-            partition_key=None if only_checks else partition or None,
-            tags={**self._tags, **(tags or {}), **({PARTITION: partition} if only_checks and partition else {})},
-            run_id=run_id,
-            raise_on_error=False,
+        own = {**cells_tag([self._graph[key] for key in keys], partition), **(tags or {})}
+        result = self._run(
+            job,
+            [self.mount.asset_key(key) for key in keys if key not in checks],
+            None if only_checks else partition or None,
+            {**self._tags, **own, **({PARTITION: partition} if only_checks and partition else {})},
+            run_id,
         )
         failures = [event for event in result.all_events if event.is_step_failure]
         if self._on_a_server and any(_database_was_away(event) for event in failures):
@@ -150,6 +152,26 @@ class Execution:
         made = sum(WAS_FRESH not in event.materialization.metadata for event in events)
         return Executed(made, time.perf_counter() - start, {**failed, **unsound})
 
+    def _run(
+        self,
+        job: dg.JobDefinition,
+        assets: Sequence[dg.AssetKey],
+        partition: str | None,
+        tags: Mapping[str, str],
+        run_id: str | None,
+    ) -> dg.ExecuteInProcessResult:
+        """`JobDefinition.execute_in_process`, which names no assets of a run unless it drops checks: here the UI's list of runs has them."""
+        return core_execute_in_process(
+            job=InMemoryJob(job_def=job.as_ephemeral_job(resource_defs={}, input_values={})),
+            run_config=QUIET,
+            instance=self.instance,
+            output_capturing_enabled=False,
+            raise_on_error=False,
+            run_tags=merge_run_tags(job, partition, tags, None, self.instance, QUIET),
+            run_id=run_id,
+            asset_selection=frozenset(assets) or None,
+        )
+
     def _step_key(self, key: str) -> str:
         """What Dagster calls the step of an asset, or of a check."""
         asset, _, check = key.partition(CHECK_SIGN)
@@ -159,7 +181,7 @@ class Execution:
 
 def tags_of(archive: Archive, node: str = "") -> dict[str, str]:
     """Tags of a run of this home's `enrich run`; the node is this machine where it is not named."""
-    return {NODE: node or socket.gethostname(), HOME: archive.mark}
+    return {NODE: node or this_node(), HOME: archive.mark}
 
 
 def fail_dead_runs(instance: dg.DagsterInstance, mark: str) -> int:
@@ -180,7 +202,7 @@ def fail_dead_runs(instance: dg.DagsterInstance, mark: str) -> int:
         How many there were.
     """
     unfinished = instance.get_runs(dg.RunsFilter(tags={COMMAND: "run"}, statuses=UNFINISHED))
-    dead = [run for run in unfinished if run.tags.get(HOME, mark) == mark]
+    dead = [run for run in unfinished if run.tags.get(HOME, run.tags.get(EARLIER_HOME, mark)) == mark]
     for run in dead:
         _fail(instance, run, "the `enrich run` that executed it was killed; the next one continues")
     return len(dead)

@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from enrich_assets.archive.home import Archive
+from enrich_assets.archive.home import DAGSTER_ADDRESS, MLFLOW_ADDRESS, Archive
 from enrich_assets.store.remote.databases import is_server
 
 SECONDS_TO_END = 15
@@ -45,10 +45,12 @@ def serve(archive: Archive, port: int, mlflow_port: int, say: Callable[[str], No
     int
         Exit status: of the server that ended, 0 after an interrupt, 1 where a port is taken.
     """
+    addresses = {"Dagster": f"http://127.0.0.1:{port}"}
     environment = {
         **os.environ,
         "ENRICH_HOME": str(archive.home),
         "DAGSTER_HOME": str(archive.home / "dagster"),
+        DAGSTER_ADDRESS: addresses["Dagster"],
         "DO_NOT_TRACK": "true",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
@@ -56,16 +58,14 @@ def serve(archive: Archive, port: int, mlflow_port: int, say: Callable[[str], No
         archive.tracking(task).prepare()
     folder, uri = Path(sys.executable).parent, archive.tracking_uri
     dagster = [str(folder / "dagster"), "dev", "-m", "enrich_assets.definitions", "-h", "127.0.0.1", "-p", str(port)]
-    commands, addresses = [dagster], {"Dagster": f"http://127.0.0.1:{port}"}
+    commands = [dagster]
     if not is_server(uri):  # else it is somebody's already; MLflow cannot stand on another one
         mlflow = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
         mlflow += ["--host", "127.0.0.1", "--port", str(mlflow_port), "--workers", "1"]
         if archive.profile.tracking.artifacts:
             mlflow += ["--default-artifact-root", archive.profile.tracking.artifacts]
         commands.append(mlflow)
-        addresses["MLflow"] = f"http://127.0.0.1:{mlflow_port}"
-    # MLflow's own start page is its view for language models.
-    opened = {"MLflow": f"{addresses.get('MLflow')}/#/experiments?workflowType=machine_learning"}
+        addresses["MLflow"] = environment[MLFLOW_ADDRESS] = f"http://127.0.0.1:{mlflow_port}"
     for name, address in addresses.items():
         if answers(address):
             say(f"enrich: something answers at {address} already: end it, or name another port for {name}")
@@ -85,7 +85,8 @@ def serve(archive: Archive, port: int, mlflow_port: int, say: Callable[[str], No
                     continue
             for name in [name for name, address in waiting.items() if answers(address)]:
                 address = waiting.pop(name)
-                say(f"{name:8} {opened.get(name, address)}")
+                for page in _pages_of(archive, address) if name == "MLflow" else [address]:
+                    say(f"{name:8} {page}")
     except KeyboardInterrupt:
         return 0
     finally:
@@ -97,3 +98,8 @@ def serve(archive: Archive, port: int, mlflow_port: int, say: Callable[[str], No
                 child.wait(timeout=SECONDS_TO_END)
             except subprocess.TimeoutExpired:
                 os.killpg(child.pid, signal.SIGKILL)
+
+
+def _pages_of(archive: Archive, address: str) -> list[str]:
+    """Each task's runs in MLflow: from MLflow's own start page one comes to its view for language models."""
+    return [archive.tracking(task).experiment_url(address) for task in archive.profile.tasks]

@@ -126,8 +126,8 @@ class TrackingSettings(Section):
         None  # where MLflow's files go (s3://..., a folder); None: beside the sqlite file, or the server's
     )
     dagster_storage: str | None = None  # of Dagster: postgresql://..., or `env:NAME`; None: sqlite in home
-    ui_url: str | None = None  # where people open MLflow, for links
-    dagster_url: str | None = None  # where people open Dagster, for links
+    ui_url: str | None = None  # where people open MLflow, for links; None: where `enrich ui` shows it
+    dagster_url: str | None = None  # where people open Dagster, for links; None: where `enrich ui` shows it
 
     @model_validator(mode="after")
     def _artifacts_go_where_all_see_them(self) -> TrackingSettings:

@@ -44,7 +44,9 @@ EVALUATION, SUBSET, SUPERSEDED_BY = "enrich.evaluation_id", "enrich.subset_id", 
 DAGSTER_RUN, ASSET, PARTITION = "dagster.run_id", "dagster.asset_key", "dagster.partition"
 
 OF_TRAINING = frozenset({"train_seconds"})  # metrics that are about the subset, not about the test set
-KIND, CLASSIC = "mlflow.experimentKind", "custom_model_development"  # else the UI opens its view for language models
+KIND, CLASSIC = "mlflow.experimentKind", "custom_model_development"
+# Without it in the address a browser that is new to MLflow 3.17 opens the view for language models, whatever the kind says (seen).
+VIEW = "workflowType=machine_learning"
 DEFAULT_EXPERIMENT = "0"
 
 _Dataset = tuple[str, str]  # name, digest
@@ -153,7 +155,12 @@ class Tracking:
         if not self.mlflow_url:
             return None
         self._connect()
-        return f"{self.mlflow_url.rstrip('/')}/#/experiments/{self._experiment_id}/runs/{run_id}"
+        return f"{self.mlflow_url.rstrip('/')}/#/experiments/{self._experiment_id}/runs/{run_id}?{VIEW}"
+
+    def experiment_url(self, address: str) -> str:
+        """The experiment's page, of an MLflow UI at an address."""
+        self._connect()
+        return f"{address.rstrip('/')}/#/experiments/{self._experiment_id}/runs?{VIEW}"
 
     # --- parts of a record ---
 

@@ -24,13 +24,13 @@ from enrich_assets.archive import Archive
 from enrich_assets.core.stages import Goal
 from enrich_assets.defs.attempts import UNFINISHED
 from enrich_assets.defs.instance import open_instance
+from enrich_assets.defs.run_tags import NODE
 from enrich_assets.method.embedding import to_fixed_point
 from enrich_assets.method.pairs.blocks import panel_in_blocks
 from enrich_assets.method.pairs.similarity import all_pairs
 from enrich_assets.profiles import load_profile
 from enrich_assets.running.driver import Driver, Outcome
 from enrich_assets.running.engines.on_ray import RayEngine
-from enrich_assets.running.execution import NODE
 from enrich_assets.settings import RayEngineSettings
 from enrich_assets.store.receipts import Cell
 from enrich_assets_tests.cluster.processes import ROOT, RayCluster, Tree, until

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from enrich_assets.archive import Archive
+from enrich_assets.defs.run_tags import NODE
 from enrich_assets.profiles import load_profile
-from enrich_assets.running.execution import NODE
 from enrich_assets_tests.cluster.processes import BIN, ROOT, Slurm
 from enrich_assets_tests.cluster.test_ray import assert_nothing_lost_and_nothing_twice, forget, runs
 

@@ -12,8 +12,8 @@ import pytest
 
 from enrich_assets.archive import Archive
 from enrich_assets.defs.instance import open_instance
+from enrich_assets.defs.run_tags import NODE
 from enrich_assets.profiles import load_profile
-from enrich_assets.running.execution import NODE
 from enrich_assets_tests.cluster.processes import RayCluster, until
 from enrich_assets_tests.cluster.servers import Postgres, postgres, seaweed
 from enrich_assets_tests.cluster.test_ray import names_up

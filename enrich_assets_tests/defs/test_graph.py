@@ -107,6 +107,22 @@ def test_every_asset_says_what_it_is(definitions: dg.Definitions) -> None:
         assert node.code_version, asset
 
 
+def test_an_arm_is_a_group_within_its_task(definitions: dg.Definitions) -> None:
+    """The graph showed `evaluation` six times, and nothing of whose it was."""
+    graph = definitions.resolve_asset_graph()
+    node = graph.get(key("view/enrich/evaluation"))
+    assert node.group_name == "view/enrich"
+    assert node.tags.items() >= {"enrich/task": "view", "enrich/arm": "enrich"}.items()
+    assert node.description.startswith("view, arm enrich: ")
+    assert graph.get(key("view/comparison")).group_name == "view"
+
+
+def test_every_sensor_and_schedule_says_what_it_does(definitions: dg.Definitions) -> None:
+    for one in (*definitions.sensors, *definitions.schedules):
+        assert len(one.description or "") > 40, one.name
+        assert one.description.endswith("."), one.name
+
+
 def test_each_job_has_one_partitions_definition(definitions: dg.Definitions) -> None:
     names = {job.name for job in definitions.resolve_all_job_defs() if not job.name.startswith("__")}
     per_task = {

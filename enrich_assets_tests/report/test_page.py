@@ -1,4 +1,4 @@
-"""The one page: self-contained, well-formed, every number traced to its evaluations and equal to what SQL returns."""
+"""The pages: self-contained, well-formed, every number traced to its evaluations and equal to what SQL returns."""
 
 import html
 import re
@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from enrich_assets.report import figures, numbers
+from enrich_assets.report.names import CHECKS, FINDINGS, PICTURES
 from enrich_assets.report.page import NEEDED, render
 from enrich_assets.store.published.views import VIEWS, create_view
 from enrich_assets_tests.report import archive
@@ -57,9 +58,14 @@ def read(page):
     return reader
 
 
-def made(tables, **more):
+def made_pages(tables, **more):
     about = {"profile_name": "demo", "generated_at": archive.NOON, "meta": archive.meta()} | more
     return render(tables, archive.image, **about)
+
+
+def made(tables, **more):
+    """All pages, one after the other."""
+    return "\n".join(made_pages(tables, **more).values())
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +87,24 @@ def undrawn(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def page(tables):
-    return made(tables)
+def pages(tables):
+    return made_pages(tables)
 
 
 @pytest.fixture(scope="module")
-def reader(page):
-    return read(page)
+def page(pages):
+    """All of them, one after the other."""
+    return "\n".join(pages.values())
+
+
+@pytest.fixture(scope="module")
+def readers(pages):
+    return {name: read(page) for name, page in pages.items()}
+
+
+@pytest.fixture(scope="module")
+def reader(readers):
+    return readers[FINDINGS]
 
 
 @pytest.fixture(scope="module")
@@ -103,17 +120,45 @@ def database(tables):
     return connection
 
 
-def test_the_page_refers_to_nothing_outside_itself(page, reader):
-    outside = {a for a in reader.addresses if not a.startswith(("#", "data:image/"))}
-    assert outside == {"https://doi.org/10.1093/jamia/ocad055"}
+def test_the_pages_refer_to_nothing_but_one_another(page, readers):
+    addresses = {a.partition("#")[0] for reader in readers.values() for a in reader.addresses}
+    outside = {a for a in addresses if a and not a.startswith("data:")}
+    assert outside == {"https://doi.org/10.1093/jamia/ocad055", FINDINGS, PICTURES, CHECKS}
     assert "@import" not in page
     assert not re.search(r"url\((?!#)", page)
     assert not re.search(r"<script[^>]+src", page)
 
 
-def test_no_id_occurs_twice_and_every_inner_link_has_its_place(reader):
-    assert len(reader.ids) == len(set(reader.ids))
-    assert set(reader.links) <= set(reader.ids)
+def test_no_id_occurs_twice_and_every_link_has_its_place(readers):
+    for reader in readers.values():
+        assert len(reader.ids) == len(set(reader.ids))
+        assert set(reader.links) <= set(reader.ids)
+        elsewhere = [a.split("#") for a in reader.addresses if a.startswith("report") and "#" in a]
+        assert all(place in readers[name].ids for name, place in elsewhere)
+    assert len([a for a in readers[FINDINGS].addresses if a.startswith(f"{PICTURES}#")]) >= 3
+
+
+def test_findings_are_without_the_weight_of_pictures_and_checks(pages):
+    assert "data:image/webp" not in pages[FINDINGS]
+    assert "data:image/webp" in pages[PICTURES]
+    assert len(pages[FINDINGS]) < 1_000_000
+    assert "checks that passed" in pages[CHECKS]
+
+
+def test_pictures_are_there_when_the_page_is_printed(pages):
+    """Those that a browser loads or decodes when they come into view were black on paper."""
+    assert 'loading="lazy"' not in pages[PICTURES]
+    assert 'decoding="async"' not in pages[PICTURES]
+    assert "@media print" in pages[PICTURES]
+
+
+def test_each_point_of_the_curve_leads_to_its_frames(tables, pages):
+    for row in tables["evaluations"][tables["evaluations"]["arm"] != "all"].itertuples():
+        anchor, command = numbers.anchor(row.evaluation_id), f"enrich frames {row.evaluation_id} --out frames.html"
+        (point,) = re.findall(rf'<a xlink:href="#{re.escape(anchor)}">.*?</a>', pages[FINDINGS], flags=re.S)
+        assert command in point
+        line = re.search(rf'<tr id="{re.escape(anchor)}">.*?</tr>', pages[FINDINGS], flags=re.S).group()
+        assert command in line
 
 
 def test_every_evaluation_has_its_place_and_its_value(tables, page, reader):
@@ -197,8 +242,10 @@ def test_left_out_frames_stand_beside_their_nearest_chosen_one(page):
     assert all(pair.count("data:image/webp") == 2 for pair in pairs)
 
 
-def test_leaks_are_shown_side_by_side_with_ids_labels_and_sides_the_worst_first_and_the_rest_counted(tables, page):
-    section = page[page.index('<section id="leaks">') :]
+def test_leaks_are_shown_side_by_side_with_ids_labels_and_sides_the_worst_first_and_the_rest_counted(
+    tables, pages, page
+):
+    section = pages[PICTURES][pages[PICTURES].index('<section id="leaks">') :]
     section = section[: section.index("</section>")]
     pairs = re.findall(r'<figure class="pair">.*?</figure>', section, flags=re.S)
     assert len(pairs) == 12 + 1 + 1
@@ -211,9 +258,10 @@ def test_leaks_are_shown_side_by_side_with_ids_labels_and_sides_the_worst_first_
     assert "similarity 0.993" in pairs[3]
     assert "<small>train, no label</small>" in pairs[3]
     assert "The 12 worst are shown, 8 more are listed." in section
-    assert "7 more pairs are as near and not listed" in section
+    assert "7 more pairs are as near and not listed" in pages[FINDINGS]
     assert "20 pairs of a train and a test frame are nearly the same picture" in page[: page.index("Figure 1")]
-    assert "train and test" in section[section.index("Patients with nearly identical frames") :]
+    findings = pages[FINDINGS]
+    assert "train and test" in findings[findings.index("Patients with nearly identical frames") :]
 
 
 def test_where_nothing_leaks_the_page_says_so_and_where_nobody_looked_too(small, undrawn):
@@ -242,7 +290,8 @@ def test_any_table_may_be_absent(small, first):
     """Every table is left out once, a quarter of them at a time."""
     left_out = sorted(NEEDED)[first::4]
     few = {n: t for n, t in small.items() if n not in left_out}
-    read(made(few, meta={}))
+    for page in made_pages(few, meta={}).values():
+        read(page)
 
 
 def test_a_patient_in_both_train_and_test_is_reported(small, undrawn):
@@ -265,19 +314,20 @@ def test_the_nearest_chosen_frames_are_taken_from_the_exact_table_where_given(sm
 
 
 def test_nothing_at_all_still_makes_a_page():
-    page = render({}, archive.image, profile_name="empty", generated_at="now")
-    read(page)
-    assert "Nothing has been measured yet" in page
+    pages = render({}, archive.image, profile_name="empty", generated_at="now")
+    for page in pages.values():
+        read(page)
+    assert "Nothing has been measured yet" in pages[FINDINGS]
 
 
 def test_one_task_without_comparisons(undrawn):
-    page = made(archive.tables(tasks=("view",), compared=False, patients=12))
+    page = made_pages(archive.tables(tasks=("view",), compared=False, patients=12))[FINDINGS]
     read(page)
     assert "nothing to compare them with yet" in page
 
 
 def test_one_seed_makes_no_claim(undrawn):
-    page = made(archive.tables(tasks=("view",), seeds=1, patients=12))
+    page = made_pages(archive.tables(tasks=("view",), seeds=1, patients=12))[FINDINGS]
     read(page)
     assert "This experiment cannot tell how few labels suffice" in page
     assert "equivalence needs at least 2 runs on either side" in page
@@ -288,7 +338,7 @@ def test_superseded_evaluations_keep_their_place_but_not_their_weight(small, und
     tables = small
     old = tables["evaluations"].head(3).assign(current=False, value=0.1)
     old["evaluation_id"] = ["old-1", "old-2", "old-3"]
-    page = made(tables | {"evaluations": pd.concat([tables["evaluations"], old], ignore_index=True)})
+    page = made_pages(tables | {"evaluations": pd.concat([tables["evaluations"], old], ignore_index=True)})[FINDINGS]
     ids = read(page).ids
     assert {"e-old-1", "e-old-2", "e-old-3"} <= set(ids)
     assert "superseded" in page
@@ -299,7 +349,7 @@ def test_frames_whose_pixels_are_gone_leave_a_gap_not_an_error(small, undrawn):
     def gone(frame_id):
         raise KeyError(frame_id)
 
-    page = render(small, gone, profile_name="demo", generated_at="now")
+    page = render(small, gone, profile_name="demo", generated_at="now")[PICTURES]
     assert "no picture" in page
     assert "data:image/webp" not in page
 

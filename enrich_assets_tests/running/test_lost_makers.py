@@ -13,11 +13,12 @@ from enrich_assets.archive import Archive
 from enrich_assets.core import making
 from enrich_assets.defs.attempts import INSTEAD_OF, RunEnded, require_alive
 from enrich_assets.defs.instance import open_instance
+from enrich_assets.defs.run_tags import HOME, NODE
 from enrich_assets.profiles import load_profile
 from enrich_assets.running.driver import Driver
 from enrich_assets.running.engines import NoEngine
 from enrich_assets.running.engines.node import CellMaker, Orders, UnfitNode, code_digest
-from enrich_assets.running.execution import HOME, NODE, Execution, end_run, tags_of
+from enrich_assets.running.execution import Execution, end_run, tags_of
 from enrich_assets.running.forecast import make_plan
 from enrich_assets.settings import RayEngineSettings
 from enrich_assets.store.receipts import Cell

@@ -222,7 +222,7 @@ def test_an_experiment_is_created_once_and_telemetry_is_off(tracking: Tracking, 
     assert [e.name for e in client.search_experiments()].count("enrich") == 1
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert Tracking(tracking.uri, "enrich", mlflow_url="http://localhost:5000").run_url("r") == (
-        f"http://localhost:5000/#/experiments/{tracking.prepare()}/runs/r"
+        f"http://localhost:5000/#/experiments/{tracking.prepare()}/runs/r?workflowType=machine_learning"
     )
 
 

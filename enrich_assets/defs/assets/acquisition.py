@@ -61,7 +61,7 @@ def acquisition_reads(where: Where) -> Mapping[str, Read]:
         "training": where.task_settings.model_settings,
     },
     description=lambda where: (
-        f"Arm {where.arm}: the order in which frames would be labelled, by {where.arm_settings.rule} of networks trained on the "
+        f"{where.task}, arm {where.arm}: the order in which frames would be labelled, by {where.arm_settings.rule} of networks trained on the "
         "labels bought before. It sees labels."
     ),
     only=lambda where: sees_labels(where.arm_settings),

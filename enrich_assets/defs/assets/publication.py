@@ -19,12 +19,13 @@ from enrich_assets.core.where import Where, arms_of
 from enrich_assets.defs.assets.embedding import has_vae, judged
 from enrich_assets.defs.assets.ranking import way_of
 from enrich_assets.defs.automation import publication
+from enrich_assets.report.names import CHECKS, FINDINGS, PICTURES
 from enrich_assets.settings import Profile
 from enrich_assets.store.folder import Folder
 from enrich_assets.store.receipts import Cell, Receipt, digest_of, now
 
 GROUP = "publication"
-DATABASE, PAGE = "enrich.duckdb", "report.html"
+DATABASE = "enrich.duckdb"
 TASK, ARM, EMBEDDING, TASK_EMBEDDING = ("task",), ("task", "arm"), ("embedding",), ("task", "embedding")
 
 
@@ -113,9 +114,17 @@ def _everything(profile: Profile, values: Mapping[str, Any]) -> Everything:
     return Everything(profile, **of_steps, sites=values.get("sites"))
 
 
-@step("report", reads=reads_of_report, group=GROUP, kinds=("html",), product=PAGE, automation=publication())
+@step(
+    "report",
+    reads=reads_of_report,
+    group=GROUP,
+    kinds=("html",),
+    product=FINDINGS,
+    beside=(PICTURES, CHECKS),
+    automation=publication(),
+)
 def report(cell: CellContext, **values: Any) -> StepOutput:
-    """One self-contained page: figures 1-3, tables 1-3, chosen and left-out frames side by side."""
+    """The findings as one self-contained page, figures 1-3, tables 1-3; beside it pages of pictures and of checks."""
     from enrich_assets.report.page import NEEDED, render
     from enrich_assets.store.published import read_tables
 
@@ -130,18 +139,19 @@ def report(cell: CellContext, **values: Any) -> StepOutput:
     ]
     tables = read_tables(home.path(DATABASE), names, columns={"frames": NEEDED["frames"].split()})
     tables["nearest_chosen"] = nearest
-    page = render(
+    pages = render(
         tables,
         frame_pictures(cell.where.profile, values["frames"]),
         profile_name=cell.where.profile.name,
-        generated_at=now(),
+        generated_at=pd.Timestamp(now()),
         meta=page_facts(cell.where.profile, values),
     )
-    content = page.encode()
-    home.write(PAGE, content)
+    contents = {name: page.encode() for name, page in pages.items()}
+    for name in (PICTURES, CHECKS, FINDINGS):  # the one that refers to the others last
+        home.write(name, contents[name])
     return StepOutput(
-        notes={PAGE: content},
-        metrics={"kilobytes": len(content) // 1000},
+        notes=contents,
+        metrics={"kilobytes": sum(map(len, contents.values())) // 1000},
         metadata={"file": FilePath(cell.product)},
         digest=digest_of([cell.draft.inputs, cell.draft.settings]),
     )

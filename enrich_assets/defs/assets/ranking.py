@@ -20,8 +20,13 @@ from enrich_assets.core.where import Where
 from enrich_assets.method.ranking import Ranking, rule_named
 from enrich_assets.settings import ALL, ArmSettings, budget_frames
 from enrich_assets.store.identity import subset_id
-from enrich_assets.store.receipts import Cell, MissingArtefact, Origin
+from enrich_assets.store.receipts import Cell, DamagedStore, MissingArtefact, Origin
 
+LOOKED_AT, PICTURE_SIDE, PICTURE_BYTES = (
+    20,
+    64,
+    60_000,
+)  # frames of a subset in the UI: how many, how large, all pictures together
 RANKED = ["frame_id", "batch", "patient_id", "clip_id", "pixel_digest"]
 
 
@@ -56,7 +61,7 @@ def _description(where: Where) -> str:
     arm = where.arm_settings
     by = f" of {where.own_embedding}" if _compares_vectors(arm) else ""
     how = "by chance" if not rule_named(arm.rule).compares_frames else f"{arm.rule} on {arm.similarity} similarity{by}"
-    return f"Arm {where.arm}: the order in which frames would be labelled ({'the whole pool' if where.arm == ALL else how})."
+    return f"{where.task}, arm {where.arm}: the order in which frames would be labelled ({'the whole pool' if where.arm == ALL else how})."
 
 
 def _looks_at_pixels(arm: ArmSettings) -> bool:
@@ -317,12 +322,17 @@ def _frames_change(outlook: Outlook, read: Mapping[str, object]) -> bool:
 @step(
     "{task}/{arm}/subset",
     Partitions.GRID,
-    reads={"ranking": seed_of("{task}/{arm}/ranking")},
-    description=lambda where: f"Arm {where.arm}: the first frames of the ranking, as many as the budget buys.",
+    reads={
+        "ranking": seed_of("{task}/{arm}/ranking"),
+        "frames": every("frames", optional=True, counts=False),  # for the UI alone
+    },
+    description=lambda where: (
+        f"{where.task}, arm {where.arm}: the first frames of the ranking, as many as the budget buys."
+    ),
     kinds=("parquet",),
     outlives=prefix_is_kept,
 )
-def subset(cell: CellContext, ranking: Value) -> StepOutput:
+def subset(cell: CellContext, ranking: Value, frames: Frames) -> StepOutput:
     """The first frames of the ranking, as many as the budget buys."""
     budget, seed = budget_and_seed(cell.partition)
     order = ranking.table("ranking")
@@ -343,5 +353,32 @@ def subset(cell: CellContext, ranking: Value) -> StepOutput:
         "clips": int(chosen["clip_id"].nunique()),
     }
     return StepOutput(
-        {"subset": chosen[RANKED]}, metrics=metrics, metadata={"frames": chosen[RANKED].head(20)}, digest=name
+        {"subset": chosen[RANKED]},
+        metrics=metrics,
+        metadata={"first_frames": _to_look_at(order.head(min(size, LOOKED_AT)), frames, cell.where.task)},
+        digest=name,
+        unused=("frames",),
     )
+
+
+def _to_look_at(first: pd.DataFrame, frames: Frames, task: str) -> pd.DataFrame:
+    """The first frames as a table with a small picture of each, some tens of kilobytes in all; no part of what the cell holds."""
+    from enrich_assets.report.gallery import Pictures
+
+    def picture(frame_id: str) -> np.ndarray | None:
+        try:
+            return frames.of(first[first["frame_id"] == frame_id], task).pixels()[0]
+        except DamagedStore:
+            return None
+
+    pictures = Pictures(picture, side=PICTURE_SIDE, limit=PICTURE_BYTES)
+    uris = [pictures.uri(frame_id) for frame_id in first["frame_id"]]
+    columns = {
+        "no": range(1, len(first) + 1),
+        "picture": ["" if uri is None else f"![]({uri})" for uri in uris],
+        **{name: first[name] for name in ("frame_id", "patient_id", "clip_id")},
+        "similarity_to_chosen": [
+            "start" if np.isnan(value) else f"{value:.3f}" for value in first["similarity_to_chosen"]
+        ],
+    }
+    return pd.DataFrame(columns)

@@ -123,7 +123,7 @@ def _settings_of_model(where: Where) -> dict[str, Any]:
     reads=_reads_of_model,
     settings=_settings_of_model,
     description=lambda where: (
-        f"Arm {where.arm}: the {kind_of(where.task_settings.kind).network_label} trained on the subset, and its training curve."
+        f"{where.task}, arm {where.arm}: the {kind_of(where.task_settings.kind).network_label} trained on the subset, and its training curve."
     ),
     kinds=("pytorch",),
     pool="gpu",
@@ -233,7 +233,7 @@ def _verified_pixels(cell: CellContext, chosen: pd.DataFrame, frames: ViewOfFram
         "positive": where.task_settings.positive,
     },
     description=lambda where: (
-        f"Arm {where.arm}: predictions on the test patients, and {kind_of(where.task_settings.kind).metric_label}."
+        f"{where.task}, arm {where.arm}: predictions on the test patients, and {kind_of(where.task_settings.kind).metric_label}."
     ),
     kinds=("pytorch", "mlflow"),
     pool="gpu",
@@ -285,7 +285,7 @@ def evaluation(
         **{title: Picture(png, title) for title, png in pictures.items()},
     }
     if page := cell.tracking(cell.where.task).run_url(recorded.run_id):
-        metadata["mlflow"] = Link(page)
+        metadata["mlflow_run_id"] = Link(page)
     return StepOutput(
         {"predictions": predictions},
         notes={f"{title}.png": png for title, png in pictures.items()},

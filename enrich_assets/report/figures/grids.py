@@ -58,6 +58,7 @@ APPENDIX_HEADS = (
     "device",
     "time",
     "when (UTC)",
+    "its frames",
 )
 
 
@@ -355,6 +356,7 @@ def _appendix_row(r: Any) -> list[Cell]:
         Cell("" if numbers.is_missing(r.device) else str(r.device)),
         Cell(numbers.seconds(r.seconds)),
         Cell("" if numbers.is_missing(r.evaluated_at) else moment(r.evaluated_at)),
+        Cell(numbers.frames_command(r.evaluation_id)),
     ]
 
 

@@ -19,7 +19,8 @@ import enrich_assets
 from enrich_assets import progress
 from enrich_assets.archive.home import Archive
 from enrich_assets.defs.instance import open_instance
-from enrich_assets.running.execution import HOME, NODE, Executed, Execution
+from enrich_assets.defs.run_tags import HOME, NODE
+from enrich_assets.running.execution import Executed, Execution
 from enrich_assets.settings import Profile
 from enrich_assets.store.batches import Batch
 from enrich_assets.store.folder import Folder

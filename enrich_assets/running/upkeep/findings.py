@@ -141,7 +141,7 @@ def in_the_store(archive: Archive, planner: Planner) -> Iterator[Finding]:
             yield Finding(str(cell), harm, RUNS_AGAIN, partial(_step_back, archive, cell))
             continue
         if isinstance(declared, Step) and declared.product is not None:
-            why = archive.products.why_not_here(declared.product, receipt.digest)
+            why = archive.products.why_not_all_here(declared.products, receipt.digest)
             if why is not None:
                 yield Finding(str(cell), why, "`enrich repair` publishes it again", lambda: None)
         file = history_file(cell, receipt.name)

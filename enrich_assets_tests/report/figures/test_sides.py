@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from enrich_assets.report.figures.sides import side_grid, site_grid
+from enrich_assets.report.names import FINDINGS
 from enrich_assets.report.page import render
 
 
@@ -64,10 +65,10 @@ def test_patients_by_site_with_a_note_where_class_and_site_go_together() -> None
 
 
 def test_they_stand_in_the_page() -> None:
-    page = render(
+    pages = render(
         {"frames": FRAMES, "labels": LABELS, "sites": SITES}, lambda frame: None, profile_name="x", generated_at="now"
     )
-    assert "Patients by split and class" in page
-    assert "Patients by site" in page
+    assert "Patients by split and class" in pages[FINDINGS]
+    assert "Patients by site" in pages[FINDINGS]
     without = render({"frames": FRAMES, "labels": LABELS}, lambda frame: None, profile_name="x", generated_at="now")
-    assert "Patients by site" not in without
+    assert "Patients by site" not in without[FINDINGS]
