@@ -9,21 +9,30 @@ tables are small; so no such thread is ever started.
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 
-def arrow_table(content: bytes) -> pa.Table:
+def arrow_table(content: bytes, *, repeated: Sequence[str] = ()) -> pa.Table:
     """The table in the bytes of a Parquet file.
+
+    Parameters
+    ----------
+    content
+        Of the file.
+    repeated
+        Columns of text in which values come again and again: kept as four bytes a row, and each value once.
 
     Raises
     ------
     pyarrow.ArrowException
         If it is none, or is damaged.
     """
-    return pq.ParquetFile(pa.BufferReader(content), pre_buffer=False).read(use_threads=False)
+    file = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False, read_dictionary=list(repeated) or None)
+    return file.read(use_threads=False)
 
 
 def from_parquet(content: bytes) -> pd.DataFrame:

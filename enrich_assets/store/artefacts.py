@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -321,9 +321,9 @@ class Store:
         """A stored table. Raises DamagedStore if its file is gone or changed."""
         return from_parquet(self.verified(receipt, f"{name}.parquet"))
 
-    def arrow(self, receipt: Receipt, name: str) -> pa.Table:
-        """The same, not as pandas: for tables of many million rows."""
-        return arrow_table(self.verified(receipt, f"{name}.parquet"))
+    def arrow(self, receipt: Receipt, name: str, repeated: Sequence[str]) -> pa.Table:
+        """The same, not as pandas: for tables of many million rows, text of some columns `repeated` (`parquet.arrow_table`)."""
+        return arrow_table(self.verified(receipt, f"{name}.parquet"), repeated=repeated)
 
     def weights(self, receipt: Receipt, name: str) -> dict[str, np.ndarray]:
         """Stored weights: name of a tensor -> array. Raises DamagedStore if their file is gone or changed."""

@@ -17,6 +17,8 @@ from enrich_assets.store.artefacts import Store
 from enrich_assets.store.panels import POOL, panel_redundancy
 from enrich_assets.store.receipts import DamagedStore, Receipt
 
+NEIGHBOUR_TEXT = ("frame_id", "neighbour_id", "relation")
+
 
 def similarity_tables(everything: Everything) -> Tables:
     """The tables redundancy, panel_redundancy, neighbours, near_duplicates, leaks and embedding_health."""
@@ -39,7 +41,7 @@ def similarity_tables(everything: Everything) -> Tables:
             panel_redundancy(store, receipt).assign(**key, batch=batch)
             for batch, receipt in everything.panels[name, embedding].receipts.items()
         ]
-        neighbours.append(_with_constants(store.arrow(value.receipt, "neighbours"), key))
+        neighbours.append(_with_constants(store.arrow(value.receipt, "neighbours", NEIGHBOUR_TEXT), key))
         near.append(_near_duplicates(everything, name, value.table("near_duplicates")).assign(embedding=embedding))
     return {
         "redundancy": concat(whole),
