@@ -62,7 +62,7 @@ def model_of(archive: Archive, task: str, evaluation: str | None) -> Model | Non
         table = table[table["evaluation_id"].str.startswith(evaluation)]
         if len(evaluation) < LEAST_LETTERS or table["evaluation_id"].nunique() != 1:
             raise UnknownFrames(
-                f"{table['evaluation_id'].nunique()} evaluations of {task} begin with {evaluation!r}; name one by {LEAST_LETTERS} letters or "
+                f"{table['evaluation_id'].nunique()} evaluations of {task} begin with {evaluation!r}; name one by {LEAST_LETTERS} letters or "  # nosec B608: no query
                 'more (enrich sql "SELECT task, arm, budget, seed, value, evaluation_id FROM evaluations WHERE current")'
             )
     row = table.iloc[0]
