@@ -24,15 +24,17 @@ def arrow_table(content: bytes, *, repeated: Sequence[str] = ()) -> pa.Table:
     content
         Of the file.
     repeated
-        Columns of text in which values come again and again: kept as four bytes a row, and each value once.
+        Columns of text in which values come again and again: kept as four bytes a row, and each value once. Those that are not
+        there (an empty table has none) are passed over.
 
     Raises
     ------
     pyarrow.ArrowException
         If it is none, or is damaged.
     """
-    file = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False, read_dictionary=list(repeated) or None)
-    return file.read(use_threads=False)
+    source = pa.BufferReader(content)
+    there = [name for name in repeated if name in pq.read_schema(source).names] if repeated else []
+    return pq.ParquetFile(source, pre_buffer=False, read_dictionary=there or None).read(use_threads=False)
 
 
 def from_parquet(content: bytes) -> pd.DataFrame:

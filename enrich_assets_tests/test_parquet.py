@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from enrich_assets.parquet import from_parquet, to_parquet
+from enrich_assets.parquet import arrow_table, from_parquet, to_parquet
 
 TABLES = {
     "numbers": pd.DataFrame({"a": [1, 2], "b": [0.5, np.nan], "c": [True, False]}),
@@ -34,6 +34,14 @@ TABLES = {
 def test_a_table_is_what_pandas_makes_of_it(name: str) -> None:
     content = to_parquet(TABLES[name])
     pd.testing.assert_frame_equal(from_parquet(content), pd.read_parquet(io.BytesIO(content)), check_exact=True)
+
+
+@pytest.mark.parametrize("name", ["many", "nothing", "numbers"])
+def test_text_that_comes_again_is_the_same_text_and_a_table_without_it_is_read(name: str) -> None:
+    """The neighbours of a pool whose pairs were sampled are a table without a column."""
+    content = to_parquet(TABLES[name])
+    read = arrow_table(content, repeated=("b", "absent"))
+    assert read.cast(arrow_table(content).schema).equals(arrow_table(content))
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
