@@ -75,7 +75,7 @@ class Planner:
         self.receipts = archive.store.receipts
         self._keys: dict[tuple[str, int], list[str]] = {}  # of a declaration and a read: keys of the assets it reads
         self._every: dict[tuple[str, int], list[Cell]] = {}  # and all cells of them, of the batches that were looked at
-        self._gathered: dict[tuple[str, int], Gathered] = {}  # and their receipts, as long as none is another
+        self._gathered: dict[tuple[str, int, str], Gathered] = {}  # and their receipts, as long as none is another
         self._seen: tuple[object, int] = (None, 0)  # the batches and the state of the receipts that these are of
 
     # ------------------------------------------------------------------------------------------------------- verdicts
@@ -321,10 +321,10 @@ class Planner:
             self._every, self._gathered, self._seen = {}, {}, (batches, generation)
 
     def _gather(self, declared: Declared, read: Read, partition: str) -> Gathered:
-        """The receipts a read names. Thousands of cells of a grid read all batches: for them they are gathered once."""
-        if read.over is not Over.EVERY or read.current:
+        """The receipts a read names: gathered once for all looks at a cell, and where all batches are read for all cells of a grid."""
+        if read.current:
             return Gathered(self._receipts_of(declared, read, partition))
-        at = declared.key, id(read)
+        at = declared.key, id(read), "" if read.over is Over.EVERY else partition
         self._forget_what_changed()
         if at not in self._gathered:
             self._gathered[at] = Gathered(self._receipts_of(declared, read, partition))

@@ -78,7 +78,7 @@ class Receipt(BaseModel):
     created_at: str = ""
     revision: int = 0  # the how manieth receipt of its cell, from 1: a clock may be set back. 0: of an earlier version
 
-    @property
+    @cached_property
     def cell(self) -> Cell:
         """What it is the receipt of."""
         return Cell(self.asset, self.partition)
@@ -100,7 +100,7 @@ class Receipt(BaseModel):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Receipt:
         """A receipt with other fields: what was worked out of the old ones is not taken over."""
         copied = super().model_copy(update=update, deep=deep)
-        for worked_out in ("name", "digests_read"):
+        for worked_out in ("cell", "name", "digests_read"):
             copied.__dict__.pop(worked_out, None)
         return copied
 
