@@ -20,7 +20,7 @@ HEAD = """\
 # Reliability
 
 What may go wrong, what we promise then, the tests that hold the promise (`make test`; with real servers `.ci/servers`), and what the last attack on whole processes
-counted. `make attack` attacks with everything (an hour or two on two cores), writes the counts and this page; CI does it in small
+counted. `make attack` attacks with everything (an hour or two on two cores), writes the counts and this page; in small, some minutes
 (`python -m enrich_assets_tests.attack --scale quick`). The page is drawn by `enrich_assets_tests/attack/reliability.py`: change it there.
 
 *Harm* is whatever breaks the promise: an evaluation that differs from the undisturbed home's by one bit, a file lost, a process that
