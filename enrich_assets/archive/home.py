@@ -34,10 +34,8 @@ from enrich_assets.studies.dicom import Pseudonyms
 
 LAYOUT, LAYOUT_FILE = 2, "layout.json"
 MARK_FILE = ".mark"
-DAGSTER_ADDRESS, MLFLOW_ADDRESS = (
-    "ENRICH_UI_DAGSTER",
-    "ENRICH_UI_MLFLOW",
-)  # environment that `enrich ui` gives its servers, for links
+# Environment that `enrich ui` gives its servers, so that runs begun there write links that lead back to it.
+DAGSTER_ADDRESS, MLFLOW_ADDRESS = "ENRICH_UI_DAGSTER", "ENRICH_UI_MLFLOW"
 VALUES_IN_MEMORY = 64
 # Of many cells together: a batch's panel reads the tables of all before it, and sixty-four of those would fill the memory.
 WHOLES_IN_MEMORY = 8

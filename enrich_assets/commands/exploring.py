@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from enrich_assets.commands.completion import task_names
@@ -45,4 +43,3 @@ def explore(task: str, evaluation: str | None, port: int) -> None:
     if given.tags:
         named = ", ".join(f"{name} ({n})" for name, n in given.tags.items())
         click.echo(f"tags, shown again the next time: {named}; in {given.labels.with_name('tags.json')}")
-    sys.exit(0)

@@ -384,11 +384,11 @@ class Store:
         """
         damage = {}
         for name, wanted in {**receipt.files, **(receipt.notes if with_notes else {})}.items():
-            with suppress(FileNotFoundError):
+            try:
                 if self.folder.digest(self.path(receipt, name)) != wanted:
                     damage[name] = "changed"
-                continue
-            damage[name] = "gone"
+            except FileNotFoundError:
+                damage[name] = "gone"
         return damage
 
 

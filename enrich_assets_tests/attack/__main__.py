@@ -1,6 +1,6 @@
 """All attacks, or those named: `python -m enrich_assets_tests.attack [--scale quick|full] [--only kills,clock]`.
 
-`full` writes what it counted into RELIABILITY.md; `quick` is for CI, some minutes, and prints only.
+`full` writes what it counted into RELIABILITY.md; `quick` takes some minutes, and prints only.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ class Builder:
     def __init__(self, home: Path, size: Size) -> None:
         self.size = size
         home.mkdir(parents=True, exist_ok=True)
-        (home / "enrich.yaml").write_text(profile_text(size), encoding="utf-8")
+        (home / "enrich.yaml").write_text(self.profile(), encoding="utf-8")
         self.archive = Archive(home, load_profile(str(home / "enrich.yaml")))
         self.archive.make_home()
         self.archive.mark_layout()
@@ -117,6 +117,10 @@ class Builder:
             "worklist": self._worklist,
             "comparison": self._comparison,
         }
+
+    def profile(self) -> str:
+        """What the home's `enrich.yaml` says."""
+        return profile_text(self.size)
 
     def build(self) -> None:
         """Every cell but what is published."""

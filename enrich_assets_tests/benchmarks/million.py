@@ -10,6 +10,7 @@ vectors: clips of sixty frames that wander about a centre, four clips a patient,
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import signal
@@ -37,7 +38,7 @@ from enrich_assets_tests.made_home import opened
 
 FRAMES, DIMENSIONS, CLIP, CLIPS_OF_A_PATIENT, WORKLIST = 1_000_000, 128, 60, 4, 20_000
 SHARES = (0.8, 0.2)  # of the frames, in a first and a second batch
-STOP_IN_BLOCK = 3  # the run is ended while this block of the greatest panel is compared
+STOP_AFTER_BLOCKS = 3  # of a panel the run is ended, to be resumed
 
 PROFILE = f"""extends: archive
 name: million
@@ -55,17 +56,15 @@ class Builder(load.Builder):
         super().__init__(home, load.Size(len(SHARES), 0, 0, 1, 1))
         self._vectors_file(home / "vectors.parquet")
 
+    def profile(self) -> str:
+        return PROFILE
+
     def build(self) -> None:
         """Cells up to the frames."""
         first = next(iter(stages(Outlook(self.planner), Goal())))
         for group in first.groups:
             for declared in group.members:
                 self._write(declared, group.partition)
-
-    @property
-    def n_frames(self) -> int:
-        """In all batches."""
-        return sum(self.n_clips) * CLIP
 
     def _manifest(self, batch: str) -> pd.DataFrame:
         clips = np.arange(self.n_clips[int(batch[-4:]) - 1])
@@ -106,11 +105,6 @@ class Builder(load.Builder):
                     file.write_table(pa.table([pa.array(ids), column], schema=schema))
 
 
-def load_profile_text(_: load.Size) -> str:
-    """Stands for the profile of the load benchmark."""
-    return PROFILE
-
-
 @dataclass
 class Watched:
     """A command of `enrich` to its end: seconds by the clock and of the processors, the greatest memory of its processes together in GB."""
@@ -143,10 +137,13 @@ def watched(home: Path, *command: str, stop_after_checkpoint: bool = False) -> t
             [sys.executable, "-m", "enrich_assets.cli", *command], env=environment, stdout=words, stderr=words
         )
 
+        written: set[int] = set()
+
         def look() -> None:
             while not ended.wait(0.5):
                 found.peak = max(found.peak, resident(child.pid) / 1e9)
-                if stop_after_checkpoint and len(blocks_kept(home)) >= STOP_IN_BLOCK:
+                written.update(checkpoints(home) if stop_after_checkpoint else ())
+                if len(written) >= STOP_AFTER_BLOCKS:
                     child.send_signal(signal.SIGTERM)
                     return
 
@@ -164,30 +161,24 @@ def watched(home: Path, *command: str, stop_after_checkpoint: bool = False) -> t
     return found, said
 
 
-_seen: dict[Path, set[int]] = {}
-
-
-def blocks_kept(home: Path) -> set[int]:
-    """Times at which a checkpoint of a panel was written, as far as it was looked at."""
-    seen = _seen.setdefault(home, set())
+def checkpoints(home: Path) -> set[int]:
+    """When the checkpoints that lie there now were written."""
+    found = set()
     for path in (home / "store" / "drafts").rglob("*checkpoint*"):
-        try:
-            seen.add(path.stat().st_mtime_ns)
-        except FileNotFoundError:
-            continue
-    return seen
+        with contextlib.suppress(FileNotFoundError):
+            found.add(path.stat().st_mtime_ns)
+    return found
 
 
 def measure(frames: int, home: Path) -> dict[str, Any]:
     """What it takes, and what was forecast."""
-    load.profile_text = load_profile_text  # the builder of the load benchmark writes the profile
     if not (home / "store").is_dir():
         Builder(home, frames).build()
     planning, planned = watched(home, "plan")
     print(planned, flush=True)
     forecast = float(re.search(r"in all about\s+[\d,]+\s+([\d,]+)", planned)[1].replace(",", ""))  # type: ignore[index]
     took = {"`enrich plan`": planning}
-    took["`enrich run`, ended by TERM in the third block"], said = watched(home, "run", stop_after_checkpoint=True)
+    took["`enrich run`, ended by TERM after three blocks"], said = watched(home, "run", stop_after_checkpoint=True)
     print(said[-1500:], flush=True)
     took["`enrich run` again, to the end"], said = watched(home, "run")
     print(said[-3000:], flush=True)

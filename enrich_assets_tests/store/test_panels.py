@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from enrich_assets.method.embeddings.fixed_point import to_fixed_point
-from enrich_assets.method.pairs.panel import sum_panels
+from enrich_assets.method.pairs.panel import RELATIONS, PairLists, sum_panels
 from enrich_assets.method.pairs.similarity import all_pairs
-from enrich_assets.store.panels import redundancy_table
+from enrich_assets.store.panels import neighbour_table, redundancy_table
 from enrich_assets.store.published import publish, query
 
 BATCHES = {"first": (0, 30), "second": (30, 42), "third": (42, 60)}
@@ -74,3 +76,32 @@ def test_each_pair_belongs_to_one_batch(published: Path) -> None:
     assert dict(zip(of_batch["batch"], of_batch["pairs"], strict=True)) == {
         batch: (end - start) * start + (end - start) * (end - start - 1) // 2 for batch, (start, end) in BATCHES.items()
     }
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(n=st.integers(1, 20), listed=st.integers(1, 4), coarse=st.booleans(), seed=st.integers(0, 10_000))
+def test_the_neighbours_of_each_frame_stand_once_in_the_order_of_the_definition(
+    n: int, listed: int, coarse: bool, seed: int
+) -> None:
+    """Frame by frame: those of both lists, by name of the relation, then the nearest first, then the earlier in the pool."""
+    rng = np.random.default_rng(seed)
+    raw = rng.choice([-1.0, 1.0], (n, 3)) if coarse else rng.standard_normal((n, 8))  # coarse: many are equally near
+    clips = np.sort(rng.integers(0, 6, n))
+    patients, pool = clips // 2, pd.DataFrame({"frame_id": [f"frame-{i}" for i in range(n)]})
+    lists = PairLists(neighbours=listed)
+    panel = all_pairs(to_fixed_point(raw), clips=clips, patients=patients, lists=lists, device="cpu")
+    nearest, outside = panel.cosines("neighbour_similarity"), panel.cosines("outside_similarity")
+    rows = []
+    for i in range(n):
+        found = {int(j): nearest[i, k] for k, j in enumerate(panel.neighbours[i]) if j >= 0}
+        found |= {int(j): outside[i, k] for k, j in enumerate(panel.outside_neighbours[i]) if j >= 0}
+        for relation in sorted(RELATIONS):
+            related = [
+                j
+                for j in found
+                if relation == RELATIONS[0 if clips[i] == clips[j] else 1 if patients[i] == patients[j] else 2]
+            ]
+            for rank, j in enumerate(sorted(related, key=lambda j: (-found[j], j)), start=1):
+                rows.append((f"frame-{i}", rank, f"frame-{j}", found[j], relation))
+    table = neighbour_table(panel, pool, clips, patients)
+    assert list(table.itertuples(index=False, name=None)) == rows

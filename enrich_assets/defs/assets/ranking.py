@@ -22,11 +22,8 @@ from enrich_assets.settings import ALL, ArmSettings, budget_frames
 from enrich_assets.store.identity import subset_id
 from enrich_assets.store.receipts import Cell, DamagedStore, MissingArtefact, Origin
 
-LOOKED_AT, PICTURE_SIDE, PICTURE_BYTES = (
-    20,
-    64,
-    60_000,
-)  # frames of a subset in the UI: how many, how large, all pictures together
+# Frames of a subset in the UI: how many, how large, and all pictures together, because Dagster keeps them with every event.
+LOOKED_AT, PICTURE_SIDE, PICTURE_BYTES = 20, 64, 60_000
 RANKED = ["frame_id", "batch", "patient_id", "clip_id", "pixel_digest"]
 
 

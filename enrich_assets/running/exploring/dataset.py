@@ -25,6 +25,7 @@ from enrich_assets.archive.catalogue import Catalogue
 from enrich_assets.archive.home import Archive
 from enrich_assets.method.embeddings.fixed_point import SCALE
 from enrich_assets.method.kinds import kind_of
+from enrich_assets.parquet import to_parquet
 from enrich_assets.running.exploring.model import Model, model_of, predicted_classes, predicted_masks
 from enrich_assets.running.frames.chosen import Chosen, UnknownFrames, described
 from enrich_assets.running.frames.taking_away import export
@@ -240,7 +241,7 @@ def _write(
     building.mkdir(mode=0o700)
     try:
         export(archive, chosen, "parquet", building / "dataset")
-        facts.to_parquet(building / "facts.parquet", index=False)
+        (building / "facts.parquet").write_bytes(to_parquet(facts))
         np.save(building / "embeddings.npy", vectors)
         if model is not None:
             _write_masks(archive, building / "predicted", chosen, model)
