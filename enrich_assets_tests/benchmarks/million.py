@@ -234,8 +234,24 @@ def table(found: dict[str, Any]) -> str:
         "| cell | seconds |",
         "|---|---|",
         *(f"| `{cell}` | {seconds:,.0f} |" for cell, seconds in found["seconds"].items()),
+        "",
+        on_paper(
+            pairs["archive"],
+            sum(seconds for cell, seconds in found["seconds"].items() if cell.startswith("archive/similarity")),
+        ),
     ]
     return "\n".join(lines)
+
+
+def on_paper(pairs: int, seconds: float, cores: int = 2) -> str:
+    """What ten million frames would take by the archive's panels of this run."""
+    many, nodes, cores_of_a_node = 10_000_000, 16, 8
+    core_seconds = seconds * cores / pairs * (many * (many - 1) // 2)
+    return (
+        f"**On paper, from these figures** (not run): ten million frames are {many * (many - 1) // 2:,} pairs, {core_seconds / 3600:,.0f} hours of one such "
+        f"core; on {nodes} nodes of {cores_of_a_node} cores, blocks by themselves on Ray, {core_seconds / nodes / cores_of_a_node / 60:,.0f} minutes, and the time to "
+        f"send {many * DIMENSIONS * 2 / 1e9:.1f} GB of vectors to each node once."
+    )
 
 
 def main() -> None:
