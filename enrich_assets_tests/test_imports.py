@@ -30,7 +30,7 @@ MAY: dict[str, set[str]] = {  # room -> the rooms it may import, and no other
     "archive": {"store", "studies", "method", "settings", "profiles", "progress", "parquet"},
     "core": {"archive", "store", "settings", "progress"},
     "defs": {"core", "archive", "store", "studies", "report", "method", "settings"},
-    "running": {"defs", "core", "archive", "store", "studies", "report", "method", "settings", "progress"},
+    "running": {"defs", "core", "archive", "store", "studies", "report", "method", "settings", "progress", "parquet"},
     "definitions": {"defs", "profiles"},
     "component": {"defs", "archive", "profiles", "settings"},
     "api": {"archive", "store", "method"},
