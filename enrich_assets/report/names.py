@@ -1,3 +1,3 @@
 """Names of the report's files, which lie beside one another in home."""
 
-FINDINGS, PICTURES, CHECKS = "report.html", "report-pictures.html", "report-checks.html"
+FINDINGS, PICTURES, FRAMES, CHECKS = "report.html", "report-pictures.html", "report-frames.html", "report-checks.html"

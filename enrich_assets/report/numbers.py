@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from enrich_assets.method.kinds import kind_names, kind_of
+from enrich_assets.report.names import FRAMES
 
 MISSING = "–"
 
@@ -106,6 +107,11 @@ def anchor(evaluation_id: Any) -> str:
 def frames_command(evaluation_id: Any) -> str:
     """What shows the frames that an evaluation's model was trained on."""
     return f"enrich frames {evaluation_id} --out frames.html"
+
+
+def frames_link(place: str) -> str:
+    """The place of an evaluation, or of an arm and budget, in the page of frames."""
+    return f"{FRAMES}#{place}"
 
 
 def group_anchor(task: Any, arm: Any, budget: Any) -> str:

@@ -1,8 +1,9 @@
-"""The report: tables and pictures in, self-contained HTML texts out: the findings, and beside them pictures and checks.
+"""The report: tables and pictures in, self-contained HTML texts out: the findings, and beside them pictures, the frames
+behind each score, and checks.
 
 Here: which figures and tables the pages have and where their rows come from. The part of a task is in `task_part.py`, sentences in
-`findings.py`, frames in `gallery.py`, drawing in `figures/`, the writing of numbers in `numbers.py`; layout in `page.html`,
-`pictures.html`, `checks.html`, what they share in `base.html` and `parts.html`, and `page.css`. It reads published tables only and touches no
+`findings.py`, frames in `gallery.py` and `trained_on.py`, drawing in `figures/`, the writing of numbers in `numbers.py`; layout in `page.html`,
+`pictures.html`, `frames.html`, `checks.html`, what they share in `base.html` and `parts.html`, and `page.css`. It reads published tables only and touches no
 file, network or clock.
 """
 
@@ -34,8 +35,9 @@ from enrich_assets.report.figures.sides import side_grid, site_grid
 from enrich_assets.report.gallery import Images, Pictures, png_uri
 from enrich_assets.report.health import health_grid, overridden
 from enrich_assets.report.leaks import leak_part
-from enrich_assets.report.names import CHECKS, FINDINGS, PICTURES
+from enrich_assets.report.names import CHECKS, FINDINGS, FRAMES, PICTURES
 from enrich_assets.report.task_part import inline, task_part
+from enrich_assets.report.trained_on import Choice, room_of_each, trained_on
 
 # Columns the page reads of each table: a table that is absent or empty is taken as one of these without rows.
 NEEDED: dict[str, str] = {
@@ -67,6 +69,8 @@ NEEDED: dict[str, str] = {
     "sites": "site_column site split task class patients frames",
     "site_association": "site_column task cramers_v by_chance p confounded n",
 }
+
+SIDE_OF_CHOSEN, BYTES_OF_CHOSEN = 64, 8_000_000  # pixels of a frame behind a score; bytes of all of them
 
 # A task with rows in any of these has a part of the page.
 TASK_TABLES = ("evaluations", "redundancy", "panel_redundancy", "subsets")
@@ -130,7 +134,7 @@ def render(
     Returns
     -------
     dict of str to str
-        Name of file -> page: the findings, the pictures, the checks (`names`). They are to lie beside one another; the first one says
+        Name of file -> page: the findings, the pictures, the frames behind each score, the checks (`names`). They are to lie beside one another; the first one says
         everything that was found by itself.
     """
     known = {name: _table(tables, name, columns.split()) for name, columns in NEEDED.items()}
@@ -156,7 +160,7 @@ def render(
         "versions": dict(about.get("versions") or {}),
         "links": dict(about.get("links") or {}),
         "n": numbers,
-        "names": {"findings": FINDINGS, "pictures": PICTURES, "checks": CHECKS},
+        "names": {"findings": FINDINGS, "pictures": PICTURES, "frames": FRAMES, "checks": CHECKS},
     }
     findings = {
         "facts": _facts(known),
@@ -175,16 +179,17 @@ def render(
     environment = Environment(
         loader=FunctionLoader(_own), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )  # nosec B701: it escapes
-    others = [Part(PICTURES, "Pictures"), Part(CHECKS, "Checks")]
+    others = [Part(PICTURES, "Pictures"), Part(FRAMES, "Frames"), Part(CHECKS, "Checks")]
     of_tasks = [Part(f"#{part.anchor}", part.name) for part in parts]
     home = Part(FINDINGS, "Findings")
     sections = [Part(f"#{name.lower()}", name) for name in ("Leaks", "Archive", "Cost", "Evaluations")]
     navigation = {
         "page.html": [Part("#redundancy", "Redundancy"), *of_tasks, *sections, *others],
-        "pictures.html": [home, *of_tasks, Part("#leaks", "Leaks"), Part("#vae", "Embedding"), others[1]],
+        "pictures.html": [home, *of_tasks, Part("#leaks", "Leaks"), Part("#vae", "Embedding"), *others[1:]],
+        "frames.html": [home, others[0], *of_tasks, others[2]],
         "checks.html": [
             home,
-            others[0],
+            *others[:2],
             Part("#checks", "Checks"),
             Part("#vae", "Embedding"),
             Part("#refused", "Refused files"),
@@ -193,12 +198,20 @@ def render(
     made: dict[str, tuple[str, Mapping[str, Any]]] = {
         FINDINGS: ("page.html", findings),
         PICTURES: ("pictures.html", {}),
+        FRAMES: ("frames.html", {"choices": _choices(tasks, known, images)}),
         CHECKS: ("checks.html", of_checks),
     }
     return {
         name: environment.get_template(template).render(**shared, **own, nav=navigation[template])
         for name, (template, own) in made.items()
     }
+
+
+def _choices(tasks: list[str], known: dict[str, pd.DataFrame], images: Images) -> dict[str, list[Choice]]:
+    """Task -> the frames of each of its subsets, with room of their own for pictures."""
+    pictures, most = Pictures(images, side=SIDE_OF_CHOSEN, limit=BYTES_OF_CHOSEN), room_of_each(known["subsets"])
+    of_task = {task: {**known, "subsets": known["subsets"][known["subsets"]["task"] == task]} for task in tasks}
+    return {task: trained_on(task, of_task[task], pictures, most) for task in tasks}
 
 
 def _own(name: str) -> str:

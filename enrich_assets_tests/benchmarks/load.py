@@ -284,7 +284,7 @@ class Builder:
             "n_train": values["subset"].metrics["frames"],
             "classes": list(values["classes"].value),
             "steps": 10,
-            "converged": True,
+            "loss_fall_share": 0.0,
             "loss_fall": 0.0,
             "presented": 100,
         }

@@ -158,7 +158,7 @@ def test_an_arm_is_told_from_another_in_the_graph(served: Served, pages: Pages) 
         in_graph(page, arm).wait_for()
 
 
-@pytest.mark.parametrize("name", ["report.html", "report-pictures.html", "report-checks.html"])
+@pytest.mark.parametrize("name", ["report.html", "report-pictures.html", "report-frames.html", "report-checks.html"])
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_the_report_can_be_read_on_a_desk_and_on_a_phone(
     served: Served, pages: Pages, name: str, width: int, scheme: str
@@ -173,20 +173,30 @@ def test_the_report_can_be_read_on_a_desk_and_on_a_phone(
     assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth)")
 
 
-def test_a_point_of_the_curve_leads_to_its_evaluation(served: Served, pages: Pages) -> None:
+def test_a_point_of_the_curve_leads_to_its_frames_and_to_its_evaluation(served: Served, pages: Pages) -> None:
     name = receipt(opened(served.home), "view/enrich/evaluation", "20|1").metrics["evaluation_id"]
     page = pages.page()
     page.goto((served.home / "report.html").as_uri())
-    page.locator(f'svg a[*|href="#e-{name}"]').dispatch_event("click")
+    page.locator(f'svg a[*|href="report-frames.html#e-{name}"]').dispatch_event("click")
+    page.wait_for_url(f"**/report-frames.html#e-{name}")
+    chosen = page.locator(f"#e-{name} ~ .frames").first
+    assert chosen.locator("img").count() == 20
+    assert chosen.locator("img").first.evaluate("image => image.naturalWidth") > 0
+    page.locator(f"#e-{name} a").click()
     row = page.locator(f"#e-{name}")
     row.wait_for(state="visible")  # it was folded
-    assert f"enrich frames {name} --out frames.html" in row.inner_text()
+    assert name in row.inner_text()
 
 
 def test_findings_pictures_and_checks_lead_to_one_another(served: Served, pages: Pages) -> None:
     page = pages.page()
     page.goto((served.home / "report.html").as_uri())
-    for name, heading in (("Pictures", "Pictures"), ("Checks", "Checks"), ("Findings", "How few labels suffice?")):
+    for name, heading in (
+        ("Pictures", "Pictures"),
+        ("Frames", "Frames behind each score"),
+        ("Checks", "Checks"),
+        ("Findings", "How few labels suffice?"),
+    ):
         page.get_by_role("navigation").get_by_role("link", name=name, exact=True).click()
         page.get_by_role("heading", level=1, name=heading, exact=True).wait_for()
 

@@ -14,7 +14,7 @@ from enrich_assets.cli import main
 from enrich_assets.core.stages import Goal
 from enrich_assets.core.step import Check
 from enrich_assets.profiles import load_profile
-from enrich_assets.report.names import CHECKS, PICTURES
+from enrich_assets.report.names import CHECKS, FRAMES, PICTURES
 from enrich_assets.running.forecast import make_plan
 from enrich_assets.store.receipts import Cell
 from enrich_assets_tests.made_home import finished, opened, planner, run, sql
@@ -71,7 +71,7 @@ def test_a_report_that_is_gone_or_damaged_is_published_again(small: Path, harm: 
     assert stale(archive) == set()
 
 
-@pytest.mark.parametrize("page", [PICTURES, CHECKS])
+@pytest.mark.parametrize("page", [PICTURES, FRAMES, CHECKS])
 def test_the_pages_beside_the_report_are_published_with_it(small: Path, page: str) -> None:
     archive = opened(small)
     before = (small / page).read_bytes()
@@ -119,7 +119,7 @@ def test_a_second_home_on_the_same_store_gets_its_own(
     assert stale(archive) == {"results", "report"}
     assert finished(archive).runs == 1
     assert (second / DATABASE).is_file()
-    assert all((second / page).is_file() for page in (PAGE, PICTURES, CHECKS))
+    assert all((second / page).is_file() for page in (PAGE, PICTURES, FRAMES, CHECKS))
     assert len(sql(archive, "FROM evaluations")) == len(sql(opened(small), "FROM evaluations")) == 13
     assert stale(archive) == set()
     monkeypatch.setenv("DAGSTER_HOME", str(small / "dagster"))

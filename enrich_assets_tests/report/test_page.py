@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from enrich_assets.report import figures, numbers
-from enrich_assets.report.names import CHECKS, FINDINGS, PICTURES
+from enrich_assets.report import figures, numbers, trained_on
+from enrich_assets.report.names import CHECKS, FINDINGS, FRAMES, PICTURES
 from enrich_assets.report.page import NEEDED, render
 from enrich_assets.store.published.views import VIEWS, create_view
 from enrich_assets_tests.report import archive
@@ -123,7 +123,7 @@ def database(tables):
 def test_the_pages_refer_to_nothing_but_one_another(page, readers):
     addresses = {a.partition("#")[0] for reader in readers.values() for a in reader.addresses}
     outside = {a for a in addresses if a and not a.startswith("data:")}
-    assert outside == {"https://doi.org/10.1093/jamia/ocad055", FINDINGS, PICTURES, CHECKS}
+    assert outside == {"https://doi.org/10.1093/jamia/ocad055", FINDINGS, PICTURES, FRAMES, CHECKS}
     assert "@import" not in page
     assert not re.search(r"url\((?!#)", page)
     assert not re.search(r"<script[^>]+src", page)
@@ -154,11 +154,40 @@ def test_pictures_are_there_when_the_page_is_printed(pages):
 
 def test_each_point_of_the_curve_leads_to_its_frames(tables, pages):
     for row in tables["evaluations"][tables["evaluations"]["arm"] != "all"].itertuples():
-        anchor, command = numbers.anchor(row.evaluation_id), f"enrich frames {row.evaluation_id} --out frames.html"
-        (point,) = re.findall(rf'<a xlink:href="#{re.escape(anchor)}">.*?</a>', pages[FINDINGS], flags=re.S)
-        assert command in point
-        line = re.search(rf'<tr id="{re.escape(anchor)}">.*?</tr>', pages[FINDINGS], flags=re.S).group()
-        assert command in line
+        link = f"{FRAMES}#{numbers.anchor(row.evaluation_id)}"
+        assert len(re.findall(rf'<a xlink:href="{re.escape(link)}">', pages[FINDINGS])) == 1
+        mean = f"{FRAMES}#{numbers.group_anchor(row.task, row.arm, row.budget)}"
+        assert len(re.findall(rf'<a xlink:href="{re.escape(mean)}">', pages[FINDINGS])) == 1
+        line = re.search(rf'<tr id="{numbers.anchor(row.evaluation_id)}">.*?</tr>', pages[FINDINGS], flags=re.S).group()
+        assert f'href="{link}"' in line
+
+
+def test_the_page_of_frames_holds_each_subset_in_its_order(tables, pages):
+    """A subset is what stands under its own heading and, where it continues them, under those before it."""
+    page, members = pages[FRAMES], tables["subset_frames"].sort_values("position")
+    runs = tables["evaluations"][tables["evaluations"]["arm"] != "all"]
+    for _, of_choice in runs.groupby(["task", "arm", "seed"]):
+        shown, before = [], 0
+        for row in of_choice.sort_values("budget").itertuples():
+            part = page.split(f'<h4 id="{numbers.anchor(row.evaluation_id)}">')[1].split("<h4")[0].split("<h3")[0]
+            added = re.findall(r'title="(.*?)"', part)
+            assert (f"The {before:,} before" in part) is bool(before)
+            shown += added
+            chosen = list(members.loc[members["subset_id"] == row.subset_id, "frame_id"])
+            assert shown == chosen[: trained_on.room_of_each(tables["subsets"])]
+            assert (f"{len(chosen) - len(shown)} more are not shown here" in part) is (len(shown) < len(chosen))
+            before = len(chosen)
+            assert f"{numbers.metric_label(row.metric)} {numbers.score(row.value)}" in part
+
+
+def test_frames_without_room_are_counted_and_named_by_their_command(small, monkeypatch):
+    monkeypatch.setattr(trained_on, "MOST", 4 * 60)  # two arms, two seeds
+    page = made_pages(small)[FRAMES]
+    for left in (40, 100, 35):  # of what budgets 100, 200 and the whole pool of 235 add
+        assert page.count(f"{left} more are not shown here") == 4
+    assert page.count('alt="frame ') == 4 * 60
+    (largest,) = small["evaluations"].query("arm == 'enrich' and budget == 400 and seed == 0")["evaluation_id"]
+    assert f"enrich frames {largest} --out frames.html" in page
 
 
 def test_every_evaluation_has_its_place_and_its_value(tables, page, reader):
@@ -168,7 +197,7 @@ def test_every_evaluation_has_its_place_and_its_value(tables, page, reader):
         line = re.search(rf'<tr id="{re.escape(anchor)}">.*?</tr>', page, flags=re.S).group()
         assert f"{numbers.metric_label(row.metric)} {numbers.score(row.value)}" in line
         assert row.evaluation_id in line
-        assert f'<a xlink:href="#{anchor}">' in page or row.arm == "all"
+        assert f'<a xlink:href="{FRAMES}#{anchor}">' in page or row.arm == "all"
 
 
 def test_each_mean_links_to_its_runs_and_equals_sql_and_the_terminal(tables, page, database):
@@ -281,8 +310,9 @@ def test_figure_1_is_of_the_archive_and_the_pool_has_its_own(page):
     assert "WHERE whole = &#39;train&#39;" in page
 
 
-def test_the_page_stays_small(page):
-    assert len(page) < 6_000_000
+def test_the_pages_stay_small(pages):
+    assert sum(len(page) for name, page in pages.items() if name != FRAMES) < 6_000_000
+    assert len(pages[FRAMES]) < 10_000_000
 
 
 @pytest.mark.parametrize("first", range(4))

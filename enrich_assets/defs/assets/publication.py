@@ -19,7 +19,7 @@ from enrich_assets.core.where import Where, arms_of
 from enrich_assets.defs.assets.embedding import has_vae, judged
 from enrich_assets.defs.assets.ranking import way_of
 from enrich_assets.defs.automation import publication
-from enrich_assets.report.names import CHECKS, FINDINGS, PICTURES
+from enrich_assets.report.names import CHECKS, FINDINGS, FRAMES, PICTURES
 from enrich_assets.settings import Profile
 from enrich_assets.store.folder import Folder
 from enrich_assets.store.receipts import Cell, Receipt, digest_of, now
@@ -120,11 +120,11 @@ def _everything(profile: Profile, values: Mapping[str, Any]) -> Everything:
     group=GROUP,
     kinds=("html",),
     product=FINDINGS,
-    beside=(PICTURES, CHECKS),
+    beside=(PICTURES, FRAMES, CHECKS),
     automation=publication(),
 )
 def report(cell: CellContext, **values: Any) -> StepOutput:
-    """The findings as one self-contained page, figures 1-3, tables 1-3; beside it pages of pictures and of checks."""
+    """The findings as one self-contained page, figures 1-3, tables 1-3; beside it pages of pictures, of the frames behind each score, and of checks."""
     from enrich_assets.report.page import NEEDED, render
     from enrich_assets.store.published import read_tables
 
@@ -147,7 +147,7 @@ def report(cell: CellContext, **values: Any) -> StepOutput:
         meta=page_facts(cell.where.profile, values),
     )
     contents = {name: page.encode() for name, page in pages.items()}
-    for name in (PICTURES, CHECKS, FINDINGS):  # the one that refers to the others last
+    for name in (PICTURES, FRAMES, CHECKS, FINDINGS):  # the one that refers to the others last
         home.write(name, contents[name])
     return StepOutput(
         notes=contents,

@@ -25,7 +25,6 @@ from enrich_assets.method.networks.trained import Progress, Trained, TrainingOpt
 
 SMALLEST_GAIN = 0.002  # of a measure, that counts as an improvement: a fifth (tenth) of the margins of equivalence
 MOST_WATCHED = 1000  # held-out frames that are predicted, evenly spaced; bounds what an evaluation costs
-CONVERGED_FALL = 0.1  # of the whole fall of the training loss, at most, in the second half of a converged training
 
 
 class Trainable(Protocol):
@@ -249,23 +248,3 @@ def loss_fall(history: list[dict[str, float]]) -> tuple[float, float]:
     start, middle, end = losses[:some].mean(), losses[half - some : half].mean(), losses[-some:].mean()
     of_half = (middle - end) / middle if middle != 0 else 0.0
     return float(of_half), float((middle - end) / (start - end)) if start > end else float("nan")
-
-
-def has_converged(history: list[dict[str, float]], stopped: bool | None = None) -> bool:
-    """Whether a training was long enough, as far as its own loss tells.
-
-    Parameters
-    ----------
-    history : list of dict
-        Of the training.
-    stopped : bool, optional
-        Of the search for its length; None where the length is fixed.
-
-    Returns
-    -------
-    bool
-        The second half brought at most a tenth of the fall of the training loss, and the search, where there was one, ended
-        because nothing improved any more. False for a training too short to tell.
-    """
-    of_whole = loss_fall(history)[1]
-    return bool(of_whole <= CONVERGED_FALL) and stopped is not False

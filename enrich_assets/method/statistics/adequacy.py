@@ -33,6 +33,9 @@ from enrich_assets.method.statistics.two_sources import TwoSources
 ADEQUACY_COLUMNS = ("question", "asks", "answer", "value", "limit", "passed", "reason", "remedy", "cost_seconds")
 FEWEST_PATIENTS = 5  # of each class: of fewer, a kind that makes up 45 % of all is missed once in twenty times
 HALF = 0.5  # of the variance: above it, seeds are what an interval too wide lacks
+CONVERGED_FALL = (
+    0.1  # of the whole fall of the training loss, at most, in the second half, on average over the trainings
+)
 STRONG = 0.5  # Cramer's V from which class and site go together
 MANY_TIMES = 10.0  # as many patients and seeds, beyond which a wider margin is named beside
 MOST_TIMES = 200.0  # as many patients or seeds as no advice goes beyond
@@ -48,10 +51,11 @@ class Facts:
         Labelled test patients by class; of masks one entry.
     n_test_patients, n_test_frames : int
         In all.
-    converged : sequence of bool or None
-        Of each model trained on everything, whether its training loss had stopped to fall; None: not recorded.
     loss_fall : sequence of float or None
-        Of each, the relative fall of the training loss over the last half of the steps.
+        Of each model trained on everything, the fall of its training loss over the last half of the steps, as a share of the
+        loss at half; None: not recorded, or too short to tell.
+    loss_fall_share : sequence of float or None
+        Of each, the same fall as a share of the whole fall of the loss.
     seconds_per_label : float
         Of an expert.
     site_association : float or None
@@ -61,8 +65,8 @@ class Facts:
     test_patients: Mapping[str, int] = field(default_factory=dict)
     n_test_patients: int = 0
     n_test_frames: int = 0
-    converged: Sequence[bool | None] = ()
     loss_fall: Sequence[float | None] = ()
+    loss_fall_share: Sequence[float | None] = ()
     seconds_per_label: float = 0.0
     site_association: float | None = None
 
@@ -162,22 +166,24 @@ def _test_set(both: TwoSources | None, facts: Facts, margin: float, costs: _Cost
 
 
 def _convergence(of_full: pd.DataFrame, facts: Facts, margin: float, costs: _Costs) -> Row:
+    """By its score at half the training, within the margin, and by its training loss; each a mean over the trainings."""
     asks = "Is the model trained on everything converged?"
     gains = of_full["value"] - of_full["value_at_half"] if "value_at_half" in of_full else pd.Series(dtype=float)
     gain = float(gains.astype(float).mean()) if len(gains) else math.nan
     falls = [fall for fall in facts.loss_fall if fall is not None]
     loss = f", its training loss fell by {100 * np.mean(falls):.0f} % in that half" if falls else ""
     finding = f"the second half of the training changed its score by {gain:+.4f}{loss}".replace("+-", "-")
-    known = [state for state in facts.converged if state is not None]
-    open_ends = sum(not state for state in known)
-    is_known = math.isfinite(gain) and bool(known) and len(known) == len(facts.converged)
-    is_bad = (math.isfinite(gain) and gain > margin) or open_ends > 0
+    known = [share for share in facts.loss_fall_share if share is not None]
+    share = float(np.mean(known)) if known else math.nan
+    is_known = math.isfinite(gain) and bool(known) and len(known) == len(facts.loss_fall_share)
+    is_falling = math.isfinite(share) and share > CONVERGED_FALL
+    is_bad = (math.isfinite(gain) and gain > margin) or is_falling
     values = {"value": gain, "limit": margin}
     if is_known and not is_bad:
         return _answer("convergence", asks, True, f"Yes: {finding}.", **values)
     twice = "train about twice as long (the task's `training`: epochs or min_steps), all budgets alike"
     if is_bad:
-        still = f"; the loss of {open_ends} of {len(known)} trainings was still falling" if open_ends else ""
+        still = f"; the loss was still falling: {100 * share:.0f} % of its whole fall" if is_falling else ""
         shown = finding if math.isfinite(gain) else f"it still learns{loss}"
         return _answer("convergence", asks, False, f"No: {shown}{still}.", **values, remedy=twice,
                        reason="the model trained on everything is not converged", cost_seconds=costs.twice_as_long())  # fmt: skip

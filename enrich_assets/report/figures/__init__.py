@@ -42,9 +42,9 @@ def redundancy_png(redundancy: pd.DataFrame) -> bytes:
 
 def curves_svg(evaluations: pd.DataFrame, comparisons: pd.DataFrame, name: str = "curves") -> str:
     titles = {
-        f"#{numbers.anchor(r.evaluation_id)}": (
+        numbers.frames_link(numbers.anchor(r.evaluation_id)): (
             f"{numbers.arm_name(r.arm)}, {numbers.count(r.budget)} labels, seed {r.seed}: {numbers.score(r.value)}\n"
-            f"its frames: {numbers.frames_command(r.evaluation_id)}"
+            "its frames"
         )
         for r in evaluations.itertuples()
     }

@@ -33,7 +33,7 @@ def curves_figure(evaluations: pd.DataFrame, comparisons: pd.DataFrame) -> Figur
     """Mean and standard deviation by budget for each arm of one task, each run as a dot, everything as a band.
 
     A star in an arm's colour: better than random over patients and seeds, after correction; a triangle below: worse. A ring: shown
-    equivalent to everything. Dots link to the evaluation's place in the page.
+    equivalent to everything. Dots and means link to their frames in the page of frames.
 
     Parameters
     ----------
@@ -105,8 +105,21 @@ def _draw_arm(
         zorder=3,
     )
     if "evaluation_id" in of_arm:
-        dots.set_urls(["#" + numbers.anchor(e) for e in of_arm["evaluation_id"]])
+        dots.set_urls([numbers.frames_link(numbers.anchor(e)) for e in of_arm["evaluation_id"]])
     means = summary[summary["arm"] == arm]
+    targets = axes.scatter(  # a mean's marker as a place to click: lines have no links of their own
+        move(means["budget"].to_numpy(dtype=float)),
+        means["mean"],
+        s=260,
+        color=style.color,
+        alpha=0,
+        linewidths=0,
+        zorder=8,
+    )
+    if "task" in of_arm:
+        targets.set_urls(
+            [numbers.frames_link(numbers.group_anchor(of_arm["task"].iloc[0], arm, b)) for b in means["budget"]]
+        )
     axes.errorbar(
         move(means["budget"].to_numpy(dtype=float)),
         means["mean"],

@@ -356,8 +356,16 @@ def _appendix_row(r: Any) -> list[Cell]:
         Cell("" if numbers.is_missing(r.device) else str(r.device)),
         Cell(numbers.seconds(r.seconds)),
         Cell("" if numbers.is_missing(r.evaluated_at) else moment(r.evaluated_at)),
-        Cell(numbers.frames_command(r.evaluation_id)),
+        _frames_of(r),
     ]
+
+
+def _frames_of(r: Any) -> Cell:
+    """The link to the frames a model was trained on; of the whole pool and of earlier states the command that shows them."""
+    now = numbers.is_missing(getattr(r, "current", None)) or bool(r.current)
+    if r.arm != "all" and now:
+        return Cell("frames", numbers.frames_link(numbers.anchor(r.evaluation_id)))
+    return Cell(numbers.frames_command(r.evaluation_id))
 
 
 def _short(value: Any) -> str:

@@ -64,11 +64,13 @@ def test_two_figures_of_one_page_share_no_id(tables):
     assert not ids[0] & ids[1]
 
 
-def test_each_dot_links_to_its_evaluation_and_names_its_value(tables):
+def test_each_dot_links_to_its_frames_and_names_its_value(tables):
     svg = figures.curves_svg(tables["evaluations"], tables["comparisons"])
     for row in tables["evaluations"].query("arm != 'all'").itertuples():
-        title = f"{numbers.arm_name(row.arm)}, {row.budget} labels, seed {row.seed}: {numbers.score(row.value)}\nits frames: enrich frames {row.evaluation_id} --out frames.html"
-        assert f'<a xlink:href="#{numbers.anchor(row.evaluation_id)}"><title>{title}</title>' in svg
+        title = (
+            f"{numbers.arm_name(row.arm)}, {row.budget} labels, seed {row.seed}: {numbers.score(row.value)}\nits frames"
+        )
+        assert f'<a xlink:href="report-frames.html#{numbers.anchor(row.evaluation_id)}"><title>{title}</title>' in svg
 
 
 def runs_of(levels, seeds=6):
