@@ -18,7 +18,7 @@ from enrich_assets.archive.frames import Frames
 from enrich_assets.archive.key import KeyLost
 from enrich_assets.archive.sides import LastTime
 from enrich_assets.store.annotations import Annotations
-from enrich_assets.store.batches import Batch
+from enrich_assets.store.batches import Batch, Batches
 from enrich_assets.store.folder import Folder
 from enrich_assets.store.receipts import Receipt, digest_of
 from enrich_assets.studies import addresses, zips
@@ -49,11 +49,20 @@ def source_value(archive: Archive, name: str, partition: str, *others: Any) -> A
 
 @dataclass(frozen=True)
 class Manifest:
-    """What was ingested as a batch: a row per file or frame, with labels and masks; and what was refused."""
+    """What was ingested as a batch; its tables are read when they are asked for."""
 
     batch: Batch
-    rows: pd.DataFrame
-    refused: pd.DataFrame
+    register: Batches
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """A row per file or frame, with labels and masks."""
+        return self.register.rows(self.batch)
+
+    @cached_property
+    def refused(self) -> pd.DataFrame:
+        """Files that could not be ingested: columns path, reason."""
+        return self.register.refused(self.batch)
 
     @property
     def digest(self) -> str:
@@ -287,7 +296,7 @@ class History:
 
     def manifest(self, batch: Batch) -> Manifest:
         """What was ingested as a batch."""
-        return Manifest(batch, self._register.rows(batch), self._register.refused(batch))
+        return Manifest(batch, self._register)
 
 
 def source_files(archive: Archive) -> SourceFiles:
@@ -297,7 +306,8 @@ def source_files(archive: Archive) -> SourceFiles:
 
 def _manifest(archive: Archive, partition: str) -> Manifest:
     batch = archive.batch(partition)
-    return Manifest(batch, archive.register.rows(batch), archive.register.refused(batch))
+    archive.register.require_whole(batch)
+    return Manifest(batch, archive.register)
 
 
 def _imported_labels(archive: Archive, partition: str, frames: Frames) -> ImportedLabels:

@@ -150,11 +150,25 @@ class Batches:
         content = self.folder.read_many([f"{batch.folder}/{file}"]).get(f"{batch.folder}/{file}")
         wanted = batch.files.get(file)
         if content is None or (wanted is not None and hashlib.sha256(content).hexdigest() != wanted):
-            raise DamagedStore(
-                f"{self.folder.path(f'{batch.folder}/{file}')} is {'gone' if content is None else 'changed'}, and nothing here can "
-                f"make it again: ingest {batch.source} again with `--batch {batch.name}`"
-            )
+            raise self._damage(batch, file, "gone" if content is None else "changed")
         return from_parquet(content)
+
+    def require_whole(self, batch: Batch) -> None:
+        """Compare the files of a batch with what was written; local ones once per process.
+
+        Raises
+        ------
+        DamagedStore
+            If one is gone or changed, with what to do.
+        """
+        for file, what in self.damaged(batch).items():
+            raise self._damage(batch, file, what)
+
+    def _damage(self, batch: Batch, file: str, what: str) -> DamagedStore:
+        return DamagedStore(
+            f"{self.folder.path(f'{batch.folder}/{file}')} is {what}, and nothing here can make it again: ingest {batch.source} again "
+            f"with `--batch {batch.name}`"
+        )
 
     def damaged(self, batch: Batch) -> dict[str, str]:
         """Files of a batch that no longer hold what was written: name -> `changed` or `gone`."""
