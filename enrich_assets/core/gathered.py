@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from enrich_assets.store.receipts import Cell, Origin, Receipt
 
@@ -14,6 +15,7 @@ class Gathered:
     def __init__(self, receipts: dict[Cell, Receipt]) -> None:
         self.receipts = receipts
         self.are_sound = False  # whether that was looked at, and found
+        self.part: Any = None  # the part of them that the read is of, where nothing else chooses it
 
     @cached_property
     def origins(self) -> dict[str, Origin]:

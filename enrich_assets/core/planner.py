@@ -371,9 +371,21 @@ class Planner:
             if read.over is Over.SOURCE:
                 values[name] = source_value(self.archive, read.asset, partition, *others)
             else:
-                whole = self._whole(declared, read, inputs.by_read.get(name, {}))
-                values[name] = whole if read.part_of is None else read.part_of(declared.where, whole, *others)
+                values[name] = self._part(declared, read, partition, inputs.by_read.get(name, {}), others)
         return values[name]
+
+    def _part(
+        self, declared: Declared, read: Read, partition: str, receipts: dict[Cell, Receipt], others: list[Any]
+    ) -> Any:
+        """What of the cells that a read names counts; what no other read chooses is worked out once for all cells of a grid."""
+        if read.part_of is None:
+            return self._whole(declared, read, receipts)
+        gathered = self._gather(declared, read, partition)
+        if read.over is not Over.EVERY or others or gathered.receipts is not receipts:
+            return read.part_of(declared.where, self._whole(declared, read, receipts), *others)
+        if gathered.part is None:
+            gathered.part = read.part_of(declared.where, self._whole(declared, read, receipts))
+        return gathered.part
 
     def _whole(self, declared: Declared, read: Read, receipts: Mapping[Cell, Receipt]) -> Any:
         """A value of all that a read names; of a read of each task or arm, a value by its name."""

@@ -130,10 +130,10 @@ class Driver:
         return self.outcome
 
     def _run_stage(self, stage: Stage) -> None:
-        expected = sum(1 for group in stage.groups if self.outlook.work(group))
+        looks = [(group, *self.outlook.look(group)) for group in stage.groups]
+        expected = sum(1 for _, work, _ in looks if work)
         if not expected:  # no engine is started for that
-            for group in stage.groups:
-                self._look(group)
+            self._held_up += [(declared, group.partition) for group, _, blocked in looks for declared, _ in blocked]
             return
         start = time.perf_counter()
         if stage.name == TRAINING and self.archive.profile.tracking.uri is not None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats.contingency import association as scipy_association
 
 PERMUTATIONS = 999
 # Of V. With two classes a medium effect, w = V sqrt(k - 1) = 0.3 for k the smaller side of the table; with more, a stricter one.
@@ -83,7 +82,9 @@ def class_by_site(
     counts = _counts(site, code, shape)
     if min(shape) < 2:
         return Association(float("nan"), float("nan"), float("nan"), counts, *names)
-    observed = float(scipy_association(counts, method="cramer"))
+    from scipy.stats import contingency  # a second of imports, which a run with nothing to do need not pay
+
+    observed = float(contingency.association(counts, method="cramer"))
     rng = np.random.default_rng(seed)
     dealt = np.array([_cramers_v(_counts(site, rng.permutation(code), shape)) for _ in range(permutations)])
     as_great = int((dealt >= _cramers_v(counts) - 1e-12).sum())
