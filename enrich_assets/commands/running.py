@@ -162,7 +162,7 @@ def _show_results(archive: Archive) -> None:
     click.echo(results_text(query(str(archive.published), "SELECT * FROM evaluations WHERE current")))
     click.echo(
         "\nwhere to look next\n"  # nosec B608: words for the user
-        f"  {archive.report}   what was found, figures and tables; pictures and checks beside it\n"
+        f"  {archive.report}   what was found, figures and tables; pictures, frames and checks beside it\n"
         '  enrich sql "SELECT * FROM curves"   the database, in SQL\n'
         "  enrich lineage --all                from each number back to its frames\n"
         "  enrich ui                           Dagster and MLflow on localhost"

@@ -49,6 +49,13 @@ TOO_SMALL = """least => {
 }"""
 
 
+def click(page: Any, place: Any) -> None:
+    """A click of the mouse in the middle of it, whatever lies on top there."""
+    place.scroll_into_view_if_needed()
+    box = place.bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+
+
 @dataclass
 class Served:
     """A home, and where `enrich ui` shows it."""
@@ -177,7 +184,7 @@ def test_a_point_of_the_curve_leads_to_its_frames_and_to_its_evaluation(served: 
     name = receipt(opened(served.home), "view/enrich/evaluation", "20|1").metrics["evaluation_id"]
     page = pages.page()
     page.goto((served.home / "report.html").as_uri())
-    page.locator(f'svg a[*|href="report-frames.html#e-{name}"]').dispatch_event("click")
+    click(page, page.locator(f'svg a[*|href="report-frames.html#e-{name}"]'))
     page.wait_for_url(f"**/report-frames.html#e-{name}")
     chosen = page.locator(f"#e-{name} ~ .frames").first
     assert chosen.locator("img").count() == 20
@@ -186,6 +193,14 @@ def test_a_point_of_the_curve_leads_to_its_frames_and_to_its_evaluation(served: 
     row = page.locator(f"#e-{name}")
     row.wait_for(state="visible")  # it was folded
     assert name in row.inner_text()
+
+
+def test_a_mean_of_the_curve_leads_to_the_frames_of_its_seeds(served: Served, pages: Pages) -> None:
+    page = pages.page()
+    page.goto((served.home / "report.html").as_uri())
+    click(page, page.locator('svg a[*|href="report-frames.html#g-view-enrich-20"]'))
+    page.wait_for_url("**/report-frames.html#g-view-enrich-20")
+    page.get_by_role("heading", name="ENRICH, 20 labels, seed 0").wait_for()
 
 
 def test_findings_pictures_and_checks_lead_to_one_another(served: Served, pages: Pages) -> None:

@@ -48,6 +48,12 @@ def curves_svg(evaluations: pd.DataFrame, comparisons: pd.DataFrame, name: str =
         )
         for r in evaluations.itertuples()
     }
+    titles |= {
+        numbers.frames_link(numbers.group_anchor(task, arm, budget)): (
+            f"{numbers.arm_name(arm)}, {numbers.count(budget)} labels: the frames of each seed"
+        )
+        for task, arm, budget in evaluations[["task", "arm", "budget"]].drop_duplicates().itertuples(index=False)
+    }
     figure = curves_figure(evaluations, comparisons)
     return to_svg(figure, name=name, title="Score by number of labelled frames", titles=titles)
 

@@ -107,14 +107,14 @@ def _draw_arm(
     if "evaluation_id" in of_arm:
         dots.set_urls([numbers.frames_link(numbers.anchor(e)) for e in of_arm["evaluation_id"]])
     means = summary[summary["arm"] == arm]
-    targets = axes.scatter(  # a mean's marker as a place to click: lines have no links of their own
+    targets = axes.scatter(  # where a mean is clicked: lines have no links of their own
         move(means["budget"].to_numpy(dtype=float)),
         means["mean"],
         s=260,
         color=style.color,
         alpha=0,
         linewidths=0,
-        zorder=8,
+        zorder=2.9,  # below the dots
     )
     if "task" in of_arm:
         targets.set_urls(
