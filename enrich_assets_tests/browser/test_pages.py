@@ -49,11 +49,20 @@ TOO_SMALL = """least => {
 }"""
 
 
-def click(page: Any, place: Any) -> None:
-    """A click of the mouse in the middle of it, whatever lies on top there."""
-    place.scroll_into_view_if_needed()
-    box = place.bounding_box()
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+# A point of a link where a click reaches it, and not what is drawn over it.
+FREE_POINT = """link => {
+  const box = link.getBoundingClientRect();
+  for (let down = 0.5; down < box.height; down++) for (let right = 0.5; right < box.width; right++) {
+    const hit = document.elementFromPoint(box.x + right, box.y + down);
+    if (hit && hit.closest("a") === link) return [box.x + right, box.y + down];
+  }
+}"""
+
+
+def click(page: Any, link: Any) -> None:
+    """A click of the mouse on a link of a figure."""
+    link.evaluate("link => link.scrollIntoView({block: 'center', behavior: 'instant'})")
+    page.mouse.click(*link.evaluate(FREE_POINT))
 
 
 @dataclass
