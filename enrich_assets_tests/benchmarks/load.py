@@ -285,7 +285,6 @@ class Builder:
             "classes": list(values["classes"].value),
             "steps": 10,
             "loss_fall_share": 0.0,
-            "loss_fall": 0.0,
             "presented": 100,
         }
         weights = {"model": {"w": np.array([self.random.random()])}}

@@ -122,7 +122,6 @@ def _facts(test_set: Value, full_models: Value, seconds_per_label: float) -> "Fa
         test_patients={str(name): int(n) for name, n in by_class.items()} or {"patients": n_patients},
         n_test_patients=n_patients,
         n_test_frames=len(frames),
-        loss_fall=[metrics.get("loss_fall") for metrics in models],
         loss_fall_share=[metrics.get("loss_fall_share") for metrics in models],
         seconds_per_label=seconds_per_label,
     )

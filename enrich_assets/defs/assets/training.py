@@ -165,7 +165,7 @@ def model(
             half = kind.fit(images, answers, n_classes, shorter, seed=seed, device=cell.device, progress=advance)
         weights[AT_HALF], presented = half.weights, presented + kind.presentations(shorter, len(chosen))
     history, schedule = pd.DataFrame(trained.history), Schedule.of(settings)
-    of_half, of_whole = training_length.loss_fall(trained.history)
+    loss_fall_share = training_length.loss_fall_share(trained.history)
     metrics = {
         "device": trained.device,
         "n_train": len(chosen),
@@ -174,8 +174,7 @@ def model(
         "steps": schedule.steps_for(len(chosen)),
         "presented": presented,
         "classes": list(classes.value),
-        "loss_fall": None if np.isnan(of_half) else round(of_half, 4),
-        "loss_fall_share": None if np.isnan(of_whole) else round(of_whole, 4),
+        "loss_fall_share": None if np.isnan(loss_fall_share) else round(loss_fall_share, 4),
     }
     return StepOutput(
         weights=weights,

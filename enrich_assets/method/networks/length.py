@@ -226,8 +226,8 @@ def half_as_long(settings: Any, n: int) -> Any:
     return replace(settings, epochs=max(1, schedule.epochs_for(n) // 2), min_steps=0, lr_milestones=shares)
 
 
-def loss_fall(history: list[dict[str, float]]) -> tuple[float, float]:
-    """How the training loss fell in the second half.
+def loss_fall_share(history: list[dict[str, float]]) -> float:
+    """How much of the whole fall of the training loss came in the second half.
 
     Parameters
     ----------
@@ -236,15 +236,14 @@ def loss_fall(history: list[dict[str, float]]) -> tuple[float, float]:
 
     Returns
     -------
-    of_half, of_whole : float
-        (loss at half - loss at the end) over the loss at half, and over its whole fall; a loss is the mean of a tenth of the
+    float
+        (loss at half - loss at the end) over (loss at the start - loss at the end); a loss is the mean of a tenth of the
         entries. NaN where there are fewer than four entries, or the loss never fell or is not kept.
     """
     losses = np.asarray([entry.get("loss", np.nan) for entry in history], np.float64)
     if len(losses) < 4:
-        return float("nan"), float("nan")
+        return float("nan")
     some = max(1, len(losses) // 10)
     half = len(losses) // 2
     start, middle, end = losses[:some].mean(), losses[half - some : half].mean(), losses[-some:].mean()
-    of_half = (middle - end) / middle if middle != 0 else 0.0
-    return float(of_half), float((middle - end) / (start - end)) if start > end else float("nan")
+    return float((middle - end) / (start - end)) if start > end else float("nan")

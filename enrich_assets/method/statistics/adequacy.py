@@ -51,11 +51,9 @@ class Facts:
         Labelled test patients by class; of masks one entry.
     n_test_patients, n_test_frames : int
         In all.
-    loss_fall : sequence of float or None
-        Of each model trained on everything, the fall of its training loss over the last half of the steps, as a share of the
-        loss at half; None: not recorded, or too short to tell.
     loss_fall_share : sequence of float or None
-        Of each, the same fall as a share of the whole fall of the loss.
+        Of each model trained on everything, the fall of its training loss over the last half of the steps, as a share of the
+        whole fall; None: not recorded, or too short to tell.
     seconds_per_label : float
         Of an expert.
     site_association : float or None
@@ -65,7 +63,6 @@ class Facts:
     test_patients: Mapping[str, int] = field(default_factory=dict)
     n_test_patients: int = 0
     n_test_frames: int = 0
-    loss_fall: Sequence[float | None] = ()
     loss_fall_share: Sequence[float | None] = ()
     seconds_per_label: float = 0.0
     site_association: float | None = None
@@ -170,11 +167,10 @@ def _convergence(of_full: pd.DataFrame, facts: Facts, margin: float, costs: _Cos
     asks = "Is the model trained on everything converged?"
     gains = of_full["value"] - of_full["value_at_half"] if "value_at_half" in of_full else pd.Series(dtype=float)
     gain = float(gains.astype(float).mean()) if len(gains) else math.nan
-    falls = [fall for fall in facts.loss_fall if fall is not None]
-    loss = f", its training loss fell by {100 * np.mean(falls):.0f} % in that half" if falls else ""
-    finding = f"the second half of the training changed its score by {gain:+.4f}{loss}".replace("+-", "-")
     known = [share for share in facts.loss_fall_share if share is not None]
     share = float(np.mean(known)) if known else math.nan
+    loss = f", and made {100 * share:.0f} % of the fall of its training loss" if known else ""
+    finding = f"the second half of the training changed its score by {gain:+.4f}{loss}".replace("+-", "-")
     is_known = math.isfinite(gain) and bool(known) and len(known) == len(facts.loss_fall_share)
     is_falling = math.isfinite(share) and share > CONVERGED_FALL
     is_bad = (math.isfinite(gain) and gain > margin) or is_falling
@@ -183,8 +179,8 @@ def _convergence(of_full: pd.DataFrame, facts: Facts, margin: float, costs: _Cos
         return _answer("convergence", asks, True, f"Yes: {finding}.", **values)
     twice = "train about twice as long (the task's `training`: epochs or min_steps), all budgets alike"
     if is_bad:
-        still = f"; the loss was still falling: {100 * share:.0f} % of its whole fall" if is_falling else ""
-        shown = finding if math.isfinite(gain) else f"it still learns{loss}"
+        still = "; the loss was still falling" if is_falling else ""
+        shown = finding if math.isfinite(gain) else "it still learns"
         return _answer("convergence", asks, False, f"No: {shown}{still}.", **values, remedy=twice,
                        reason="the model trained on everything is not converged", cost_seconds=costs.twice_as_long())  # fmt: skip
     return _answer("convergence", asks, False, "Not known: its score at half of the training, or its loss, was not recorded.",

@@ -18,7 +18,7 @@ from enrich_assets.method.networks.length import (
     first_share,
     half_as_long,
     held_out_frames,
-    loss_fall,
+    loss_fall_share,
 )
 from enrich_assets.method.networks.schedule import Schedule
 from enrich_assets.method.networks.trained import Trained
@@ -160,15 +160,13 @@ def falling(to: float, n: int = 100, fast: float = 8.0) -> list[dict[str, float]
     return [{"loss": to + (1 - to) * float(np.exp(-fast * k / n))} for k in range(n)]
 
 
-def test_the_fall_of_the_loss_is_relative_to_half_and_to_the_whole() -> None:
+def test_the_fall_of_the_loss_in_the_second_half_is_a_share_of_the_whole() -> None:
     line = [{"loss": 1.0 - k / 200} for k in range(101)]  # 1.0 to 0.5
-    of_half, of_whole = loss_fall(line)
-    assert of_half == pytest.approx((0.7775 - 0.5225) / 0.7775)
-    assert of_whole == pytest.approx(0.255 / (0.9775 - 0.5225))
-    assert np.isnan(loss_fall(line[:3])).all()  # too short to tell
-    assert np.isnan(loss_fall([{"loss": 1.0}] * 50)[1])  # it never learned
-    assert np.isnan(loss_fall([{"epoch": float(k)} for k in range(9)])).all()  # no loss was kept
-    assert loss_fall(falling(0.2))[1] < 0.1 < loss_fall(falling(0.2, fast=1.0))[1]
+    assert loss_fall_share(line) == pytest.approx(0.255 / (0.9775 - 0.5225))
+    assert np.isnan(loss_fall_share(line[:3]))  # too short to tell
+    assert np.isnan(loss_fall_share([{"loss": 1.0}] * 50))  # it never learned
+    assert np.isnan(loss_fall_share([{"epoch": float(k)} for k in range(9)]))  # no loss was kept
+    assert loss_fall_share(falling(0.2)) < 0.1 < loss_fall_share(falling(0.2, fast=1.0))
 
 
 def test_the_search_trains_real_networks_the_same_twice() -> None:
