@@ -71,7 +71,10 @@ class _Selector(BaseEstimator):
 
 
 class KCenterSelector(_Selector):
-    """Greedy k-centre, the rule of ENRICH: each next row is the least similar to all before it."""
+    """Greedy k-centre, the rule of ENRICH: each next row is the least similar to all before it.
+
+    `KCenterSelector(200).fit(X).ranking_` are the positions of 200 rows of X, the first to label first.
+    """
 
     rule = "k-center-greedy"
 

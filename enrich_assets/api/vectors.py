@@ -55,6 +55,8 @@ def ranking_of(X: ArrayLike, n: int, start: ArrayLike | None, *, rule: str, seed
     vectors = fixed(X)
     names = np.array([f"{row:012d}" for row in range(len(vectors))])
     chosen = np.empty(0, np.int64) if start is None else np.asarray(start)
+    if not len(chosen) <= n <= len(vectors):
+        raise ValueError(f"n must lie between the rows of start ({len(chosen)}) and all rows ({len(vectors)}), not {n}")
     return rank_frames(rule, "cosine", Candidates(vectors, frame_ids=names), chosen, n, seed=seed)
 
 
@@ -164,7 +166,10 @@ def coverage(X: ArrayLike, chosen: ArrayLike) -> pd.DataFrame:
 
     from enrich_assets.method.ranking import coverage_of
 
-    found = coverage_of(fixed(X), chosen)
+    given = np.asarray(chosen)
+    if given.ndim != 1 or given.dtype.kind not in "iu":
+        raise ValueError(f"chosen must be a vector of positions, not {given.dtype} {given.shape}")
+    found = coverage_of(fixed(X), given)
     return pd.DataFrame({"left_out": found.left_out, "nearest": found.nearest, "similarity": found.cosines()})
 
 

@@ -113,7 +113,7 @@ def _conclude(archive: Archive, outcome: Outcome) -> None:
             from enrich_assets.report.findings import FINDING_TABLES, closing_lines
             from enrich_assets.store.published import read_tables
 
-            say("\n".join(closing_lines(read_tables(str(archive.published), FINDING_TABLES))))
+            say("\n".join([*closing_lines(read_tables(str(archive.published), FINDING_TABLES)), *_to_look_at(archive)]))
     reasons: dict[str, list[str]] = {}
     for cell, why in {**outcome.blocked, **outcome.failed}.items():
         reasons.setdefault(why, []).append(cell)
@@ -124,6 +124,16 @@ def _conclude(archive: Archive, outcome: Outcome) -> None:
         say(f"  and {outcome.waiting} cells that wait for these; `enrich run` continues once they are mended")
     if reasons:
         sys.exit(1)
+
+
+def _to_look_at(archive: Archive) -> list[str]:
+    """Where a reader goes from here."""
+    from enrich_assets.store.published import query
+
+    question = "SELECT path, reason FROM files WHERE status = 'refused'"
+    refused = len(query(str(archive.published), question))
+    lines = [f'{refused:,} files are refused: enrich sql "{question}"'] if refused else []
+    return [*lines, f"the report: {archive.report}"]
 
 
 def _arms(archive: Archive) -> list[str]:

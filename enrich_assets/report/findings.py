@@ -91,7 +91,7 @@ def finding(
     head, details = (
         _none_suffices(arm, against_all, rows, metric)
         if numbers.is_missing(budget)
-        else _suffices(arm, int(budget), rows, against_all, budgets, metric)
+        else _suffices(arm, int(budget), rows, against_all, against_random, budgets, metric)
     )
     large = () if numbers.is_missing(budget) else _large(arm, rows, seconds_per_label)
     return Finding(task, metric, head, tuple(details), reservations, large, answers)
@@ -134,13 +134,19 @@ def closing_lines(tables: Mapping[str, pd.DataFrame]) -> list[str]:
 
 
 def _suffices(
-    arm: str, budget: int, rows: pd.DataFrame, against_all: pd.DataFrame, budgets: list[int], metric: str
+    arm: str,
+    budget: int,
+    rows: pd.DataFrame,
+    against_all: pd.DataFrame,
+    against_random: pd.DataFrame,
+    budgets: list[int],
+    metric: str,
 ) -> tuple[str, list[str]]:
     row, at = rows.loc[arm], against_all[against_all["budget"] == budget].iloc[0]
     pool = round(budget / float(row["share_of_pool"]))
     head = (
         f"{numbers.count(budget)} labels chosen by {numbers.arm_name(arm)}, {numbers.share(row['share_of_pool'])} of "
-        f"{numbers.count(pool)}, train as good a model as labelling everything."
+        f"{numbers.count(pool)}, train as good a model as labelling everything, within {at['margin']:g} {metric}."
     )
     details = [
         f"{metric} {numbers.score(at['mean'])} against {numbers.score(at['mean_reference'])}, shown equivalent within "
@@ -156,6 +162,10 @@ def _suffices(
         details.append(f"95 % interval of that number, an estimate: {numbers.count(row['budget_low'])} to {high}.")
     if arm != "random" and "random" in rows.index:
         details.append(_against_random(budget, row, rows.loc["random", "budget"], max(budgets)))
+    for beside in against_random[against_random["budget"] == budget].itertuples():
+        details.append(
+            f"Beside random choice at {numbers.count(budget)} labels: {numbers.signed(beside.difference)} ({_verdict(beside)})."
+        )
     return head, details
 
 

@@ -33,6 +33,7 @@ class TaskPart:
     curves: Markup | None
     scores: Grid
     comparison: Grid
+    has_marks: bool  # a star or a triangle in it
     represented: Grid
     coverage: Markup | None
     gallery: Gallery | None
@@ -59,7 +60,7 @@ def task_part(
     redundancy, source = of_task["redundancy"], "redundancy"
     if redundancy.empty:  # the batches were compared, but not summed yet
         redundancy, source = figures.sum_of_panels(of_task["panel_redundancy"]), "panel_redundancy"
-    margins = comparisons["margin"].dropna()
+    margins, comparison = comparisons["margin"].dropna(), comparison_grid(task, comparisons)
     return TaskPart(
         name=task,
         anchor=f"task-{task}",
@@ -80,7 +81,8 @@ def task_part(
         is_estimate=bool(redundancy["is_estimate"].fillna(False).astype(bool).any()),
         curves=inline(figures.curves_svg(evaluations, comparisons, f"f2-{task}")) if len(evaluations) else None,
         scores=score_grid(task, evaluations),
-        comparison=comparison_grid(task, comparisons),
+        comparison=comparison,
+        has_marks=any(mark in str(comparison.rows) for mark in "★▼"),
         represented=representation_grid(task, subsets),
         coverage=_coverage(task, subsets),
         gallery=gallery(task, of_task, pictures, budget=_budget_to_show(of_task["sufficient"])),

@@ -29,6 +29,8 @@ class Step:
     evaluation : str
         Id of its evaluation; '' where it has none yet.
     title : str
+    all_seeds : tuple of (int, str)
+        At the least seed: every seed of its arm and budget, with its place.
     pictures : tuple of FramePicture
     n_before, n_left : int
         Frames of the next smaller subset, which this one begins with; frames added that the page has no room for.
@@ -38,6 +40,7 @@ class Step:
     of_mean: str
     evaluation: str
     title: str
+    all_seeds: tuple[tuple[int, str], ...]
     pictures: tuple[FramePicture, ...]
     n_before: int
     n_left: int
@@ -73,6 +76,12 @@ def trained_on(task: str, tables: Mapping[str, pd.DataFrame], pictures: Pictures
     runs = numbers.current(tables["evaluations"])
     runs = runs[runs["task"] == task].set_index(["arm", "budget", "seed"])
     captions = _captions(task, tables)
+    places = {
+        (row.arm, row.budget, row.seed): numbers.anchor(
+            runs["evaluation_id"].get((row.arm, row.budget, row.seed), row.subset_id)
+        )
+        for row in subsets.itertuples()
+    }
     least = subsets.groupby("arm")["seed"].min()
     choices = []
     for arm in sorted(subsets["arm"].unique(), key=numbers.arm_order):
@@ -91,10 +100,13 @@ def trained_on(task: str, tables: Mapping[str, pd.DataFrame], pictures: Pictures
                 score = "" if run is None else f", {numbers.metric_label(run['metric'])} {numbers.score(run['value'])}"
                 steps.append(
                     Step(
-                        numbers.anchor(evaluation or row.subset_id),
+                        places[arm, row.budget, seed],
                         numbers.group_anchor(task, arm, row.budget) if seed == least[arm] else "",
                         evaluation,
                         f"{numbers.arm_name(arm)}, {numbers.count(row.budget)} labels, seed {seed}{score}",
+                        tuple((s, place) for (a, b, s), place in sorted(places.items()) if (a, b) == (arm, row.budget))
+                        if seed == least[arm]
+                        else (),
                         tuple(
                             FramePicture(one, pictures.uri(one), f"{place} {captions.get(one, '')}".rstrip())
                             for place, one in enumerate(shown, known + 1)

@@ -34,7 +34,7 @@ def report_lineage(archive: Archive, evaluation_id: str | None, say: Callable[[s
     archive
         Whose evaluations.
     evaluation_id
-        None: all of them, a line each.
+        Or the beginning of it. None: all of them, a line each.
     say
         Gets the lines.
 
@@ -46,10 +46,12 @@ def report_lineage(archive: Archive, evaluation_id: str | None, say: Callable[[s
     Raises
     ------
     LookupError
-        For an unknown id, or where nothing has been evaluated.
+        For an unknown id, the beginning of several, or where nothing has been evaluated.
     """
     lineage = Lineage(archive.store, source_files(archive).digest_of)
-    chosen = [r for r in evaluations(archive) if evaluation_id in (None, r.metrics["evaluation_id"])]
+    chosen = [r for r in evaluations(archive) if r.metrics["evaluation_id"].startswith(evaluation_id or "")]
+    if evaluation_id and len(chosen) > 1:
+        raise LookupError(f"{len(chosen)} evaluations begin with {evaluation_id}: name more of it")
     if not chosen:
         what = f"no evaluation {evaluation_id}" if evaluation_id else "nothing has been evaluated"
         raise LookupError(f"{what} in {archive.home}")
@@ -64,6 +66,7 @@ def report_lineage(archive: Archive, evaluation_id: str | None, say: Callable[[s
         if evaluation_id is not None:
             for line in _lines(links):
                 say(line)
+            say(f"its frames, one by one: enrich frames {receipt.metrics['evaluation_id']}")
     if evaluation_id is None:
         for link in broken.values():
             say(f"  {link.state}: {link.what}: {link.detail}")

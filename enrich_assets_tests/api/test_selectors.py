@@ -41,5 +41,5 @@ def test_it_is_the_rule_of_its_name(selector: Any, rule: str) -> None:
 
 
 def test_more_rows_than_there_are_is_refused() -> None:
-    with pytest.raises(ValueError, match="budget must lie between"):
+    with pytest.raises(ValueError, match="n must lie between"):
         ea.KCenterSelector(5).fit(np.eye(3))

@@ -99,6 +99,14 @@ def test_a_table_of_vectors_is_taken_as_it_is() -> None:
         ea.rank(frame.assign(name="a"), 3)
 
 
+def test_errors_name_the_parameter_that_is_wrong() -> None:
+    x = np.eye(3)
+    with pytest.raises(ValueError, match=r"n must lie between the rows of start \(1\) and all rows \(3\), not 4"):
+        ea.rank(x, 4, start=[2])
+    with pytest.raises(ValueError, match="chosen must be a vector of positions"):
+        ea.coverage(x, ["a", "b"])
+
+
 def test_a_start_comes_first_and_every_rule_can_be_asked_for() -> None:
     x = np.random.default_rng(0).standard_normal((30, 5))
     assert ea.rank(x, 6, start=[7, 3])[:2].tolist() == [7, 3]

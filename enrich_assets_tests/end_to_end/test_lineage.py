@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from enrich_assets.archive.catalogue import Catalogue
 from enrich_assets.cli import main
+from enrich_assets.running.lineage import evaluations
 from enrich_assets.store.receipts import DamagedStore, history_file
 from enrich_assets_tests.made_home import file_of, make, opened, receipt
 
@@ -118,6 +119,17 @@ def test_a_digit_changed_in_a_receipt_is_found(small: Path) -> None:
     code, said = lineage("--all")
     assert code == 1
     assert f"{history_file(evaluation.cell, evaluation.name)}: not a receipt any more" in said
+
+
+def test_the_beginning_of_an_id_is_enough_where_it_is_of_one(small: Path) -> None:
+    whole = evaluation_id(small)
+    assert lineage(whole[:8]) == lineage(whole)
+    assert f"enrich frames {whole}" in lineage(whole)[1]
+    ids = [r.metrics["evaluation_id"] for r in evaluations(opened(small))]
+    shared = next(letter for letter in "0123456789abcdef" if sum(one.startswith(letter) for one in ids) > 1)
+    code, said = lineage(shared)
+    assert code == 1
+    assert f"evaluations begin with {shared}" in said
 
 
 def test_an_unknown_evaluation_is_said_to_be_unknown(small: Path) -> None:

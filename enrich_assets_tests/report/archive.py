@@ -350,7 +350,7 @@ def conclusions(task: str, evaluations: list[dict[str, object]]) -> tuple[pd.Dat
     sufficient = smallest_sufficient_budget(
         values, compared, tested, seconds_per_label=about["seconds"], bootstrap=Bootstrap(draws=200)
     )
-    facts = Facts({"A4C": 200, "NT": 200}, 200, 2000, [True], [0.01], about["seconds"])
+    facts = Facts({"A4C": 200, "NT": 200}, 200, 2000, [0.01], about["seconds"])
     answers = adequacy(values, tested, facts, margin=about["margin"])
     return tuple(table.assign(task=task) for table in (compared, sufficient, answers))
 

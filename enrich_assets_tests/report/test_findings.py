@@ -28,7 +28,7 @@ def concluded(enrich, random, full=0.95, seeds=8, noise=0.001, each=60.0, patien
     runs = pd.DataFrame(rows, columns=["task", "metric", "arm", "budget", "seed", "value"])
     runs["value_at_half"] = runs["value"]
     tested = by_patients(runs, patients)
-    facts = Facts({"A4C": patients, "NT": patients}, patients, 10 * patients, [True] * seeds, [0.01] * seeds, each)
+    facts = Facts({"A4C": patients, "NT": patients}, patients, 10 * patients, [0.01] * seeds, each)
     answers = adequacy(runs, tested, facts, margin=0.01)
     why = reasons(answers)
     compared = withhold(compare(runs, tested, margin=0.01), why)
@@ -46,7 +46,7 @@ def finding_of(enrich, random, each=60.0, **more):
 def test_fewer_labels_than_random_are_a_saving():
     result = finding_of({100: 0.95, 200: 0.95}, {100: 0.8, 200: 0.95})
     assert result.headline == (
-        "100 labels chosen by ENRICH, 10.0 % of 1,000, train as good a model as labelling everything."
+        "100 labels chosen by ENRICH, 10.0 % of 1,000, train as good a model as labelling everything, within 0.01 AUC."
     )
     assert "Random choice needs 200: 100 labels, 1 h 40 min of labelling, saved compared with it." in result.details
     assert result.large == (

@@ -230,7 +230,10 @@ def test_comparisons_are_shown_as_they_stand(tables, page):
 
 
 def test_the_headline_says_what_suffices_and_what_is_saved(page):
-    assert "200 labels chosen by ENRICH, 17.0 % of 1,178, train as good a model as labelling everything." in page
+    assert (
+        "200 labels chosen by ENRICH, 17.0 % of 1,178, train as good a model as labelling everything, within 0.01 AUC."
+        in page
+    )
     assert "Random choice suffices at no tested budget up to 400" in page
 
 

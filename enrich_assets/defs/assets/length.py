@@ -94,8 +94,8 @@ def stopped_improving(cell: CellContext, length: Value) -> CheckOutcome:
         )
     return CheckOutcome(
         False,
-        f"still improving on {watched} at the bound of {search.max_steps:,} steps, so models may be trained too short; raise "
-        f"training.search.max_steps, where the time allows it",
+        f"at its first learning rate the network was still improving on {watched} at the bound of {search.max_steps:,} steps; whether the "
+        "models are converged is judged on themselves (adequacy). If they are not, raise training.search.max_steps",
     )
 
 

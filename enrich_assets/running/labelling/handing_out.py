@@ -85,6 +85,7 @@ def hand_out(
         *(_label_studio_lines(out, images) if form == "label-studio" else ()),
         *(_cvat_lines(out) if form == "cvat" else ()),
     ]
+    sentence = " ".join(filter(None, (_near_copies(archive, rows), sentence)))
     return HandedOut(rows, images, (*lines, sentence))
 
 
@@ -129,6 +130,15 @@ def class_names(archive: Archive, task: str, given: Sequence[str] = ()) -> list[
             f"[{example.replace(',', ', ')}]}}}}`), or with --classes {example}"
         )
     return names
+
+
+def _near_copies(archive: Archive, rows: pd.DataFrame) -> str:
+    """How many of them are nearly what is labelled already; '' where none is."""
+    least = archive.profile.similarity.near_duplicate
+    n = int((rows["similarity_to_labelled"].fillna(-1) >= least).sum())
+    if not n:
+        return ""
+    return f"{n} of the {len(rows)} are near-copies of labelled frames (cosine {least:g} or more): their labels are expected to add little."
 
 
 def _cvat_lines(out: Path) -> Iterator[str]:

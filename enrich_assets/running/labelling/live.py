@@ -9,7 +9,7 @@ from pathlib import Path
 
 from enrich_assets.archive.home import Archive
 from enrich_assets.archive.labelling.importing import Imported, import_labels
-from enrich_assets.running.labelling.handing_out import HandedOut, NothingToLabel, hand_out
+from enrich_assets.running.labelling.handing_out import HandedOut, NothingToLabel, class_names, hand_out
 from enrich_assets.running.labelling.predictions import predictions_of
 from enrich_assets.studies.labels.label_studio_server import LabelStudioServer, Pushed
 
@@ -39,7 +39,8 @@ def push(
     Parameters
     ----------
     archive, task, n, out, side, classes
-        As of `hand_out`; the files stay, and the server shows the pictures from there.
+        As of `hand_out`; the files stay, and the server shows the pictures from there. Classes that nobody names are those
+        of the project, where it is there.
     server
         Which.
     files_root
@@ -61,6 +62,9 @@ def push(
         raise NothingToLabel(
             f"{folder} does not lie below {root}, from where Label Studio shows files: name an --out below it"
         )
+    title = project_title(task, side)
+    there = server.choices(title, project)  # a server that refuses us does so before pictures are written
+    classes = classes or _choices_in_use(archive, task, there)
     before = folder.parent.relative_to(root).as_posix()
     url = "/data/local-files/?d=" + ("" if before == "." else f"{before}/")
     handed_out = hand_out(archive, task, n, "label-studio", out, side=side, classes=classes, image_url=url)
@@ -70,7 +74,16 @@ def push(
         for one in tasks:
             one["predictions"] = [proposed[one["data"]["frame_id"]]] if proposed else []
     interface = out.with_name(f"{out.stem}_interface.xml").read_text(encoding="utf-8")
-    return handed_out, server.push(project_title(task, side), interface, tasks, handed_out.images, project)
+    return handed_out, server.push(title, interface, tasks, handed_out.images, project)
+
+
+def _choices_in_use(archive: Archive, task: str, there: Sequence[str]) -> Sequence[str]:
+    """What the project offers already, where neither profile nor labels name the classes."""
+    try:
+        class_names(archive, task)
+    except NothingToLabel:
+        return there
+    return ()
 
 
 def pull(

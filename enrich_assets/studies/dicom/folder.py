@@ -29,6 +29,7 @@ _WANTED = (
 )
 _DICOMDIR = "1.2.840.10008.1.3.10"
 NO_DICOM = "is not DICOM"
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 # In these, each single image is a view of its own; elsewhere the single images of a series are slices of one
 # stack.
 _STILLS = frozenset(("US", "IVUS", "ES", "XC", "OT", "SC", "GM", "SM", "OP"))
@@ -154,7 +155,10 @@ def _looked_into(candidate: tuple[str, UnreadableFile | None]) -> tuple[str, Hea
         return path, problem
     try:
         if zips.parts(path) is None and not looks_like_dicom(_first_bytes(path)):
-            raise UnreadableFile(path, NO_DICOM, "give the folder a manifest.csv to use other images")
+            remedy = (
+                "unpack it" if path.lower().endswith(ARCHIVES) else "give the folder a manifest.csv to use other images"
+            )
+            raise UnreadableFile(path, NO_DICOM, remedy)
         with addresses.at_hand(path) as place:
             return path, isolated(path, read_header, place)
     except UnreadableFile as error:

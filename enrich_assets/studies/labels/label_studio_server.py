@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from defusedxml import ElementTree
+
 TOKEN = "LABEL_STUDIO_API_KEY"  # nosec B105: the name of a variable, no secret
 ROOT = "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"
 _SECONDS = 60.0
@@ -64,12 +66,14 @@ class LabelStudioServer:
             from label_studio_sdk import LabelStudio
         except ImportError as error:
             raise ServerTrouble(
-                "the Label Studio SDK is not installed: `pip install --no-deps -r requirements-label-studio.lock` (or "
+                f"the Label Studio SDK cannot be loaded ({error}): `pip install --no-deps -r requirements-label-studio.lock` (or "
                 "`enrich-assets[label-studio]`, which brings an older numpy)"
             ) from error
         token = token or os.environ.get(TOKEN)
         if not token:
-            raise ServerTrouble(f"{TOKEN} is not set: copy a token from Label Studio (Account & Settings)")
+            raise ServerTrouble(
+                f"{TOKEN} is not set: copy a token from Label Studio (Account & Settings, Personal Access Token)"
+            )
         self.url = url.rstrip("/")
         self._client = LabelStudio(base_url=self.url, api_key=token, timeout=_SECONDS)
 
@@ -106,6 +110,27 @@ class LabelStudioServer:
             if new:
                 self._client.projects.import_tasks(number, request=cast("Any", new))
         return Pushed(number, len(new), len(tasks) - len(new), f"{self.url}/projects/{number}/data")
+
+    def choices(self, title: str, project: int | None = None) -> list[str]:
+        """What a labeller may choose from in a project, in its order; none where there is no such project, or it offers nothing.
+
+        Parameters
+        ----------
+        title, project
+            As of `push`.
+
+        Raises
+        ------
+        ServerTrouble
+        """
+        with self._in_words():
+            number = project if project is not None else self._number_of(title)
+            config = "" if number is None else self._client.projects.get(number).label_config or ""
+        try:
+            interface = list(ElementTree.fromstring(config).iter())
+        except ElementTree.ParseError:
+            return []
+        return [str(element.get("value")) for element in interface if element.tag in ("Choice", "Label")]
 
     def pull(self, title: str, project: int | None = None) -> tuple[int, list[dict[str, Any]]]:
         """The number of a project, and its tasks with their annotations, as its JSON export has them.
@@ -164,7 +189,10 @@ class LabelStudioServer:
     def _sentence(self, error: Any) -> str:
         status, text = error.status_code, _text(error.body)
         if status in (401, 403):
-            return f"{self.url} does not accept the token in {TOKEN} (status {status}): copy a current one from Account & Settings"
+            return (
+                f"{self.url} does not accept the token in {TOKEN} (status {status}): copy a current one from Account & Settings, Personal "
+                "Access Token (a legacy token only where the organization still allows it)"
+            )
         if status == 404:
             return f"{self.url} has no such project, or is no Label Studio (status 404)"
         if "LOCAL_FILES" in text or "local files" in text.lower() or "Path" in text:

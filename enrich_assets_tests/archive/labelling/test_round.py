@@ -74,6 +74,21 @@ def test_frames_just_imported_are_not_handed_out_again_and_unsure_ones_neither(h
     assert not set(frames_of(second)) & set(frames_of(first)[:3])
 
 
+def test_near_copies_of_what_is_labelled_are_counted(home: Path) -> None:
+    first, second = home / "first.csv", home / "second.csv"
+    enrich("worklist", "view", "--budget", "2", "--out", str(first))
+    enrich("labels", "import", str(label(first, ["healthy", "covid"])), "--task", "view")
+    handed_out = enrich("worklist", "view", "--budget", "12", "--out", str(second))
+    assert "near-copies" not in handed_out.output
+    own = home / "enrich.yaml"
+    own.write_text(own.read_text() + "similarity: {near_duplicate: 0.0001}\n")
+    least = [float(row["similarity_to_labelled"]) for row in csv.DictReader(second.open(encoding="utf-8"))]
+    near = sum(one >= 0.0001 for one in least)
+    assert 0 < near < len(least)
+    again = enrich("worklist", "view", "--budget", "12", "--out", str(home / "third.csv"))
+    assert f"{near} of the {len(least)} are near-copies of labelled frames (cosine 0.0001 or more)" in again.output
+
+
 def test_a_file_that_is_there_is_replaced_only_on_purpose(home: Path) -> None:
     out = home / "list.csv"
     assert enrich("worklist", "view", "--budget", "2", "--out", str(out)).exit_code == 0

@@ -47,6 +47,18 @@ def test_a_folder_of_exams_becomes_rows_like_a_manifests(tmp_path: Path) -> None
     assert (len(rows), len(refused)) == (4, 0)
 
 
+def test_what_is_no_dicom_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    save(dataset(sector(1), modality="US"), tmp_path / "a.dcm")
+    (tmp_path / "exams.zip").write_bytes(b"PK\x03\x04")
+    (tmp_path / "LICENSE").write_text("of no use here")
+    _, refused = scan_dicom(str(tmp_path), KEY)
+    reasons = sorted(refused["reason"])
+    assert [reason.partition("; ")[2] for reason in reasons] == [
+        "give the folder a manifest.csv to use other images",
+        "unpack it",
+    ]
+
+
 def test_identifiers_are_keyed_hashes_and_the_clip_read_says_the_same(tmp_path: Path) -> None:
     path = save(dataset(sector(2), modality="US", PatientID="ABC-123"), tmp_path / "a.dcm")
     rows, _ = scan_dicom(str(tmp_path), KEY)
