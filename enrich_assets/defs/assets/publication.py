@@ -163,9 +163,7 @@ def frame_pictures(profile: Profile, frames: Frames) -> Callable[[str], np.ndarr
     It raises KeyError for an unknown frame.
     """
     task = max(profile.tasks, key=lambda name: profile.tasks[name].size)
-    rows = frames.frame_table
-    position = pd.Series(np.arange(len(rows)), index=rows["frame_id"])
-    return lambda frame_id: frames.pixels(task, rows.iloc[[int(position[frame_id])]])[0]
+    return lambda frame_id: frames.picture(task, frame_id)
 
 
 def page_facts(profile: Profile, values: Mapping[str, Any]) -> dict[str, object]:

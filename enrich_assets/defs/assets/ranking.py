@@ -364,8 +364,8 @@ def _to_look_at(first: pd.DataFrame, frames: Frames, task: str) -> pd.DataFrame:
 
     def picture(frame_id: str) -> np.ndarray | None:
         try:
-            return frames.of(first[first["frame_id"] == frame_id], task).pixels()[0]
-        except DamagedStore:
+            return frames.picture(task, frame_id)
+        except (KeyError, DamagedStore):
             return None
 
     pictures = Pictures(picture, side=PICTURE_SIDE, limit=PICTURE_BYTES)
