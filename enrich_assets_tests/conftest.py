@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,22 @@ os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 REALDATA = Path(__file__).resolve().parents[2] / "shared" / "realdata"
+
+
+def pytest_runtest_setup() -> None:
+    """Each test begins without a Dagster instance that is gone.
+
+    Dagster keeps a variable of the instance opened last. One that was not closed, or closed out of turn, stays there when it is gone, and
+    then no definitions can be loaded: tests failed or passed by what ran before them in the same process.
+    """
+    if "dagster" not in sys.modules:
+        return
+    from dagster._core.storage.defs_state import base
+
+    storage = base.DefsStateStorage.get()
+    kept = getattr(storage, "_instance_weakref", None)
+    if kept is not None and kept() is None:
+        base._current_storage.set(None)
 
 
 @pytest.fixture(scope="session")

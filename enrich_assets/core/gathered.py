@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -15,7 +16,13 @@ class Gathered:
     def __init__(self, receipts: dict[Cell, Receipt]) -> None:
         self.receipts = receipts
         self.are_sound = False  # whether that was looked at, and found
-        self.part: Any = None  # the part of them that the read is of, where nothing else chooses it
+        self._part: Any = None
+
+    def kept(self, part: Callable[[], Any]) -> Any:
+        """The part of them that the read is of, where nothing else chooses it: worked out once."""
+        if self._part is None:
+            self._part = part()
+        return self._part
 
     @cached_property
     def origins(self) -> dict[str, Origin]:

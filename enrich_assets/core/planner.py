@@ -378,14 +378,12 @@ class Planner:
         self, declared: Declared, read: Read, partition: str, receipts: dict[Cell, Receipt], others: list[Any]
     ) -> Any:
         """What of the cells that a read names counts; what no other read chooses is worked out once for all cells of a grid."""
-        if read.part_of is None:
+        if (part_of := read.part_of) is None:
             return self._whole(declared, read, receipts)
         gathered = self._gather(declared, read, partition)
         if read.over is not Over.EVERY or others or gathered.receipts is not receipts:
-            return read.part_of(declared.where, self._whole(declared, read, receipts), *others)
-        if gathered.part is None:
-            gathered.part = read.part_of(declared.where, self._whole(declared, read, receipts))
-        return gathered.part
+            return part_of(declared.where, self._whole(declared, read, receipts), *others)
+        return gathered.kept(lambda: part_of(declared.where, self._whole(declared, read, receipts)))
 
     def _whole(self, declared: Declared, read: Read, receipts: Mapping[Cell, Receipt]) -> Any:
         """A value of all that a read names; of a read of each task or arm, a value by its name."""
