@@ -49,11 +49,11 @@ def test_a_folder_of_exams_becomes_rows_like_a_manifests(tmp_path: Path) -> None
 
 def test_what_is_no_dicom_is_refused_with_what_to_do(tmp_path: Path) -> None:
     save(dataset(sector(1), modality="US"), tmp_path / "a.dcm")
-    (tmp_path / "exams.zip").write_bytes(b"PK\x03\x04")
+    (tmp_path / "exams.tar").write_bytes(b"of another kind")
     (tmp_path / "LICENSE").write_text("of no use here")
     _, refused = scan_dicom(str(tmp_path), KEY)
     said = {Path(path).name: reason for path, reason in zip(refused["path"], refused["reason"], strict=True)}
-    assert said["exams.zip"].endswith("unpack it")
+    assert said["exams.tar"].endswith("unpack it")
     assert said["LICENSE"].endswith("give the folder a manifest.csv to use other images")
 
 
