@@ -196,7 +196,7 @@ def test_a_point_of_the_curve_leads_to_its_frames_and_to_its_evaluation(served: 
     click(page, page.locator(f'svg a[*|href="report-frames.html#e-{name}"]'))
     page.wait_for_url(f"**/report-frames.html#e-{name}")
     chosen = page.locator(f"#e-{name} ~ .frames").first
-    assert chosen.locator("img").count() == 20
+    assert chosen.locator("img").count() == 10, "what it adds to the ten of the smaller budget"
     assert chosen.locator("img").first.evaluate("image => image.naturalWidth") > 0
     page.locator(f"#e-{name} a").click()
     row = page.locator(f"#e-{name}")

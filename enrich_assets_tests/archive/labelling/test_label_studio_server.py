@@ -150,23 +150,6 @@ def test_a_round_of_classes(server: str, root: Path, home: Path) -> None:
     assert len({task.data["frame_id"] for task in tasks}) == len(tasks) == 8, "each train frame once"
 
 
-def test_classes_that_were_named_once_are_those_of_the_project(server: str, root: Path, home: Path) -> None:
-    own = home / "enrich.yaml"
-    own.write_text(own.read_text().replace("classes: [healthy, covid], positive: covid, ", ""))
-    title, options = "enrich view (test set)", ["--test-set", "--push", server, "--files-root", str(root / "named")]
-    asked = enrich("worklist", "view", "--budget", "1", *options)
-    assert asked.exit_code == 1
-    assert "--classes" in asked.output
-    given = enrich("worklist", "view", "--budget", "1", *options, "--classes", "ill,well")
-    assert given.exit_code == 0, given.output
-    again = enrich("worklist", "view", "--budget", "2", *options)
-    assert again.exit_code == 0, again.output
-    project, tasks = tasks_of(server, title)
-    assert len(tasks) == 2
-    config = client(server).projects.get(project).label_config
-    assert [name in config for name in ('"ill"', '"well"', '"unsure"')] == [True] * 3
-
-
 def test_a_round_of_masks_and_a_mask_pulled_twice_is_kept_once(server: str, root: Path, home: Path) -> None:
     import numpy as np
     from label_studio_sdk.converter.brush import mask2rle
