@@ -72,6 +72,7 @@ $(EXPLORE)/ready: requirements-explore.lock
 explore: $(EXPLORE)/ready  ## sets up LightlyStudio, for `enrich explore`
 
 attack: $(VENV)/ready-dev  ## processes killed, full disks, hostile files and more, with everything (hours); writes RELIABILITY.md
+	$(PIP) libfaketime==3.0.1
 	$(BIN)/python -m enrich_assets_tests.attack --scale full
 
 benchmarks: $(VENV)/ready-dev  ## writes BENCHMARKS.md

@@ -2,20 +2,19 @@
 
 python -m enrich_assets_tests.attack.clock [--times 8]
 
-It needs the command `faketime` (`apt install faketime`).
+It needs `pip install libfaketime`, which takes a C compiler.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
-import shutil
 import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
 
-from enrich_assets_tests.attack.homes import done, new_home, values, write_archive
+from enrich_assets_tests.attack.homes import done, faketime_library, new_home, values, write_archive
 
 IMPORTED = "SELECT frame_id, label FROM labels ORDER BY ALL"
 YEARS = (1999, 2012, 2020, 2031, 2036)
@@ -33,8 +32,8 @@ def attack(times: int, seed: int = 0) -> dict[str, int] | str:
     One home lives under the clock of the machine, the other jumps between years; both get the same studies and labels, each frame
     several times another label. They must say the same in the end, and then have nothing to do.
     """
-    if shutil.which("faketime") is None:
-        return "skipped: there is no faketime here (`apt install faketime`)"
+    if faketime_library() is None:
+        return "skipped: there is no libfaketime here (`pip install libfaketime`)"
     chance, counts = random.Random(seed), Counter[str]()
     with tempfile.TemporaryDirectory(prefix="enrich-clock-") as folder:
         place = Path(folder)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +77,18 @@ def finished_home(place: Path) -> tuple[Path, Path]:
     return archive, home
 
 
+def faketime_library() -> Path | None:
+    """The library that gives a process another clock; None where there is none.
+
+    That of PyPI: under Debian 12's (0.9.10) either `time.sleep` raises or a wait with a time limit never ends, and the tails that Dagster
+    starts outlive it.
+    """
+    found = importlib.util.find_spec("libfaketime")
+    if found is None or found.origin is None:
+        return None
+    return next(Path(found.origin).parent.rglob("libfaketime.so.1"), None)
+
+
 def begin(home: Path, *arguments: str, year: int | None = None, output: Path | None = None) -> subprocess.Popen[str]:
     """`enrich ...` as a process.
 
@@ -83,7 +97,7 @@ def begin(home: Path, *arguments: str, year: int | None = None, output: Path | N
     home, arguments
         ENRICH_HOME, and what follows `enrich`.
     year
-        The year that the clock of the process begins with; None: the clock of the machine.
+        The year that the clock of the process begins with (`faketime_library`); None: the clock of the machine.
     output
         A file for what it says; None: a pipe.
     """
@@ -92,7 +106,9 @@ def begin(home: Path, *arguments: str, year: int | None = None, output: Path | N
     environment |= {"ENRICH_HOME": str(home), "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "enrich_assets.cli", *arguments]
     if year is not None:
-        command = ["faketime", f"{year}-01-01 00:00:00", *command]
+        library = faketime_library()
+        assert library is not None, "no libfaketime: pip install libfaketime"
+        environment |= {"LD_PRELOAD": str(library), "FAKETIME": f"@{year}-01-01 00:00:00"}
         environment["FAKETIME_DONT_FAKE_MONOTONIC"] = "1"  # a clock that is set back does not move this one
     if output is None:
         return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -102,9 +118,11 @@ def begin(home: Path, *arguments: str, year: int | None = None, output: Path | N
 
 def done(home: Path, *arguments: str, year: int | None = None) -> tuple[int, str]:
     """`enrich ...` to its end: exit status (negative: the signal that ended it) and output."""
-    process = begin(home, *arguments, year=year)
-    said, _ = process.communicate()
-    return process.returncode, said
+    with tempfile.NamedTemporaryFile(
+        "r", prefix="enrich-said-"
+    ) as file:  # no pipe: whoever outlives the process would keep it open
+        code = begin(home, *arguments, year=year, output=Path(file.name)).wait()
+        return code, file.read()
 
 
 def values(home: Path) -> str:
