@@ -152,33 +152,33 @@ def test_a_round_of_classes(server: str, root: Path, home: Path) -> None:
 
 def test_classes_named_once_are_those_of_every_later_push(server: str, root: Path, home: Path) -> None:
     settings = home / "enrich.yaml"
-    settings.write_text(
-        settings.read_text().replace("classes: [healthy, covid], positive: covid", "classes: null, positive: null")
-    )
-    push = (
-        "worklist",
-        "view",
-        "--push",
-        server,
-        "--files-root",
-        str(root / "named"),
-        "--out",
-        str(root / "named" / "w.json"),
-    )
-    push += ("--project", str(client(server).projects.create(title="classes named once").id))
-    unnamed = enrich(*push, "--budget", "1")
+    named = "classes: [healthy, covid], positive: covid"
+    settings.write_text(settings.read_text().replace(named, "classes: null, positive: null"))
+    project = client(server).projects.create(title="classes named once").id
+
+    def push(budget: int, *options: str) -> Result:
+        to = (
+            "--push",
+            server,
+            "--project",
+            str(project),
+            "--files-root",
+            str(root),
+            "--out",
+            str(root / f"{budget}.json"),
+        )
+        return enrich("worklist", "view", "--budget", str(budget), *to, *options)
+
+    unnamed = push(1)
     assert unnamed.exit_code == 1
     assert "--classes" in unnamed.output
-    named = enrich(*push, "--budget", "1", "--classes", "healthy,covid")
-    assert named.exit_code == 0, named.output
-    again = enrich(*push, "--budget", "3")
-    assert again.exit_code == 0, again.output
-    project = client(server).projects.get(id=int(push[-1]))
-    assert [value for value in ("healthy", "covid") if f'value="{value}"' in project.label_config] == [
-        "healthy",
-        "covid",
-    ]
-    assert len(list(client(server).tasks.list(project=project.id))) == 3
+    first = push(2, "--classes", "healthy,covid")
+    assert first.exit_code == 0, first.output
+    second = push(3)
+    assert second.exit_code == 0, second.output
+    interface = client(server).projects.get(id=project).label_config
+    assert all(f'value="{name}"' in interface for name in ("healthy", "covid"))
+    assert len(list(client(server).tasks.list(project=project))) == 3
 
 
 def test_a_round_of_masks_and_a_mask_pulled_twice_is_kept_once(server: str, root: Path, home: Path) -> None:
