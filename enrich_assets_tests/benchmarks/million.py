@@ -33,7 +33,7 @@ from enrich_assets.core.planner import Planner
 from enrich_assets.core.stages import Goal, Outlook, stages
 from enrich_assets.defs.assets import graph_of
 from enrich_assets.store.receipts import digest_of
-from enrich_assets_tests.benchmarks import load
+from enrich_assets_tests.benchmarks import load_home
 from enrich_assets_tests.made_home import opened
 
 FRAMES, DIMENSIONS, CLIP, CLIPS_OF_A_PATIENT, WORKLIST = 1_000_000, 128, 60, 4, 20_000
@@ -48,12 +48,12 @@ tasks: {{masks: null, view: {{worklist: {WORKLIST}}}}}
 """
 
 
-class Builder(load.Builder):
+class Builder(load_home.Builder):
     """Writes studies and frames; what follows is left to `enrich run`."""
 
     def __init__(self, home: Path, frames: int) -> None:
         self.n_clips = [max(1, round(share * frames / CLIP)) for share in SHARES]
-        super().__init__(home, load.Size(len(SHARES), 0, 0, 1, 1))
+        super().__init__(home, load_home.Size(len(SHARES), 0, 0, 1, 1))
         self._vectors_file(home / "vectors.parquet")
 
     def profile(self) -> str:
@@ -87,7 +87,7 @@ class Builder(load.Builder):
 
     def _frames(self, cell: Any, values: Any) -> Any:
         files = values["studies"].table("rows")["path"].nunique()
-        self.size = load.Size(len(SHARES), files * CLIP, 0, 1, 1)
+        self.size = load_home.Size(len(SHARES), files * CLIP, 0, 1, 1)
         return super()._frames(cell, values)
 
     def _vectors_file(self, path: Path) -> None:
