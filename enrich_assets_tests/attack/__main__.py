@@ -34,7 +34,9 @@ ATTACKS = {
     "at once": Attack(at_once.attack, at_once.attack),
     "drops": Attack(lambda: drops.attack(20, 3), lambda: drops.attack(3, 1)),
     "kills": Attack(lambda: kills.attack(100), lambda: kills.attack(12)),
-    "exits": Attack(lambda: exits.attack(200), lambda: exits.attack(4)),
+    "exits of ingest": Attack(lambda: exits.attack("ingest", 200), lambda: exits.attack("ingest", 4)),
+    "exits of sql": Attack(lambda: exits.attack("sql", 200), lambda: exits.attack("sql", 4)),
+    "exits of run": Attack(lambda: exits.attack("run", 200), lambda: exits.attack("run", 4)),
 }
 
 

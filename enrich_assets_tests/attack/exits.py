@@ -1,6 +1,6 @@
-"""How processes end under load: `ingest`, `sql` and `run`, many times, several at once. Every exit status other than 0 is counted.
+"""How processes end under load: `ingest`, `sql` or `run`, many times, several at once. Every exit status other than 0 is counted.
 
-python -m enrich_assets_tests.attack.exits [--times 200] [--at-once 4] [--commands ingest,sql,run]
+python -m enrich_assets_tests.attack.exits ingest|sql|run [--times 200] [--at-once 4]
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from enrich_assets_tests.attack.homes import done, new_home, write_archive
 COMMANDS = ("ingest", "sql", "run")
 
 
-def attack(times: int, at_once: int = 4, commands: tuple[str, ...] = COMMANDS) -> dict[str, int]:
-    """Counts: processes of each command, those that ended by a signal, and harms (whatever did not end with 0)."""
+def attack(command: str, times: int, at_once: int = 4) -> dict[str, int]:
+    """Counts: processes of the command, those that ended by a signal, and harms (whatever did not end with 0)."""
     counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="enrich-exits-") as folder, ThreadPoolExecutor(at_once) as threads:
         place = Path(folder)
@@ -57,28 +57,27 @@ def attack(times: int, at_once: int = 4, commands: tuple[str, ...] = COMMANDS) -
         def prepared(_: int) -> tuple[int, str]:
             return on_a_home(lambda home: max(done(home, "ingest", str(archive)), done(home, "run", "--no-training")))
 
-        if {"sql", "run"} & {*commands}:
+        if command != "ingest":
             for code, said in threads.map(prepared, range(at_once)):
                 assert code == 0, said
-        work = {"ingest": ingested, "sql": asked, "run": published}
-        for command in commands:
-            for code, said in threads.map(work[command], range(times)):
-                counts[command] += 1
-                counts["ended by a signal"] += code < 0
-                counts["harms"] += code != 0
-                if code:
-                    print(command, code, said[-500:], flush=True)
-    return {name: counts[name] for name in (*commands, "ended by a signal", "harms")}
+        work = {"ingest": ingested, "sql": asked, "run": published}[command]
+        for code, said in threads.map(work, range(times)):
+            counts["processes"] += 1
+            counts["ended by a signal"] += code < 0
+            counts["harms"] += code != 0
+            if code:
+                print(command, code, said[-500:], flush=True)
+    return {name: counts[name] for name in ("processes", "ended by a signal", "harms")}
 
 
 def main() -> int:
     """Returns the number of processes that did not end with 0."""
     options = argparse.ArgumentParser()
+    options.add_argument("command", choices=COMMANDS)
     options.add_argument("--times", type=int, default=200)
     options.add_argument("--at-once", type=int, default=4)
-    options.add_argument("--commands", default=",".join(COMMANDS))
     given = options.parse_args()
-    counts = attack(given.times, given.at_once, tuple(given.commands.split(",")))
+    counts = attack(given.command, given.times, given.at_once)
     print(counts)
     return min(counts["harms"], 100)
 

@@ -123,10 +123,22 @@ FAULTS = (
         "drops",
     ),
     Fault(
-        "`ingest`, `sql` and `run` under load, four at once",
+        "`ingest` under load, four at once",
         "each ends with status 0 after its work, none is aborted when the interpreter ends",
         ("test_parquet.py::test_reading_and_writing_start_no_thread",),
-        "exits",
+        "exits of ingest",
+    ),
+    Fault(
+        "`sql` under load, four at once",
+        "each ends with status 0 after its work, none is aborted when the interpreter ends",
+        ("test_parquet.py::test_reading_and_writing_start_no_thread",),
+        "exits of sql",
+    ),
+    Fault(
+        "`run` under load, four at once",
+        "each ends with status 0 after its work, none is aborted when the interpreter ends",
+        ("test_parquet.py::test_reading_and_writing_start_no_thread",),
+        "exits of run",
     ),
     Fault(
         "a flipped byte, or a file gone, in what is kept",
