@@ -11,9 +11,9 @@ import sys
 import pytest
 
 WAITS = """
-import signal, sys, time
+import os, signal, sys, time
 from enrich_assets.running.interrupts import listening
-say = lambda line: print(line, flush=True)
+say = lambda line: os.write(1, f"{line}\\n".encode())  # a line at once: two threads say something
 with listening(say) as interrupts:
     try:
         say("ready")
@@ -37,7 +37,7 @@ SWALLOWS = """
 
 def started(work: str, *, ignoring: bool = False) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-c", WAITS.format(work=work)],
+        [sys.executable, "-c", WAITS.replace("{work}", work)],
         stdout=subprocess.PIPE,
         text=True,
         preexec_fn=(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if ignoring else None,
