@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from enrich_assets.archive.ingest import ingest
 from enrich_assets.core.partitions import cell_keys
 from enrich_assets.core.where import arms_of
 from enrich_assets.store.receipts import Cell
 from enrich_assets.studies.phantom import write_phantom
 from enrich_assets_tests.made_home import finished, held, opened, run, sql, verdict
+
+pytestmark = pytest.mark.long
 
 GRID = ("subset", "model", "evaluation")
 

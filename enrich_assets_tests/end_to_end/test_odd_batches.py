@@ -18,6 +18,8 @@ from enrich_assets.studies.phantom import write_phantom
 from enrich_assets_tests.defs.made_archive import opened, write_stills
 from enrich_assets_tests.made_home import finished, run, sql
 
+pytestmark = pytest.mark.long
+
 NO_TRAINING = Goal(train=False)
 
 

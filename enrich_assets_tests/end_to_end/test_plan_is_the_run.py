@@ -23,6 +23,8 @@ from enrich_assets.store.receipts import Cell, Receipts
 from enrich_assets.studies.phantom import write_phantom
 from enrich_assets_tests.made_home import finished, opened
 
+pytestmark = pytest.mark.long
+
 SMALL = Path(__file__).parents[1] / "small.yaml"
 ONE_TASK = f"""extends: {SMALL}
 tasks:

@@ -16,6 +16,8 @@ from enrich_assets.store.prune import LEAVE_SECONDS, prunable
 from enrich_assets.store.receipts import Cell
 from enrich_assets_tests.made_home import file_of, finished, opened, receipt, run, sql
 
+pytestmark = pytest.mark.long
+
 CELL = "10|0"
 
 

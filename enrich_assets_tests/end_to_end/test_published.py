@@ -19,6 +19,8 @@ from enrich_assets.running.forecast import make_plan
 from enrich_assets.store.receipts import Cell
 from enrich_assets_tests.made_home import finished, opened, planner, run, sql
 
+pytestmark = pytest.mark.long
+
 DATABASE, PAGE = "enrich.duckdb", "report.html"
 
 

@@ -6,12 +6,15 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
 from enrich_assets.cli import main
 from enrich_assets.core.making import make
 from enrich_assets.store.receipts import Cell
 from enrich_assets_tests.made_home import file_of, opened, planner, receipt, run, sql, verdict
+
+pytestmark = pytest.mark.long
 
 WHOLE = "nothing is missing or damaged"
 VALUES = "SELECT task, arm, budget, seed, value, subset_id FROM evaluations WHERE current ORDER BY ALL"

@@ -17,6 +17,8 @@ from enrich_assets.store.receipts import Cell
 from enrich_assets.studies.phantom import write_phantom
 from enrich_assets_tests.made_home import finished, opened, planner, run, sql, verdict
 
+pytestmark = pytest.mark.long
+
 
 def everything_is_fresh(archive: Archive) -> None:
     now = planner(archive)

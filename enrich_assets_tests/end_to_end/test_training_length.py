@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from click.testing import CliRunner
 
 from enrich_assets.archive import Archive
@@ -17,6 +18,8 @@ from enrich_assets.store.receipts import Cell
 from enrich_assets.studies.phantom import write_phantom
 from enrich_assets_tests.defs.made_archive import extended
 from enrich_assets_tests.made_home import finished, held, make, opened, planner, receipt, verdict
+
+pytestmark = pytest.mark.long
 
 LENGTH = "view/training_length"
 ARMS = ("enrich", "random", "all")

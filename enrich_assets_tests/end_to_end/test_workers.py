@@ -26,6 +26,8 @@ from enrich_assets.running.execution import Executed, Execution
 from enrich_assets.store.receipts import Cell
 from enrich_assets_tests.made_home import file_of, held, run, sql
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def archive(small: Path) -> Archive:
