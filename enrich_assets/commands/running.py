@@ -144,7 +144,7 @@ def _arms(archive: Archive) -> list[str]:
 
 @click.command()
 def demo() -> None:
-    """Write the built-in phantom archive, ingest it, and do everything: a few minutes on two cores."""
+    """Write the built-in phantom archive, ingest it, and do everything: six to ten minutes on two cores."""
     from enrich_assets.profiles import home
     from enrich_assets.store.folder import Folder
     from enrich_assets.studies.phantom import write_phantom

@@ -58,7 +58,7 @@ def convergence_section() -> str:
     import torch
 
     torch.set_num_threads(1)  # as a cell has
-    head, _, rest = convergence.section(list(convergence.SOURCES), 48, 2).partition("\n\n")
+    head, _, rest = convergence.section(list(convergence.SOURCES), 48, 3).partition("\n\n")
     return f"{head}\n\n{began}\n\n{rest}"
 
 
