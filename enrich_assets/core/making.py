@@ -9,6 +9,7 @@ from typing import Any
 
 from enrich_assets.core.planner import Inputs, Planner
 from enrich_assets.core.step import CellContext, Check, CheckOutcome, Declared, Step, StepOutput
+from enrich_assets.store.artefacts import Draft
 from enrich_assets.store.receipts import Receipt, digest_of
 
 SECONDS = "seconds"
@@ -120,7 +121,7 @@ def _run_step(planner: Planner, step: Step, partition: str, inputs: Inputs, run_
     start = time.perf_counter()
     output: StepOutput = step.function(context, **planner.values(step, partition, inputs))
     draft.done()
-    _write(context, output)
+    write_output(draft, output)
     unused = {str(cell) for name in output.unused for cell in inputs.by_read[name]}
     draft.read_from = {name: origin for name, origin in inputs.read.items() if name not in unused}
     metrics = {SECONDS: round(time.perf_counter() - start, 3), **output.metrics}
@@ -130,8 +131,8 @@ def _run_step(planner: Planner, step: Step, partition: str, inputs: Inputs, run_
     return Made(receipt, dict(output.metadata))
 
 
-def _write(context: CellContext, output: StepOutput) -> None:
-    draft = context.draft
+def write_output(draft: Draft, output: StepOutput) -> None:
+    """All that a step gives, into its draft; nothing counts before that is committed."""
     for name, table in output.tables.items():
         draft.table(name, table)
     for name, array in output.arrays.items():

@@ -18,6 +18,7 @@ import pandas as pd
 
 from enrich_assets.archive import Archive
 from enrich_assets.archive.frames import Frames
+from enrich_assets.core.making import write_output
 from enrich_assets.core.planner import Inputs, Planner
 from enrich_assets.core.reads import Read
 from enrich_assets.core.stages import Goal, Outlook, stages
@@ -151,16 +152,7 @@ class Builder:
         made_up = self.made.get(declared.name if not declared.key.startswith("embeddings/") else "embeddings")
         values = self.planner.values(declared, partition, inputs)
         output = declared.function(context, **values) if made_up is None else made_up(context, values)
-        for name, table in output.tables.items():
-            draft.table(name, table)
-        for name, array in output.arrays.items():
-            draft.array(name, array)
-        for name, tensors in output.weights.items():
-            draft.weights(name, tensors)
-        for name, table in output.note_tables.items():
-            draft.table(name, table, note=True)
-        for name, content in output.notes.items():
-            draft.write(name, content, note=True)
+        write_output(draft, output)
         draft.commit(digest=output.digest, **{"seconds": 1.0, **output.metrics})
 
     # -------------------------------------------------------------------------------------------- what is made up
