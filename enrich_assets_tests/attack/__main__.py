@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from enrich_assets_tests.attack import at_once, clock, drops, exits, full_disk, hostile, kills, makers, mutations
 from enrich_assets_tests.attack.reliability import keep
@@ -34,9 +35,10 @@ ATTACKS = {
     "at once": Attack(at_once.attack, at_once.attack),
     "drops": Attack(lambda: drops.attack(20, 3), lambda: drops.attack(3, 1)),
     "kills": Attack(lambda: kills.attack(100), lambda: kills.attack(12)),
-    "exits of ingest": Attack(lambda: exits.attack("ingest", 200), lambda: exits.attack("ingest", 4)),
-    "exits of sql": Attack(lambda: exits.attack("sql", 200), lambda: exits.attack("sql", 4)),
-    "exits of run": Attack(lambda: exits.attack("run", 200), lambda: exits.attack("run", 4)),
+    **{
+        f"exits of {command}": Attack(partial(exits.attack, command, 200), partial(exits.attack, command, 4))
+        for command in exits.COMMANDS
+    },
 }
 
 

@@ -118,9 +118,8 @@ def begin(home: Path, *arguments: str, year: int | None = None, output: Path | N
 
 def done(home: Path, *arguments: str, year: int | None = None) -> tuple[int, str]:
     """`enrich ...` to its end: exit status (negative: the signal that ended it) and output."""
-    with tempfile.NamedTemporaryFile(
-        "r", prefix="enrich-said-"
-    ) as file:  # no pipe: whoever outlives the process would keep it open
+    # No pipe: whoever outlives the process would keep it open.
+    with tempfile.NamedTemporaryFile("r", prefix="enrich-said-") as file:
         code = begin(home, *arguments, year=year, output=Path(file.name)).wait()
         return code, file.read()
 

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from enrich_assets_tests.attack.exits import COMMANDS
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE, COUNTS = REPOSITORY / "RELIABILITY.md", Path(__file__).with_name("counts.json")
 TESTS = "enrich_assets_tests"
@@ -122,23 +124,14 @@ FAULTS = (
         ),
         "drops",
     ),
-    Fault(
-        "`ingest` under load, four at once",
-        "each ends with status 0 after its work, none is aborted when the interpreter ends",
-        ("test_parquet.py::test_reading_and_writing_start_no_thread",),
-        "exits of ingest",
-    ),
-    Fault(
-        "`sql` under load, four at once",
-        "each ends with status 0 after its work, none is aborted when the interpreter ends",
-        ("test_parquet.py::test_reading_and_writing_start_no_thread",),
-        "exits of sql",
-    ),
-    Fault(
-        "`run` under load, four at once",
-        "each ends with status 0 after its work, none is aborted when the interpreter ends",
-        ("test_parquet.py::test_reading_and_writing_start_no_thread",),
-        "exits of run",
+    *(
+        Fault(
+            f"`{command}` under load, four at once",
+            "each ends with status 0 after its work, none is aborted when the interpreter ends",
+            ("test_parquet.py::test_reading_and_writing_start_no_thread",),
+            f"exits of {command}",
+        )
+        for command in COMMANDS
     ),
     Fault(
         "a flipped byte, or a file gone, in what is kept",
