@@ -119,6 +119,7 @@ FAULTS = (
         "every whole drop becomes a decoded batch, each poisoned one is set aside with its reason, none stops another",
         (
             "defs/test_sensors.py",
+            "defs/test_asked_again.py",
             "studies/test_drops.py",
             "studies/test_limits.py::test_a_drop_of_any_name_goes_to_quarantine",
         ),

@@ -54,13 +54,13 @@ def test_a_run_that_is_ended_while_its_cell_is_made_fails_and_writes_no_receipt(
     """A frozen node wakes up after the driver has ended its run, just before the receipt is written."""
     archive.store.receipts.forget(CELL)
     with open_instance(archive) as instance:
-        run_id, write = make_new_run_id(), making._write
+        run_id, write = make_new_run_id(), making.write_output
 
         def ended_before_it_is_written(*arguments: object) -> None:
             end_run(instance, run_id, "its node is gone", tags_of(archive))
             write(*arguments)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(making, "_write", ended_before_it_is_written)
+        monkeypatch.setattr(making, "write_output", ended_before_it_is_written)
         executed = Execution(archive, instance).execute([CELL.asset], CELL.partition, run_id)
         assert "was ended (failure) by somebody else" in executed.failed[str(CELL)]
         assert executed.made == 0
