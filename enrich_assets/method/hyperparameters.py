@@ -16,6 +16,7 @@ from annotated_types import Ge, Gt, Le, Lt
 Count = Annotated[int, Ge(1)]
 Rate = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
+FromOne = Annotated[float, Ge(1)]
 Share = Annotated[float, Gt(0), Lt(1)]
 ShareOrZero = Annotated[float, Ge(0), Lt(1)]
 Crop = Literal["cone", "none"] | tuple[int, int, int]
@@ -38,6 +39,8 @@ class SearchSettings:
     evaluate_every: Count = 50  # steps
     patience: Count = 6  # evaluations in which nothing improves
     held_out_share: Share = 0.2  # of the pool's patients
+    # Goes on until this many times the best step: at 2, twice the training has to bring nothing.
+    beyond_best: FromOne = field(default=1.0, metadata=SILENT)
 
 
 # Of the training images in 0..1, by which networks of torchvision, timm and their like expect pictures to be normalised.

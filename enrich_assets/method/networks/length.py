@@ -1,10 +1,11 @@
 """How long to train: the number of steps of a task, found once on all its labelled frames, before any arm is looked at.
 
 The rule. A fifth of the pool's patients are held out (test patients play no part). The network trains on the others at its first
-learning rate, and predicts the held-out frames every so many steps. When nothing it is judged by has improved for `patience`
-evaluations in a row, or the bound is reached, it stops; the last evaluation at which anything improved is the *best step*. The
-first learning rate is kept for so many steps in every training of the task, and the further ones follow: the steps of a training
-are the best step over the share of the first milestone. Where the bound came first, a training takes the bound.
+learning rate, and predicts the held-out frames every so many steps. The last evaluation at which anything it is judged by improved
+is the *best step*. It stops when nothing has improved for `patience` evaluations in a row and it has trained for `beyond_best` times
+the best step, or when the bound is reached. The first learning rate is kept until the best step in every training of the task, and the
+further ones follow: the steps of a training are the best step over the share of the first milestone. Where the bound came first, a
+training takes the bound.
 
 Every budget, arm and seed then takes this same number of steps, so that a small subset is not worse for having been trained less.
 Steps, not seconds, bound the search: the same data give the same number on any machine of a kind.
@@ -19,6 +20,7 @@ from typing import Any, Protocol, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from enrich_assets.method.hyperparameters import SearchSettings
 from enrich_assets.method.networks.repeatable import HELD_OUT, derived_seed
 from enrich_assets.method.networks.schedule import Schedule
 from enrich_assets.method.networks.trained import Progress, Trained, TrainingOptions, Weights
@@ -103,7 +105,7 @@ def find_length(
     train = ~held_out if held_out.any() else ~np.zeros_like(held_out)
     watched = np.flatnonzero(held_out if held_out.any() else train)
     watched = watched[np.linspace(0, len(watched) - 1, min(len(watched), MOST_WATCHED)).astype(int)]
-    watch = _Watch(kind, images[watched], answers[watched], n_classes, settings, search.patience, device)
+    watch = _Watch(kind, images[watched], answers[watched], n_classes, settings, search, device)
     bound = max(1, math.floor(search.max_steps * first_share(settings)))
     every = min(search.evaluate_every, bound)
     kind.fit(
@@ -138,11 +140,11 @@ class _Watch:
         answers: NDArray[Any],
         n_classes: int,
         settings: Any,
-        patience: int,
+        search: SearchSettings,
         device: str | None,
     ) -> None:
         self._kind, self._images, self._answers, self._n_classes = kind, images, answers, n_classes
-        self._settings, self._patience, self._device = settings, patience, device
+        self._settings, self._search, self._device = settings, search, device
         self._best: dict[str, float] = {}
         self._idle = 0
         self.curve: list[dict[str, float]] = []
@@ -156,7 +158,8 @@ class _Watch:
         self._best |= {name: found[name] for name in better}
         self._idle = 0 if better else self._idle + 1
         self.best_step = step if better else self.best_step
-        self.stopped = self._idle >= self._patience
+        far = step >= self._search.beyond_best * self.best_step
+        self.stopped = self._idle >= self._search.patience and far
         return self.stopped
 
 

@@ -77,6 +77,18 @@ def test_any_measure_that_improves_keeps_the_search_going_but_not_by_a_hair() ->
     assert find_length(Rehearsed(hair), *pool(8), 2, searching(min_steps=0)).best_step == 70
 
 
+def test_the_search_goes_on_beyond_its_best_step_in_proportion_to_it() -> None:
+    """Steps at a rest of 3 looks or more: a short rest early on, a long one later, and then a gain that came after it."""
+    late = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.6, 0.6, 0.6, 0.7]  # best at the 6th look, better again at the 10th
+    ends = {}
+    for beyond in (1.0, 1.5, 2.0):
+        search = SearchSettings(max_steps=1000, evaluate_every=10, patience=3, beyond_best=beyond)
+        kind = Rehearsed([{"a": value} for value in late + [0.7] * 40])
+        found = find_length(kind, *pool(8), 2, searching(search=search))
+        ends[beyond] = (found.best_step, kind.asked["steps"], found.stopped)
+    assert ends == {1.0: (60, 90, True), 1.5: (60, 90, True), 2.0: (100, 200, True)}
+
+
 def test_the_bound_holds_in_steps_and_is_said() -> None:
     rising = Rehearsed([{"a": k / 100} for k in range(100)])
     found = find_length(rising, *pool(8), 2, searching())
