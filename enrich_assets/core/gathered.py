@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from enrich_assets.store.receipts import Cell, Origin, Receipt
@@ -25,11 +26,6 @@ class Gathered:
         return self._part
 
     @cached_property
-    def origins(self) -> dict[str, Origin]:
-        """str(cell) -> content and receipt."""
-        return {str(cell): Origin(receipt.digest, receipt.name) for cell, receipt in self.receipts.items()}
-
-    @cached_property
     def digests(self) -> dict[str, dict[str, str]]:
         """Asset -> str(cell) -> digest of its content."""
         by_asset: dict[str, dict[str, str]] = {}
@@ -43,14 +39,18 @@ class Inputs:
     """What a cell reads now."""
 
     counted: dict[str, str] = field(default_factory=dict)  # str(cell), part or source -> digest
-    read: dict[str, Origin] = field(default_factory=dict)  # str(cell) -> content and receipt
     by_read: dict[str, dict[Cell, Receipt]] = field(default_factory=dict)  # name of a read -> its cells
     digests: dict[str, dict[str, str]] = field(default_factory=dict)  # asset -> str(cell) -> digest of its content
+
+    @property
+    def read(self) -> dict[str, Origin]:
+        """str(cell) -> content and receipt, of all cells; asked for when the cell is made, not for each look at it."""
+        receipts = (read.items() for read in self.by_read.values())
+        return {str(cell): Origin(r.digest, r.name) for cell, r in chain.from_iterable(receipts)}
 
     def add(self, name: str, gathered: Gathered) -> None:
         """What one read names."""
         self.by_read[name] = gathered.receipts
-        self.read |= gathered.origins
         for asset, digests in gathered.digests.items():
             known = self.digests.setdefault(asset, digests)
             if known is not digests:

@@ -264,7 +264,7 @@ class Planner:
             if not check.blocking:
                 continue
             looked = self.receipts.current(check.cell(cell.partition))
-            seen = looked.read.get(str(cell)) if looked is not None else None
+            seen = looked.origin(cell) if looked is not None else None
             if looked is None or seen is None or seen.digest != receipt.digest:
                 raise Unsound(
                     f"{cell} was not checked yet ({check.check_name}): `enrich run` does it", check.cell(cell.partition)
@@ -287,7 +287,7 @@ class Planner:
                 of = self.receipts.current(Cell(check.asset, cell.partition))
                 if looked is None or of is None or looked.metrics["passed"]:
                     continue
-                seen = looked.read.get(str(of.cell))
+                seen = looked.origin(of.cell)
                 if seen is not None and seen.digest == of.digest:
                     yield cell, f"{DID_NOT_PASS}{looked.metrics['description']}"
 

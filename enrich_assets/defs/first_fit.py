@@ -1,7 +1,5 @@
 """The sensors that fit an embedding to the archive for the first time, once the drops are read; never again by themselves."""
 
-from collections.abc import Mapping
-
 import dagster as dg
 
 from enrich_assets.archive.drops import DropRegister
@@ -12,7 +10,7 @@ from enrich_assets.core.planner import Planner
 from enrich_assets.defs.attempts import ATTEMPT_OF, MOST_ATTEMPTS, attempts, run_key
 from enrich_assets.defs.jobs import fitting_job
 from enrich_assets.defs.mount import Mount
-from enrich_assets.store.receipts import Cell, Origin, digest_of
+from enrich_assets.store.receipts import Cell, digest_of
 
 
 def first_fit_sensor(graph: Graph, mount: Mount, key: str) -> dg.SensorDefinition:
@@ -55,7 +53,8 @@ def first_vae_request(
     tried = attempts(instance, what)
     if tried.going_on:
         return dg.SkipReason("it is being trained")
-    if vae is not None and {f"frames[{b}]": d for b, d in frames.items()}.items() <= _read_digests(vae.read).items():
+    seen = vae.digests_read.get("frames", {}) if vae is not None else {}
+    if vae is not None and {f"frames[{b}]": d for b, d in frames.items()}.items() <= seen.items():
         return dg.SkipReason("the VAE is not healthy; waiting for more frames")
     if not tried.may_try:
         return dg.SkipReason(f"training it failed in {MOST_ATTEMPTS} runs ({what}); look at their logs")
@@ -70,7 +69,3 @@ def _is_sound(planner: Planner, cell: Cell) -> bool:
     except LookupError:
         return False
     return True
-
-
-def _read_digests(read: Mapping[str, Origin]) -> dict[str, str]:
-    return {cell: origin.digest for cell, origin in read.items()}

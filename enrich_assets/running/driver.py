@@ -20,6 +20,7 @@ from enrich_assets.archive.home import Archive
 from enrich_assets.core.planner import DID_NOT_PASS, Planner
 from enrich_assets.core.stages import TRAINING, Goal, Group, Outlook, Stage, Work, stages
 from enrich_assets.core.step import Declared
+from enrich_assets.core.uncollected import uncollected
 from enrich_assets.defs.assets import graph_of
 from enrich_assets.defs.instance import know_batches
 from enrich_assets.running.engines import Engine, Lost, Team, engine_of
@@ -130,7 +131,8 @@ class Driver:
         return self.outcome
 
     def _run_stage(self, stage: Stage) -> None:
-        looks = [(group, *self.outlook.look(group)) for group in stage.groups]
+        with uncollected():
+            looks = [(group, *self.outlook.look(group)) for group in stage.groups]
         expected = sum(1 for _, work, _ in looks if work)
         if not expected:  # no engine is started for that
             self._held_up += [(declared, group.partition) for group, _, blocked in looks for declared, _ in blocked]

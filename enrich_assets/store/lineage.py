@@ -73,7 +73,7 @@ class Lineage:
         """What a receipt read; worked out once, for thousands of chains lead through the same ones."""
         if (cell, name) not in self._edges:
             read = receipt.read if receipt is not None else {}
-            self._edges[cell, name] = [(Cell.parse(read_cell), origin) for read_cell, origin in read.items()]
+            self._edges[cell, name] = [(Cell.parse(read_cell), Origin(*origin)) for read_cell, origin in read.items()]
         return self._edges[cell, name]
 
     def verify(self, receipt: Receipt, *, sources: bool = True) -> list[Link]:
@@ -132,9 +132,9 @@ class Lineage:
         if receipt.name != origin.receipt:
             return "changed", f"the receipt is no longer what its name {origin.receipt[:NAME_LENGTH]} says"
         for name, counted in receipt.inputs.items():
-            read = receipt.read.get(name)
-            if read is not None and read.digest != counted:
-                return "changed", f"{name} was read as {read.digest[:12]}, but counts as {counted[:12]}"
+            read, _ = receipt.read.get(name, (counted, ""))
+            if read != counted:
+                return "changed", f"{name} was read as {read[:12]}, but counts as {counted[:12]}"
         if cell.asset.rpartition("/")[2] not in NAMED_BY_CONTENT and digest_of(receipt.files) != origin.digest:
             return "changed", "the receipt's list of files is not what its digest says"
         return None

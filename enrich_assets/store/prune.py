@@ -78,15 +78,15 @@ def _reachable(store: Store) -> list[Receipt]:
         waiting.append(receipt)
     seen = {(receipt.cell, receipt.name): receipt for receipt in waiting}
     while waiting:
-        for cell_name, origin in waiting.pop().read.items():
+        for cell_name, (_, name) in waiting.pop().read.items():
             cell = Cell.parse(cell_name)
-            if (cell, origin.receipt) in seen:
+            if (cell, name) in seen:
                 continue
             try:
-                earlier = store.receipts.earlier(cell, origin.receipt)
+                earlier = store.receipts.earlier(cell, name)
             except DamagedStore:
                 earlier = None
             if earlier is not None:
-                seen[cell, origin.receipt] = earlier
+                seen[cell, name] = earlier
                 waiting.append(earlier)
     return list(seen.values())

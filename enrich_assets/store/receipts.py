@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from enrich_assets.store.folder import Folder
-from enrich_assets.store.integrity import record_bytes, record_of
+from enrich_assets.store.integrity import record_bytes, whole_text
 
 NOT_MADE_YET = "has not been made yet: `enrich run` makes it"
 NAME_LENGTH = 16  # hex characters of a digest in a path
@@ -70,7 +70,8 @@ class Receipt(BaseModel):
     inputs: dict[str, str] = Field(
         default_factory=dict
     )  # what counts for freshness: str(cell) or a named part -> digest
-    read: dict[str, Origin] = Field(default_factory=dict)  # every cell that was read: str(cell) -> content and receipt
+    # every cell that was read: str(cell) -> its origin; plain pairs, for a large home holds millions of them
+    read: dict[str, tuple[str, str]] = Field(default_factory=dict)
     files: dict[str, str] = Field(default_factory=dict)  # name -> sha256: the content
     notes: dict[str, str] = Field(default_factory=dict)  # name -> sha256: beside the content (timings, pictures)
     metrics: dict[str, Any] = Field(default_factory=dict)  # counts, seconds, device, MLflow run ...
@@ -86,16 +87,21 @@ class Receipt(BaseModel):
     @cached_property  # a receipt of a hundred batches is asked for it by each of thousands of cells
     def name(self) -> str:
         """Names this receipt: digest of content, inputs and settings, and of where each input was read from."""
-        origins = {cell: origin.receipt for cell, origin in self.read.items()}
+        origins = {cell: receipt for cell, (_, receipt) in self.read.items()}
         return digest_of([self.digest, self.inputs, self.settings, origins])
 
     @cached_property
     def digests_read(self) -> dict[str, dict[str, str]]:
         """What was read, by asset: str(cell) -> digest of its content."""
         by_asset: dict[str, dict[str, str]] = {}
-        for cell, origin in self.read.items():
-            by_asset.setdefault(cell.partition("[")[0], {})[cell] = origin.digest
+        for cell, (digest, _) in self.read.items():
+            by_asset.setdefault(cell.partition("[")[0], {})[cell] = digest
         return by_asset
+
+    def origin(self, cell: Cell) -> Origin | None:
+        """The cell as it stood when it was read; None if it was not."""
+        read = self.read.get(str(cell))
+        return None if read is None else Origin(*read)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Receipt:
         """A receipt with other fields: what was worked out of the old ones is not taken over."""
@@ -300,7 +306,7 @@ class Receipts:
 
     def _parsed(self, name: str, content: bytes) -> Receipt:
         try:
-            return Receipt.model_validate(record_of(content))
+            return Receipt.model_validate_json(whole_text(content))
         except ValueError as error:
             raise DamagedStore(
                 f"{self.folder.path(name)} is not a receipt any more ({type(error).__name__}): `enrich repair` mends what can be "

@@ -20,7 +20,7 @@ from enrich_assets.profiles import load_profile
 from enrich_assets.store.integrity import CHECKSUM
 from enrich_assets.store.lineage import Lineage, Link
 from enrich_assets.store.published import query
-from enrich_assets.store.receipts import Cell, Receipt, history_file
+from enrich_assets.store.receipts import Cell, Origin, Receipt, history_file
 from enrich_assets_tests.defs.made_archive import bring_up_to_date, is_fresh, write_stills
 
 EVALUATION = Cell("view/enrich/evaluation", "10|0")
@@ -106,8 +106,9 @@ def test_a_subset_of_the_same_frames_from_another_ranking_has_another_receipt(
     old, new = before[SUBSET], current(grown, SUBSET)
     assert new.digest == old.digest, "the labels bought are kept"
     assert new.name != old.name
-    assert old.read[str(RANKING)].receipt == before[RANKING].name
-    assert new.read[str(RANKING)].receipt == current(grown, RANKING).name != before[RANKING].name
+    assert old.origin(RANKING) == Origin(before[RANKING].digest, before[RANKING].name)
+    ranking = current(grown, RANKING)
+    assert new.origin(RANKING) == Origin(ranking.digest, ranking.name) != old.origin(RANKING)
     kept = grown.store.receipts.earlier(SUBSET, old.name)
     assert kept == old
     assert is_fresh(grown, *MODEL), "the same frames: nothing is trained again"

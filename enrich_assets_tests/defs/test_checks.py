@@ -321,7 +321,7 @@ def test_it_fails_on_what_is_wrong(small: Path, name: str, wrong: Wrong) -> None
     before = run_check(archive, check, partition)
     wrong(archive)
     read = {name: archive.store.receipts.require(Cell.parse(name)).digest for name in before.read}
-    if read != {name: origin.digest for name, origin in before.read.items()}:
+    if read != {name: digest for name, (digest, _) in before.read.items()}:
         assert not is_fresh(archive, check, partition), "what it looked at is not what is there now"
     outcome = run_check(archive, check, partition)
     assert not outcome.metrics["passed"], outcome.metrics["description"]

@@ -73,7 +73,7 @@ def test_another_budget_keeps_the_labels_bought(small: Path) -> None:
     view = before.profile.tasks["view"].model_copy(update={"budgets": ("10", "20", "30"), "initial_frames": "3"})
     archive = Archive(small, before.profile.model_copy(update={"tasks": {**before.profile.tasks, "view": view}}))
     receipt = make_cells(archive, "0", "view/enrich/ranking")
-    origin = receipt.read[str(bought.cell)]
+    origin = receipt.origin(bought.cell)
     assert origin == Origin(bought.digest, bought.name), "the order depends on what was bought, so lineage names it"
     assert str(bought.cell) not in receipt.inputs, "and that is no reason to rank again"
     assert list(archive.store.table(receipt, "ranking")["frame_id"])[:20] == order[:20]

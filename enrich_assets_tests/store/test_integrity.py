@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from enrich_assets.store import integrity
 from enrich_assets.store.annotations import Annotations
@@ -131,13 +134,39 @@ def test_receipts_are_ordered_by_their_number_when_a_clock_is_set_back(
     assert [receipt.revision for receipt in receipts] == [1, 2, 3, 4]
 
 
-def test_a_record_is_read_back_and_a_changed_one_refused() -> None:
-    record = {"name": "é", "numbers": [1, 2.5], "nested": {"a": None}}
-    assert record_of(record_bytes(record)) == record
-    with pytest.raises(ValueError, match="not what was written"):
-        record_of(record_bytes(record).replace(b"2.5", b"2.6"))
+RECORD = {"name": "é", "numbers": [1, 2.5], "nested": {"checksum": "of what stands before: "}, "nothing": float("inf")}
+
+
+def test_a_record_is_read_back() -> None:
+    assert record_of(record_bytes(RECORD)) == RECORD
+    assert list(record_of(record_bytes(RECORD))) == list(RECORD)
+    assert record_of(record_bytes({})) == {}
     with pytest.raises(ValueError, match="not a record"):
         record_of(b"[]")
+
+
+@given(st.data())
+@settings(derandomize=True, deadline=None, max_examples=300)
+def test_a_record_of_which_any_byte_changed_is_refused(data: st.DataObject) -> None:
+    content = record_bytes(RECORD)
+    at = data.draw(st.integers(0, len(content) - 1))
+    other = bytes([content[at] ^ data.draw(st.integers(1, 255))])
+    changed = data.draw(st.sampled_from([content[:at] + other + content[at + 1 :], content[:at] + content[at + 1 :]]))
+    try:
+        found = record_of(changed)
+    except ValueError:
+        return
+    assert RECORD.items() < found.items(), "the name of the digest was hit, and it is an entry of which nobody knows"
+
+
+def test_a_record_of_an_earlier_version_is_read_and_refused_by_the_digest_of_its_content() -> None:
+    record = {**RECORD, "nested": {"a": None}}
+    of_content = hashlib.sha256(json.dumps(record, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    content = json.dumps({**record, "checksum": of_content}, indent=1).encode()
+    assert record_of(content) == record
+    with pytest.raises(ValueError, match="not what was written"):
+        record_of(content.replace(b"2.5", b"2.6"))
+    assert record_of(json.dumps(record).encode()) == record, "the first ones had none"
 
 
 @pytest.mark.parametrize("title", ["rows", "refused"])

@@ -163,8 +163,8 @@ def _subset_row(
         "n_clips": metrics["clips"],
         "current": current,
     }
-    for origin in receipt.read.values():
-        left_out = coverage.get(origin.receipt)
+    for _, name in receipt.read.values():
+        left_out = coverage.get(name)
         if left_out is not None and metrics["budget"] in left_out.index:
             row |= left_out.loc[metrics["budget"]].to_dict()
     return row

@@ -161,7 +161,8 @@ def joined_to_subsets(cell: CellContext, subsets: Arms, evaluations: Evaluations
         scored = set(test_set.store.table(evaluation, "predictions")["frame_id"])
         both = patients & set(chosen["patient_id"])
         # One made before the last studies came is of fewer test frames until it is made again.
-        of_this_test_set = evaluation.read[str(test_set.receipt.cell)].digest == test_set.receipt.digest
+        of_then = evaluation.origin(test_set.receipt.cell)
+        of_this_test_set = of_then is not None and of_then.digest == test_set.receipt.digest
         wrong = {
             f"{len(both)} patients on both sides": bool(both),
             "the subset is not the one that the score names": (

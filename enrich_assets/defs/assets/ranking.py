@@ -20,7 +20,7 @@ from enrich_assets.core.where import Where
 from enrich_assets.method.ranking import Ranking, rule_named
 from enrich_assets.settings import ALL, ArmSettings, budget_frames
 from enrich_assets.store.identity import subset_id
-from enrich_assets.store.receipts import Cell, DamagedStore, MissingArtefact, Origin
+from enrich_assets.store.receipts import Cell, DamagedStore, MissingArtefact, Receipt
 
 # Frames of a subset in the UI: how many, how large, and all pictures together, because Dagster keeps them with every event.
 LOOKED_AT, PICTURE_SIDE, PICTURE_BYTES = 20, 64, 60_000
@@ -292,7 +292,7 @@ def prefix_is_kept(outlook: Outlook, cell: Cell) -> bool:
     if before is None or subset is None:
         return False
     if arm == ALL:  # in the order of a hash, whatever the budgets are
-        return _pool_stays(outlook, step.where, before.read)
+        return _pool_stays(outlook, step.where, before)
     if task.growth != "extend":
         return False
     if before.metrics["way"] != way_of(step.where) or _frames_change(outlook, before.read):
@@ -301,11 +301,11 @@ def prefix_is_kept(outlook: Outlook, cell: Cell) -> bool:
     return subset.metrics["frames"] == budget_frames(budget, outlook.pool_size(step.where.task)) <= kept
 
 
-def _pool_stays(outlook: Outlook, where: Where, read: Mapping[str, Origin]) -> bool:
+def _pool_stays(outlook: Outlook, where: Where, ranking: Receipt) -> bool:
     """Whether the ranking knew the very pool that there will be."""
     asset = f"{where.task}/pool"
     batches = outlook.planner.archive.batches
-    known = {cell.partition: read[name].digest for name in read if (cell := Cell.parse(name)).asset == asset}
+    known = {Cell.parse(name).partition: digest for name, digest in ranking.digests_read.get(asset, {}).items()}
     held = {batch: receipt.digest for batch, receipt in outlook.planner.held(asset).items()}
     return known == held and not any(Cell(asset, batch) in outlook.pending for batch in batches)
 

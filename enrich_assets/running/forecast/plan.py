@@ -9,6 +9,7 @@ from enrich_assets.archive.sides.summary import side_report
 from enrich_assets.core.planner import Planner
 from enrich_assets.core.stages import Goal, stages
 from enrich_assets.core.step import Declared
+from enrich_assets.core.uncollected import uncollected
 from enrich_assets.defs.assets import graph_of
 from enrich_assets.running.forecast.expected import Expected
 from enrich_assets.running.forecast.prices import PlannedStage, priced
@@ -44,6 +45,7 @@ class Plan:
         return {cell for stage in self.stages for cell in stage.cells}
 
 
+@uncollected()
 def make_plan(archive: Archive, goal: Goal = Goal()) -> Plan:  # noqa: B008  (frozen)
     """What a run with this goal would make, stage by stage, and what it would cost.
 

@@ -27,7 +27,7 @@ from enrich_assets.running.upkeep.databases import (
 )
 from enrich_assets.store.annotations import Annotations
 from enrich_assets.store.batches import COPY
-from enrich_assets.store.integrity import record_of
+from enrich_assets.store.integrity import record_of, whole_text
 from enrich_assets.store.receipts import Cell, DamagedStore, Receipt, history_file
 
 RUNS_AGAIN = "`enrich repair` makes it again"
@@ -234,8 +234,8 @@ def _lost_history(archive: Archive, mended: set[Cell]) -> Iterator[Finding]:
     broken: dict[str, str] = {}
     for cell in mended:
         receipt = receipts.current(cell)
-        for read, origin in (receipt.read if receipt is not None else {}).items():
-            file = history_file(Cell.parse(read), origin.receipt)
+        for read, (_, of_then) in (receipt.read if receipt is not None else {}).items():
+            file = history_file(Cell.parse(read), of_then)
             if file not in there:
                 broken.setdefault(file, str(cell))
     if broken:
@@ -255,7 +255,7 @@ def _put_aside(archive: Archive, name: str) -> None:
 
 def _parsed(archive: Archive, name: str) -> Receipt | None:
     try:
-        return Receipt.model_validate(record_of(archive.store.folder.read(name)))
+        return Receipt.model_validate_json(whole_text(archive.store.folder.read(name)))
     except (FileNotFoundError, ValueError):
         return None
 
