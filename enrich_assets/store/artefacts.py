@@ -350,7 +350,7 @@ class Store:
         """
         if receipt.folder in self._seen or not (receipt.files or receipt.notes):
             return None
-        there = self._there(receipt)
+        there = set() if self.folder.is_local else self._there(receipt)
         for name in (*receipt.files, *receipt.notes):
             if name not in there and not self.folder.exists(self.path(receipt, name)):
                 return name
@@ -358,9 +358,7 @@ class Store:
         return None
 
     def _there(self, receipt: Receipt) -> set[str]:
-        """Names of the files of an artefact. Of a store elsewhere, an asset is listed once: an answer per file takes too long."""
-        if self.folder.is_local:
-            return set(self.folder.names(f"artefacts/{receipt.folder}"))
+        """Names of the files of an artefact elsewhere. An asset is listed once: an answer per file takes too long."""
         if receipt.asset not in self._listed:
             self._listed[receipt.asset] = set(self.folder.names(f"artefacts/{receipt.asset}"))
         below = receipt.folder.removeprefix(f"{receipt.asset}/") + "/"

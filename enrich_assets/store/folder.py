@@ -87,6 +87,8 @@ class Folder:
 
     def exists(self, name: str) -> bool:
         """Whether there is a file or folder of that name."""
+        if self.is_local:
+            return os.path.exists(self.path(name))
         return bool(self._ask(lambda: self.fs.exists(self.path(name))))
 
     def read(self, name: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import cached_property
 
 import dagster as dg
 
@@ -39,8 +40,13 @@ class LocalEngine:
     retries = 1
 
     def __init__(self, archive: Archive, instance: dg.DagsterInstance) -> None:
-        self._archive = archive
-        self._in_this_process = InThisProcess(Execution(archive, instance))
+        self._archive, self._instance = archive, instance
+
+    @cached_property
+    def _in_this_process(
+        self,
+    ) -> InThisProcess:  # with Dagster's definitions, which a run with nothing to do has no use for
+        return InThisProcess(Execution(self._archive, self._instance))
 
     @contextmanager
     def team(self, stage: Stage, expected: int) -> Iterator[Team]:
