@@ -1,4 +1,4 @@
-"""Python's search for cycles of objects, kept away from tens of thousands of receipts that are read and compared."""
+"""Python's search for cycles of objects, put off while tens of thousands of receipts are read and compared."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """No search for cycles within, nor later through what was read: no receipt is in one, and all stay as long as the run."""
+    """No search for cycles within: no receipt is in one, and each search would go through all that were read so far."""
     was = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
+        gc.unfreeze()  # the two together: all there is counts as old now, without having been looked at
         if was:
             gc.enable()
