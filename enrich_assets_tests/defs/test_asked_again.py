@@ -94,12 +94,8 @@ def test_one_bad_drop_does_not_stop_the_others(world: World) -> None:
     assert [r.job_name for r in world.look()] == ["ingest_drops"]
 
 
-def test_a_drop_that_cannot_be_read_does_not_stop_those_of_the_same_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = World(tmp_path, drops_per_batch=3)
-    for name in ("a", "bad", "c"):
-        world.drop(name)
+def make_unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The drop `bad` may not be looked at."""
     real = drops.look_at
 
     def look_at(archive: Archive, path: str) -> Found:
@@ -108,6 +104,15 @@ def test_a_drop_that_cannot_be_read_does_not_stop_those_of_the_same_run(
         return real(archive, path)
 
     monkeypatch.setattr(drops, "look_at", look_at)
+
+
+def test_a_drop_that_cannot_be_read_does_not_stop_those_of_the_same_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, drops_per_batch=3)
+    for name in ("a", "bad", "c"):
+        world.drop(name)
+    make_unreadable(monkeypatch)
     (request,) = world.look()
     outcomes = world.ingest(request)
     assert [type(outcome.error) for outcome in outcomes] == [PermissionError, type(None)]
@@ -150,14 +155,7 @@ def test_a_run_with_a_drop_that_cannot_be_read_fails_after_it_has_ingested_the_o
     world = World(tmp_path, drops_per_batch=2)
     for name in ("bad", "good"):
         world.drop(name)
-    real = drops.look_at
-
-    def look_at(archive: Archive, path: str) -> Found:
-        if path.endswith("/bad"):
-            raise PermissionError(13, "Permission denied", path)
-        return real(archive, path)
-
-    monkeypatch.setattr(drops, "look_at", look_at)
+    make_unreadable(monkeypatch)
     (request,) = world.look()
     definitions = build_definitions(world.archive.profile, ArchiveResource.of(world.archive))
     result = definitions.resolve_job_def("ingest_drops").execute_in_process(

@@ -88,7 +88,8 @@ def unseen(world: World, before: list[str] | None = None) -> tuple[list[dg.RunRe
     return unseen_requests(world.archive, world.graph, world.instance, MOUNT, before or [])
 
 
-def test_imported_labels_are_followed_though_dagster_saw_no_event(world: World) -> None:
+def make_two_pools(world: World) -> None:
+    """Drops `a` and `b`, read, and the pools of both."""
     for name in ("a", "b"):
         world.drop(name)
     world.tick()
@@ -96,6 +97,10 @@ def test_imported_labels_are_followed_though_dagster_saw_no_event(world: World) 
         world.make(name)
     for name in ("a", "b"):
         world.make(name, "view/pool")
+
+
+def test_imported_labels_are_followed_though_dagster_saw_no_event(world: World) -> None:
+    make_two_pools(world)
     assert unseen(world) == ([], [])
     frame = Catalogue(world.archive).frame_table(["a"])["frame_id"].iloc[0]
     label = {
@@ -143,13 +148,7 @@ def test_a_panel_whose_first_making_failed_is_asked_for_when_it_is_still_missing
 ) -> None:
     """It reads every earlier batch, of which no edge of the graph tells."""
     receipts = world.archive.store.receipts
-    for name in ("a", "b"):
-        world.drop(name)
-    world.tick()
-    for name in ("a", "b"):
-        world.make(name)
-    for name in ("a", "b"):
-        world.make(name, "view/pool")
+    make_two_pools(world)
     pretend_embeddings(world, "b")
     with pytest.raises(LookupError, match=r"embeddings/vae\[a\] has not been made yet"):
         world.make("b", "view/similarity/vae")

@@ -43,9 +43,8 @@ class LocalEngine:
         self._archive, self._instance = archive, instance
 
     @cached_property
-    def _in_this_process(
-        self,
-    ) -> InThisProcess:  # with Dagster's definitions, which a run with nothing to do has no use for
+    def _in_this_process(self) -> InThisProcess:
+        """With Dagster's definitions, which a run with nothing to do has no use for."""
         return InThisProcess(Execution(self._archive, self._instance))
 
     @contextmanager
