@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
+import sys
+import threading
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -52,5 +56,26 @@ for _command in COMMANDS:
     main.add_command(_command)
 
 
+def enrich() -> NoReturn:
+    """The command as a shell starts it. What was promised at exit is done; then the process ends at once.
+
+    Python would take all modules and objects apart before, more than a second of it after a look at a large home, and the
+    threads of Arrow and DuckDB that still run meanwhile have been seen to abort the process.
+    """
+    status: Any = 0
+    try:
+        main()
+    except SystemExit as end:
+        status = end.code
+    if status is None or isinstance(status, int):
+        threading._shutdown()  # type: ignore[attr-defined]  # as multiprocessing ends its processes
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(BrokenPipeError):  # whoever read has seen enough
+                stream.flush()
+        os._exit(status or 0)
+    sys.exit(status)
+
+
 if __name__ == "__main__":
-    main()
+    enrich()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,3 +72,32 @@ def test_the_doctor_names_what_keeps_a_home_from_working(tmp_path: Path, monkeyp
     assert shown.exit_code == 1
     assert "trouble: " in shown.output
     assert "bogus" in shown.output
+
+
+ENDING = """
+import atexit, os, sys, threading
+from enrich_assets import cli
+atexit.register(print, "at exit", end="")  # into the buffer, which is written at the end
+threading.Thread(target=lambda: (threading.main_thread().join(), print("thread"))).start()
+cli.main = lambda: {ends}
+cli.enrich()
+"""
+
+
+@pytest.mark.parametrize(
+    ("ends", "status"), [("sys.exit(0)", 0), ("sys.exit()", 0), ("None", 0), ("sys.exit(143)", 143), ("sys.exit(1)", 1)]
+)
+def test_a_command_ends_with_its_status_once_threads_and_what_is_to_be_done_at_exit_have_ended(
+    ends: str, status: int
+) -> None:
+    ended = subprocess.run([sys.executable, "-c", ENDING.format(ends=ends)], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (status, "thread\nat exit", "")
+
+
+def test_what_could_not_be_written_at_the_end_is_no_success() -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", ENDING.format(ends="print('said')")], stdout=full, stderr=subprocess.PIPE
+        )
+    assert ended.returncode
+    assert b"No space left" in ended.stderr

@@ -6,7 +6,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,10 +20,11 @@ from enrich_assets.progress import Advance
 from enrich_assets.settings import FrameSettings
 from enrich_assets.store.artefacts import Draft
 from enrich_assets.studies.addresses import at_hand
-from enrich_assets.studies.decoding.burned_in import NOT_LOOKED_FOR, can_look
 from enrich_assets.studies.errors import UnreadableFile
 from enrich_assets.studies.isolation import in_order, isolated
-from enrich_assets.studies.readers import View, Wanted, read_pictures
+
+if TYPE_CHECKING:
+    from enrich_assets.studies.readers import View
 
 PART_FRAMES = 1000  # about so many frames go into one stored part
 FRAMES_OF_A_VIDEO = 60  # a guess, to group files into parts before they are decoded
@@ -75,6 +76,8 @@ class Decoding:
         dict of str to pandas.DataFrame
             frames, clips, refused (path, reason). A file that cannot be read is refused; it stops no other.
         """
+        from enrich_assets.studies.decoding.burned_in import NOT_LOOKED_FOR, can_look
+
         # A file of several rows (a video of which single frames carry masks) is decoded once.
         sources = [(str(path), group) for path, group in rows.groupby("path", sort=False)]
         if not can_look():
@@ -118,6 +121,8 @@ class Decoding:
         return from_parquet(draft.read(f"{name}-{number:04d}.parquet"))
 
     def _decode_file(self, source: SourceFile) -> DecodedFile | UnreadableFile:
+        from enrich_assets.studies.readers import Wanted, read_pictures  # late: OpenCV, FFmpeg and pydicom
+
         path, rows = source
         first, frame_index = rows.iloc[0], rows["frame_index"]
         named = tuple(int(index) for index in frame_index.dropna())

@@ -30,7 +30,7 @@ from enrich_assets.store.folder import Folder
 from enrich_assets.store.receipts import Cell, Receipt
 from enrich_assets.store.remote.databases import database_url, is_server
 from enrich_assets.store.tracking import Tracking
-from enrich_assets.studies.dicom import Pseudonyms
+from enrich_assets.studies.pseudonyms import Pseudonyms
 
 LAYOUT, LAYOUT_FILE = 2, "layout.json"
 MARK_FILE = ".mark"
@@ -81,6 +81,7 @@ class Archive:
         self.products = Products(home_folder, None if self.owns_store else self.store.folder)
         self.spread: Spread | None = None  # set by an engine that has other machines
         self._batches = batches
+        self._names: tuple[tuple[Batch, ...] | None, list[str]] = (None, [])  # of these batches
         self._tracking: dict[str, Tracking] = {}
         self._value = lru_cache(maxsize=VALUES_IN_MEMORY)(self._read_value)
         self._whole = lru_cache(maxsize=WHOLES_IN_MEMORY)(self._read_value)
@@ -127,7 +128,9 @@ class Archive:
     @property
     def batches(self) -> list[str]:
         """Their names."""
-        return [batch.name for batch in self.pinned]
+        if self._names[0] is not self.pinned:  # asked for at each look at a cell
+            self._names = self.pinned, [batch.name for batch in self.pinned]
+        return self._names[1]
 
     def batch(self, name: str) -> Batch:
         """The batch of that name. Raises LookupError, with the names there are."""

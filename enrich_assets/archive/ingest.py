@@ -13,7 +13,6 @@ from enrich_assets.archive.sources import source_files
 from enrich_assets.progress import progress
 from enrich_assets.store.batches import Batch
 from enrich_assets.studies.addresses import is_folder
-from enrich_assets.studies.dicom import NO_DICOM, Pseudonyms, scan_dicom, seal, short_name
 from enrich_assets.studies.errors import ManifestError
 from enrich_assets.studies.examine import examine, manifest_digest
 from enrich_assets.studies.files import is_text, shown
@@ -26,6 +25,8 @@ from enrich_assets.studies.manifest import (
     refuse_folder_of_archives,
 )
 from enrich_assets.studies.media_folder import MediaFolder, PatientRule, guess_lines, scan_media, suggestion
+from enrich_assets.studies.pseudonyms import Pseudonyms
+from enrich_assets.studies.sealed_paths import seal, short_name
 
 IDENTITY = ["study_id", "clip_id", "frame_index"]
 Identity = tuple[str, ...]
@@ -113,6 +114,8 @@ def look_at(archive: Archive, path: str, patient_from: PatientRule | None = None
     if not is_folder(path):
         raise no_manifest(path)
     refuse_folder_of_archives(path)
+    from enrich_assets.studies.dicom import NO_DICOM, scan_dicom  # late: only who ingests DICOM needs pydicom
+
     with progress("reading headers", "files") as advance:
         rows, unreadable = scan_dicom(path, archive.pseudonyms, advance=advance)
     if rows.empty and unreadable["reason"].str.startswith(f"{NO_DICOM};").all():
@@ -197,6 +200,8 @@ def _guessed(archive: Archive, path: str, patient_from: PatientRule) -> Found:
     media = look_through(path, patient_from)
     rows, refused = media.rows(), [media.refused]
     if media.dicom:
+        from enrich_assets.studies.dicom import scan_dicom
+
         known = {str(row.path): row.patient_id for row in media.of_dicom.itertuples()}
         with progress("reading headers", "files") as advance:
             of_dicom, unreadable = scan_dicom(path, archive.pseudonyms, known.get, advance)

@@ -23,7 +23,8 @@ from enrich_assets.store.batches import Batches
 from enrich_assets.store.folder import Folder
 from enrich_assets.store.integrity import record_bytes, record_of
 from enrich_assets.store.receipts import DamagedStore
-from enrich_assets.studies.dicom import Pseudonyms, is_sealed, unseal
+from enrich_assets.studies.pseudonyms import Pseudonyms
+from enrich_assets.studies.sealed_paths import is_sealed, unseal
 
 KEY_FILE, RECORD = "pseudonym.key", "key.json"
 GIVEN_FILE, GIVEN = "ENRICH_KEY_FILE", "ENRICH_KEY"  # environment

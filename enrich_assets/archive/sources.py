@@ -22,8 +22,9 @@ from enrich_assets.store.batches import Batch, Batches
 from enrich_assets.store.folder import Folder
 from enrich_assets.store.receipts import Receipt, digest_of
 from enrich_assets.studies import addresses, zips
-from enrich_assets.studies.dicom import Pseudonyms, is_sealed, short_name, unseal
 from enrich_assets.studies.errors import UnreadableFile
+from enrich_assets.studies.pseudonyms import Pseudonyms
+from enrich_assets.studies.sealed_paths import is_sealed, short_name, unseal
 
 if TYPE_CHECKING:
     from enrich_assets.archive.home import Archive

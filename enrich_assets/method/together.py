@@ -9,8 +9,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from enrich_assets.method.embeddings.fixed_point import to_fixed_point
 from enrich_assets.method.pairs.similarity import PairLists, all_pairs
@@ -131,6 +129,9 @@ def groups_together(patients: Sequence[str], links: Iterable[tuple[str, str]]) -
     names = sorted(patients)
     place = {name: at for at, name in enumerate(names)}
     ends = np.array([(place[one], place[other]) for one, other in links], np.int64).reshape(-1, 2)
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components  # late: a third of a second
+
     adjacency = coo_array((np.ones(len(ends), bool), (ends[:, 0], ends[:, 1])), shape=(len(names), len(names)))
     _, group = connected_components(adjacency, directed=False)
     first: dict[int, str] = {}

@@ -10,9 +10,9 @@ from enrich_assets.archive.sides.summary import side_report
 from enrich_assets.method.kinds import kind_of
 from enrich_assets.settings import did_you_mean
 from enrich_assets.store.annotations import Annotations
-from enrich_assets.studies.dicom import short_name
 from enrich_assets.studies.errors import listed
 from enrich_assets.studies.manifest import label_columns
+from enrich_assets.studies.sealed_paths import short_name
 
 MOST_REFUSED = 20  # files named one by one
 

@@ -48,7 +48,7 @@ def test_a_file_that_changed_since_it_was__refused(tmp_path: Path) -> None:
 def test_a_file_that_brings_its_decoder_down_is_refused_and_the_rest_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("enrich_assets.archive.decoding.read_pictures", tasks.read_or_die)
+    monkeypatch.setattr("enrich_assets.studies.readers.read_pictures", tasks.read_or_die)
     archive = opened(tmp_path / "home")
     folder = write_stills(tmp_path / "drop", [{"patient_id": p, "clip_id": p, "label": "NT"} for p in "abcd"])
     for number, name in ((1, "crash"), (2, "hoard")):

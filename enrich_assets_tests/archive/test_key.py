@@ -14,7 +14,7 @@ from enrich_assets.archive import Archive
 from enrich_assets.archive.key import KEY_FILE, Key, KeyLost
 from enrich_assets.cli import main
 from enrich_assets.profiles import load_profile
-from enrich_assets.studies.dicom import seal
+from enrich_assets.studies.sealed_paths import seal
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from enrich_assets.store.artefacts import Store
 from enrich_assets.store.batches import Batches
 from enrich_assets.store.folder import Folder
 from enrich_assets.store.receipts import Cell
-from enrich_assets.studies.dicom import seal
+from enrich_assets.studies.sealed_paths import seal
 
 ROWS, NONE = pd.DataFrame({"path": ["a.png"]}), pd.DataFrame({"path": [], "reason": []})
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from enrich_assets.archive import Archive
 from enrich_assets.cli import main
-from enrich_assets.studies.dicom import short_name
+from enrich_assets.studies.sealed_paths import short_name
 from enrich_assets_tests.studies.made_dicom import dataset, save, sector
 
 NAME = "VANMALIUS"

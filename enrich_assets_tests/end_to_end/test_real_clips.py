@@ -13,7 +13,7 @@ from enrich_assets.archive.ingest import ingest
 from enrich_assets.archive.sources import addresses_called
 from enrich_assets.profiles import load_profile
 from enrich_assets.running.driver import Outcome
-from enrich_assets.studies.dicom import short_name
+from enrich_assets.studies.sealed_paths import short_name
 from enrich_assets_tests import made_home
 from enrich_assets_tests.made_home import decode, receipt, sql
 

@@ -12,11 +12,12 @@ from PIL import Image
 
 from enrich_assets.archive.ingest import ingest
 from enrich_assets.studies import addresses
-from enrich_assets.studies.dicom import Pseudonyms, scan_dicom
+from enrich_assets.studies.dicom import scan_dicom
 from enrich_assets.studies.errors import ManifestError, UnreadableFile
 from enrich_assets.studies.examine import examine
 from enrich_assets.studies.files import NotAFile, below, shown
 from enrich_assets.studies.manifest import read_manifest
+from enrich_assets.studies.pseudonyms import Pseudonyms
 from enrich_assets.studies.readers import read_clip
 from enrich_assets_tests.defs.made_archive import opened
 from enrich_assets_tests.studies.made_dicom import dataset, save, sector

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,10 @@ from enrich_assets.method.images.crop import Box, crop
 from enrich_assets.method.images.resize import resize_mask
 from enrich_assets.method.kinds import kind_of
 from enrich_assets.settings import TaskSettings
-from enrich_assets.studies.decoding import Plane
 from enrich_assets.studies.errors import UnreadableFile
-from enrich_assets.studies.readers import read_mask
+
+if TYPE_CHECKING:
+    from enrich_assets.studies.decoding import Plane
 
 COLUMNS = ["frame_id", "label", "mask_row", "mask_path", "mask_sha256", "mask_digest"]
 COLUMNS += ["source", "author", "entry", "batch"]  # entry: of the log of imports; "" for the manifest
@@ -142,6 +144,8 @@ def _manifest_masks(
     sources: LabelSources, clips: pd.DataFrame, paths: dict[str, str], name: str, task: TaskSettings
 ) -> tuple[Kept, list[tuple[str, str]]]:
     """Masks that the manifest names, by frame, and those that cannot be used: (item, reason)."""
+    from enrich_assets.studies.readers import read_mask  # late: it loads OpenCV, FFmpeg and pydicom
+
     manifest = sources.manifest
     by_path = (
         manifest.rows.drop_duplicates("mask_path").set_index("mask_path") if "mask_path" in manifest.rows else None

@@ -11,7 +11,6 @@ from enrich_assets.archive.decoding import FRAMES_OF_A_VIDEO, STILLS
 from enrich_assets.studies.addresses import at_hand
 from enrich_assets.studies.errors import UnreadableFile
 from enrich_assets.studies.isolation import isolated
-from enrich_assets.studies.readers import frames_announced
 
 if TYPE_CHECKING:
     from enrich_assets.archive.home import Archive
@@ -50,6 +49,7 @@ def expected_frames(archive: Archive, rows: pd.DataFrame) -> tuple[pd.Series, bo
 
 def _announced(archive: Archive, path: str) -> int | None:
     from enrich_assets.archive.sources import source_files  # it reads the sides, too
+    from enrich_assets.studies.readers import frames_announced  # late: OpenCV, FFmpeg and pydicom
 
     try:
         with at_hand(source_files(archive).address(path)) as place:

@@ -1,7 +1,7 @@
 """What was ingested, batch by batch: studies, frames, split, which frames are labelled, and the labels."""
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,9 @@ from enrich_assets.method.kinds import kind_of
 from enrich_assets.method.together import groups_together, linked_patients
 from enrich_assets.settings import Profile
 from enrich_assets.studies.manifest import SPLITS
-from enrich_assets.studies.readers import View
+
+if TYPE_CHECKING:
+    from enrich_assets.studies.readers import View
 
 GROUP = "ingestion"
 IDENTITY = ["path", "sha256", "n_bytes", "patient_id", "study_id", "clip_id", "frame_index", "split"]
@@ -63,7 +65,7 @@ def studies(cell: CellContext, manifest: Manifest) -> StepOutput:
     )
 
 
-def views_of(profile: Profile) -> dict[str, View]:
+def views_of(profile: Profile) -> "dict[str, View]":
     """View -> crop, share, side: how each picture of a frame is cut."""
     frames = profile.frames
     views: dict[str, View] = {SIMILARITY: (frames.crop, frames.crop_fraction, frames.side)}

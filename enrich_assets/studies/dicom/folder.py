@@ -9,17 +9,13 @@ from contextlib import closing
 import pandas as pd
 
 from enrich_assets.studies import addresses, zips
-from enrich_assets.studies.dicom.deidentify import (
-    Pseudonyms,
-    attribute_text,
-    first_date_and_time,
-    patient_identifier,
-)
+from enrich_assets.studies.dicom.deidentify import attribute_text, first_date_and_time, patient_identifier
 from enrich_assets.studies.dicom.header import looks_like_dicom, open_dataset
 from enrich_assets.studies.errors import UnreadableFile
 from enrich_assets.studies.files import NotAFile
 from enrich_assets.studies.isolation import in_order, isolated
 from enrich_assets.studies.manifest import IDENTITY
+from enrich_assets.studies.pseudonyms import Pseudonyms
 from enrich_assets.studies.zips import members
 
 _WANTED = (

@@ -13,16 +13,11 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from enrich_assets.studies.decoding import Clip
-from enrich_assets.studies.dicom.deidentify import (
-    Pseudonyms,
-    blank_outside_cone,
-    deidentify,
-    has_cone,
-    image_regions,
-)
+from enrich_assets.studies.dicom.deidentify import blank_outside_cone, deidentify, has_cone, image_regions
 from enrich_assets.studies.dicom.header import open_dataset
 from enrich_assets.studies.dicom.pixels import decode
 from enrich_assets.studies.errors import UnreadableFile
+from enrich_assets.studies.pseudonyms import Pseudonyms
 
 
 def read_dicom(path: str, content: bytes | None = None, pseudonyms: Pseudonyms | None = None) -> Clip:

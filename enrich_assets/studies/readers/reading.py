@@ -12,10 +12,11 @@ from enum import Enum
 from enrich_assets.studies import addresses, zips
 from enrich_assets.studies.contents import read_bytes
 from enrich_assets.studies.decoding import Clip, Plane, read_still, read_video, read_volume, suffix_of_volume
-from enrich_assets.studies.dicom import Pseudonyms, looks_like_dicom
+from enrich_assets.studies.dicom import looks_like_dicom
 from enrich_assets.studies.dicom.reading import read_dicom
 from enrich_assets.studies.errors import UnreadableFile
 from enrich_assets.studies.files import NotAFile
+from enrich_assets.studies.pseudonyms import Pseudonyms
 from enrich_assets.studies.zips import members
 
 __all__ = ["Clip", "Kind", "kind_of", "read_clip"]

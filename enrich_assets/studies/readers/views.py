@@ -18,8 +18,8 @@ from enrich_assets.method.images.crop import Box, Crop, crop, window
 from enrich_assets.method.images.resize import resize
 from enrich_assets.studies.decoding import Clip, Plane
 from enrich_assets.studies.decoding.burned_in import warning_of_text
-from enrich_assets.studies.dicom import Pseudonyms
 from enrich_assets.studies.errors import UnreadableFile, listed
+from enrich_assets.studies.pseudonyms import Pseudonyms
 from enrich_assets.studies.readers.reading import read_clip
 
 View = tuple[Crop, float, int]  # how it is cut, the share of the shorter side, the side in pixels

@@ -71,7 +71,7 @@ def test_the_warning_stands_in_the_table_of_clips(tmp_path: Path) -> None:
 
 
 def test_where_nobody_can_look_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("enrich_assets.archive.decoding.can_look", lambda: False)
+    monkeypatch.setattr("enrich_assets.studies.decoding.burned_in.can_look", lambda: False)
     archive = opened(tmp_path / "home")
     ingest(archive, str(write_stills(tmp_path / "drop", [{"patient_id": "a", "clip_id": "a", "label": "NT"}])), "one")
     with pytest.warns(NotLookedFor, match=r"was not looked for: `pip install 'enrich-assets\[ocr\]'`"):

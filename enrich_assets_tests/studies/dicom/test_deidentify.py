@@ -23,10 +23,11 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from enrich_assets.method.images.cone import cone_mask
-from enrich_assets.studies.dicom import Pseudonyms, scan_dicom
+from enrich_assets.studies.dicom import scan_dicom
 from enrich_assets.studies.dicom.deidentify import blank_outside_cone, deidentify, image_regions
 from enrich_assets.studies.dicom.reading import read_dicom
 from enrich_assets.studies.errors import UnreadableFile
+from enrich_assets.studies.pseudonyms import Pseudonyms
 from enrich_assets_tests.studies.made_dicom import dataset, save, sector
 
 NAME = "VANMALIUS"

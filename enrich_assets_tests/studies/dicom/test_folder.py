@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from enrich_assets.studies.dicom import Pseudonyms, scan_dicom
+from enrich_assets.studies.dicom import scan_dicom
 from enrich_assets.studies.examine import examine, manifest_digest
 from enrich_assets.studies.manifest import IDENTITY, label_columns
+from enrich_assets.studies.pseudonyms import Pseudonyms
 from enrich_assets.studies.readers import read_clip
 from enrich_assets_tests.studies.made_dicom import as_bytes, dataset, save, sector
 

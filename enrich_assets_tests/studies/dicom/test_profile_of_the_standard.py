@@ -16,9 +16,9 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 
-from enrich_assets.studies.dicom import Pseudonyms
 from enrich_assets.studies.dicom.deidentify import attribute_text, deidentify
 from enrich_assets.studies.dicom.folder import _WANTED, _described
+from enrich_assets.studies.pseudonyms import Pseudonyms
 
 KEY = Pseudonyms(bytes(range(32)))
 # Everything of table E.1-1 that leaves a trace; all else is dropped. Hashed: HMAC-SHA256 under the home's key (D and U of the table, with

@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 
-from enrich_assets.studies.dicom.deidentify import Pseudonyms
+from enrich_assets.studies.pseudonyms import Pseudonyms
 
 SEALED = "sealed:"
 _PURPOSE = "sealed paths"
