@@ -85,16 +85,17 @@ def training_length(
     only=searches_length,
 )
 def stopped_improving(cell: CellContext, length: Value) -> CheckOutcome:
-    """The search ended because nothing improved any more, not at its bound."""
+    """The search ended because nothing improved any more and the loss had settled, not at its bound."""
     found, search = length.metrics, cell.where.task_settings.model_settings.search
     watched = f"{found['watched_patients']} held-out patients" if found["watched_patients"] else "the training frames"
     if found["stopped"]:
         return CheckOutcome(
-            True, f"{found['steps']:,} steps: nothing improved on {watched} after step {found['best_step']:,}"
+            True,
+            f"{found['steps']:,} steps: after step {found['best_step']:,} nothing improved on {watched}, and the training loss had settled",
         )
     return CheckOutcome(
         False,
-        f"at its first learning rate the network was still improving on {watched} at the bound of {search.max_steps:,} steps; whether the "
+        f"at its first learning rate the network was still improving on {watched}, or its training loss falling, at the bound of {search.max_steps:,} steps; whether the "
         "models are converged is judged on themselves (adequacy). If they are not, raise training.search.max_steps",
     )
 

@@ -42,7 +42,7 @@ class Checkpoint:
     made_of : str
         `fingerprint` of settings, seed and data.
     history : list of dict
-        One entry per epoch done.
+        Of the epochs done.
     model, optimizer : dict of str to Tensor
         Their states; the optimizer's keys are "<parameter's index>.<name>".
     best : dict of str to Tensor

@@ -1,11 +1,13 @@
 """How long to train: the number of steps of a task, found once on all its labelled frames, before any arm is looked at.
 
 The rule. A fifth of the pool's patients are held out (test patients play no part). The network trains on the others at its first
-learning rate, and predicts the held-out frames every so many steps. The last evaluation at which anything it is judged by improved
-is the *best step*. It stops when nothing has improved for `patience` evaluations in a row and it has trained for `beyond_best` times
-the best step, or when the bound is reached. The first learning rate is kept until the best step in every training of the task, and the
-further ones follow: the steps of a training are the best step over the share of the first milestone. Where the bound came first, a
-training takes the bound.
+learning rate, and predicts the held-out frames every so many steps. The last evaluation at which anything it is judged by improved,
+or at which its training loss was still falling, is the *best step*: the held-out patients may be four, and their measures stand still
+by chance; the loss falls while more than a tenth of its fall was in the second half, by which a training is judged afterwards, too
+(`statistics/adequacy.py`). It stops when nothing has improved for `patience` evaluations in a row and it has trained for
+`beyond_best` times the best step, or when the bound is reached. The first learning rate is kept until the best step in every training
+of the task, and the further ones follow: the steps of a training are the best step over the share of the first milestone. Where the
+bound came first, a training takes the bound.
 
 Every budget, arm and seed then takes this same number of steps, so that a small subset is not worse for having been trained less.
 Steps, not seconds, bound the search: the same data give the same number on any machine of a kind.
@@ -24,6 +26,7 @@ from enrich_assets.method.hyperparameters import SearchSettings
 from enrich_assets.method.networks.repeatable import HELD_OUT, derived_seed
 from enrich_assets.method.networks.schedule import Schedule
 from enrich_assets.method.networks.trained import Progress, Trained, TrainingOptions, Weights
+from enrich_assets.method.statistics.adequacy import CONVERGED_FALL
 
 SMALLEST_GAIN = 0.002  # of a measure, that counts as an improvement: a fifth (tenth) of the margins of equivalence
 MOST_WATCHED = 1000  # held-out frames that are predicted, evenly spaced; bounds what an evaluation costs
@@ -48,7 +51,7 @@ class Length:
     steps : int
         Of every training.
     best_step : int
-        Of the search: the last evaluation at which anything improved.
+        Of the search: the last evaluation at which anything improved, or the training loss still fell.
     stopped : bool
         Nothing improved any more; False where the bound came first.
     curve : list of dict
@@ -105,7 +108,7 @@ def find_length(
     train = ~held_out if held_out.any() else ~np.zeros_like(held_out)
     watched = np.flatnonzero(held_out if held_out.any() else train)
     watched = watched[np.linspace(0, len(watched) - 1, min(len(watched), MOST_WATCHED)).astype(int)]
-    watch = _Watch(kind, images[watched], answers[watched], n_classes, settings, search, device)
+    watch = _Watch(kind, images[watched], answers[watched], n_classes, settings, search, device, progress)
     bound = max(1, math.floor(search.max_steps * first_share(settings)))
     every = min(search.evaluate_every, bound)
     kind.fit(
@@ -115,7 +118,7 @@ def find_length(
         replace(settings, search=None, steps=bound, lr_milestones=()),
         seed=seed,
         device=device,
-        progress=progress,
+        progress=watch.hear,
         watch=watch,
         watch_every=every,
     )
@@ -142,7 +145,9 @@ class _Watch:
         settings: Any,
         search: SearchSettings,
         device: str | None,
+        progress: Progress | None,
     ) -> None:
+        self._progress, self._history = progress, list[dict[str, float]]()
         self._kind, self._images, self._answers, self._n_classes = kind, images, answers, n_classes
         self._settings, self._search, self._device = settings, search, device
         self._best: dict[str, float] = {}
@@ -150,14 +155,26 @@ class _Watch:
         self.curve: list[dict[str, float]] = []
         self.best_step, self.stopped = 0, False
 
+    def hear(self, done: int, of: int, values: dict[str, float]) -> None:
+        """The training's own progress."""
+        self._history.append(values)
+        if self._progress is not None:
+            self._progress(done, of, values)
+
+    @property
+    def _is_falling(self) -> bool:
+        """Whether the training loss still is; not where too little of it is known, and the patience is the measures' alone."""
+        return loss_fall_share(self._history) > CONVERGED_FALL
+
     def __call__(self, step: int, weights: Weights) -> bool:
         predicted = self._kind.predict(weights, self._images, self._settings, self._device)
         found = self._kind.progress_made(predicted, self._answers, self._n_classes)
         self.curve.append({"step": float(step), **found})
         better = {name for name, value in found.items() if value > self._best.get(name, -np.inf) + SMALLEST_GAIN}
         self._best |= {name: found[name] for name in better}
-        self._idle = 0 if better else self._idle + 1
-        self.best_step = step if better else self.best_step
+        learns = bool(better) or self._is_falling
+        self._idle = 0 if learns else self._idle + 1
+        self.best_step = step if learns else self.best_step
         far = step >= self._search.beyond_best * self.best_step
         self.stopped = self._idle >= self._search.patience and far
         return self.stopped
@@ -235,7 +252,7 @@ def loss_fall_share(history: list[dict[str, float]]) -> float:
     Parameters
     ----------
     history : list of dict
-        With `loss`, one entry per epoch or round; a kind of one's own may have none.
+        With `loss`, one entry per epoch, round or part of an epoch; a kind of one's own may have none.
 
     Returns
     -------

@@ -8,6 +8,7 @@ from typing import Protocol
 
 Milestones = tuple[tuple[float, float], ...]
 ROUNDS = 100  # a training of so many steps is reported in about so many rounds of whole epochs
+FEWEST_ROUNDS = 20  # or, of a pool so large that it is passed over a few times only, in so many parts at least
 
 
 class Scheduled(Protocol):
@@ -91,8 +92,14 @@ class Schedule:
         return self.steps if self.steps is not None else self.epochs_for(n) * len(batches_of(n, self.batch_size))
 
     def epochs_a_round(self, n: int) -> int:
-        """Passes between two entries of the history: one, or so many that there are about `ROUNDS` entries."""
+        """Passes between two checkpoints, and at most between two entries of the history: one, or so many that there are about `ROUNDS`."""
         return 1 if self.steps is None else max(1, round(self.epochs_for(n) / ROUNDS))
+
+    def reported(self, n: int) -> list[int]:
+        """After which steps of an epoch the history gets an entry, in ascending order: the last, and where epochs are few others before."""
+        steps = len(batches_of(n, self.batch_size))
+        parts = 1 if self.steps is None else min(steps, math.ceil(FEWEST_ROUNDS * steps / self.steps))
+        return [math.ceil(steps * part / parts) for part in range(1, parts + 1)]
 
     def milestone_shares(self) -> tuple[tuple[float, float], ...]:
         """(share of the training, learning rate from then on)."""

@@ -29,8 +29,8 @@ class Trained:
     weights : dict of str to ndarray
         The model's state, normalisation included.
     history : list of dict
-        One entry per epoch, or per round of epochs where the training has a number of steps (VAE: per evaluation on the
-        held-out patients).
+        One entry per epoch; where the training has a number of steps, per round of epochs or part of one, as
+        `Schedule.reported` says (VAE: per evaluation on the held-out patients).
     device : str
         What it ran on: "cpu", or the name of the GPU.
     """
@@ -48,7 +48,7 @@ class TrainingOptions(TypedDict, total=False):
     device : str or torch.device or None
         Where it runs; None for CUDA where there is one, else the CPU.
     progress : callable or None
-        Called at the end of every epoch with (epochs done, epochs, means of the epoch); of every round with steps instead,
+        Called with each entry of the history: (epochs done, epochs, means since the last entry); with steps instead of epochs
         where the training has a number of steps.
     resume : bytes or None
         A checkpoint from `save`; the result is that of the uninterrupted training.

@@ -28,7 +28,7 @@ from enrich_assets.method.networks.repeatable import (
     state_arrays,
 )
 from enrich_assets.method.networks.schedule import Schedule, Scheduled, batches_of
-from enrich_assets.method.networks.trained import Trained, TrainingOptions
+from enrich_assets.method.networks.trained import Progress, Trained, TrainingOptions
 
 CHECKPOINT_STEPS = 500  # an epoch that ends this many steps after the last checkpoint makes one
 
@@ -68,7 +68,7 @@ def fit(
     Returns
     -------
     Trained
-        History: epoch, learning_rate, loss and the further means, per epoch. Same arguments, same machine: the same
+        History: epoch, learning_rate, loss and the further means, per epoch or as `Schedule` says. Same arguments, same machine: the same
         weights, bit for bit.
 
     Raises
@@ -129,47 +129,85 @@ def _run_epochs(
     progress, save, resume = options.get("progress"), options.get("save"), options.get("resume")
     optimizer = adam(model, schedule.learning_rate)
     history: list[dict[str, float]] = []
+    begun = 0  # epochs
     if resume is not None:
         checkpoint = Checkpoint.decode(resume)
         checkpoint.restore(model, optimizer, made_of)
-        history = checkpoint.history
+        history, begun = checkpoint.history, checkpoint.epoch
     epochs, steps, a_round = schedule.epochs_for(n), schedule.steps_for(n), schedule.epochs_a_round(n)
-    batches = batches_of(n, schedule.batch_size)
+    batches, reported = batches_of(n, schedule.batch_size), schedule.reported(n)
+    report = _Report(history, begun, schedule, n, progress)
     ask = _asking(model, options)
     unsaved = 0
     model.train()
-    for first in range(len(history) * a_round, epochs, a_round):
+    for first in range(begun, epochs, a_round):
         last = min(first + a_round, epochs)  # epoch after the round
-        means = _Means()
         try:
             for epoch in range(first, last):
                 done = epoch * len(batches)
+
+                def after(batch: int, done: int = done) -> None:
+                    ask(done + batch + 1)
+                    if batch + 1 in reported[:-1] and done + batch + 1 < steps:
+                        report.entry(done + batch + 1)
+                        report.tell(done + batch + 1)
+
                 _run_epoch(
                     batch_loss,
                     optimizer,
                     batches[: steps - done],
                     n,
-                    means,
+                    report.means,
                     rate_of=lambda batch, epoch=epoch: schedule.rate(epoch, n, batch),  # type: ignore[misc]
-                    after=lambda batch, done=done: ask(done + batch + 1),  # type: ignore[misc]
+                    after=after,
                     seed=derived_seed(seed, EPOCH, epoch),
                 )
         except _Ended:
-            steps = 0
-        entry = {"epoch": float(first), "learning_rate": schedule.rate(first, n), **means.values()}
-        history.append(entry)
-        if not math.isfinite(entry["loss"]):
-            raise FloatingPointError(f"the loss became {entry['loss']} in epoch {first}; lower the learning rate")
-        if not steps:
+            report.entry(steps)
             return history
+        taken = min(last * len(batches), steps)
+        report.entry(taken)
         unsaved += (last - first) * len(batches)
         if save is not None and unsaved >= options.get("checkpoint_steps", CHECKPOINT_STEPS) and last < epochs:
             unsaved = 0
             save(Checkpoint.of(model, optimizer, last, made_of, history).encode())
-        if progress is not None:
-            at = (last, epochs) if schedule.steps is None else (min(last * len(batches), steps), steps)
-            progress(*at, {name: value for name, value in entry.items() if name != "epoch"})
+        report.tell(taken)
     return history
+
+
+class _Report:
+    """The history of a training, entry by entry: epoch (of its first step, from 0), learning rate, loss and further means."""
+
+    def __init__(
+        self, history: list[dict[str, float]], begun: int, schedule: Schedule, n: int, progress: Progress | None
+    ) -> None:
+        self.means = _Means()
+        self._history, self._schedule, self._n, self._progress = history, schedule, n, progress
+        self._steps_of_epoch = len(batches_of(n, schedule.batch_size))
+        self._from: float = begun  # epochs
+
+    def entry(self, steps: int) -> None:
+        """Note what was since the last entry. `steps`: done so far.
+
+        Raises
+        ------
+        FloatingPointError
+            When the loss is no longer finite.
+        """
+        rate = self._schedule.rate(int(self._from), self._n, round(self._from % 1 * self._steps_of_epoch))
+        entry = {"epoch": float(self._from), "learning_rate": rate, **self.means.taken()}
+        self._history.append(entry)
+        if not math.isfinite(entry["loss"]):
+            epoch = int(self._from)
+            raise FloatingPointError(f"the loss became {entry['loss']} in epoch {epoch}; lower the learning rate")
+        self._from = steps / self._steps_of_epoch
+
+    def tell(self, steps: int) -> None:
+        """Tell whoever asked for the progress how far it is, and the last entry."""
+        if self._progress is not None:
+            epochs, of = self._schedule.epochs_for(self._n), self._schedule.steps
+            values = {name: value for name, value in self._history[-1].items() if name != "epoch"}
+            self._progress(*((math.ceil(self._from), epochs) if of is None else (steps, of)), values)
 
 
 def _asking(model: nn.Module, options: TrainingOptions) -> Callable[[int], None]:
@@ -199,8 +237,11 @@ class _Means:
             weighted = value.detach() * frames
             self._sums[name] = self._sums[name] + weighted if name in self._sums else weighted
 
-    def values(self) -> dict[str, float]:
-        return {name: float(value) / self._frames for name, value in self._sums.items()}
+    def taken(self) -> dict[str, float]:
+        """The means; they begin anew."""
+        means = {name: float(value) / self._frames for name, value in self._sums.items()}
+        self._sums, self._frames = {}, 0
+        return means
 
 
 def _run_epoch(

@@ -33,9 +33,9 @@ from enrich_assets.method.statistics.two_sources import TwoSources
 ADEQUACY_COLUMNS = ("question", "asks", "answer", "value", "limit", "passed", "reason", "remedy", "cost_seconds")
 FEWEST_PATIENTS = 5  # of each class: of fewer, a kind that makes up 45 % of all is missed once in twenty times
 HALF = 0.5  # of the variance: above it, seeds are what an interval too wide lacks
-CONVERGED_FALL = (
-    0.1  # of the whole fall of the training loss, at most, in the second half, on average over the trainings
-)
+# Of the whole fall of the training loss, at most, in the second half, on average over the trainings; a search for the length
+# goes on until then, too
+CONVERGED_FALL = 0.1
 STRONG = 0.5  # Cramer's V from which class and site go together
 MANY_TIMES = 10.0  # as many patients and seeds, beyond which a wider margin is named beside
 MOST_TIMES = 200.0  # as many patients or seeds as no advice goes beyond
@@ -183,7 +183,8 @@ def _convergence(of_full: pd.DataFrame, facts: Facts, margin: float, costs: _Cos
         shown = finding if math.isfinite(gain) else "it still learns"
         return _answer("convergence", asks, False, f"No: {shown}{still}.", **values, remedy=twice,
                        reason="the model trained on everything is not converged", cost_seconds=costs.twice_as_long())  # fmt: skip
-    return _answer("convergence", asks, False, "Not known: its score at half of the training, or its loss, was not recorded.",
+    missing = "how its training loss fell" if math.isfinite(gain) else "its score at half of the training"
+    return _answer("convergence", asks, False, f"Not known: {missing} was not recorded.",
                    **values, reason="whether the model trained on everything is converged is not known",
                    remedy="train the whole pool once more; it is recorded then", cost_seconds=costs.full_set(of_full))  # fmt: skip
 

@@ -59,6 +59,25 @@ def test_a_training_takes_exactly_its_steps_whatever_the_number_of_frames(n):
     assert len(trained.history) <= 150
 
 
+def test_of_a_pool_passed_over_twice_the_history_is_fine_enough_to_see_the_loss_settle():
+    settings, told = replace(BY_STEPS, steps=60, batch_size=100), []
+    trained = fitted(settings, 3000, progress=lambda done, of, values: told.append(done))
+    assert told == [3 * k for k in range(1, 21)]
+    assert [entry["epoch"] for entry in trained.history] == pytest.approx([k / 10 for k in range(20)])
+    assert [entry["learning_rate"] for entry in trained.history] == [SETTINGS.learning_rate] * 10 + [0.01] * 10
+    saved: list[bytes] = []
+    fitted(settings, 3000, save=saved.append, checkpoint_steps=30)
+    resumed = fitted(settings, 3000, resume=saved[0])
+    assert resumed.history == trained.history
+    np.testing.assert_array_equal(resumed.weights["weight"], trained.weights["weight"])
+
+
+@pytest.mark.parametrize(("n", "steps"), [(2, 1), (12, 230), (3000, 7), (3000, 60), (3000, 61), (3000, 9000)])
+def test_a_history_has_twenty_entries_or_one_for_each_step_and_no_more_than_it_needs(n, steps):
+    trained = fitted(replace(BY_STEPS, steps=steps, batch_size=100), n)
+    assert min(20, steps) <= len(trained.history) <= 150
+
+
 def test_a_training_by_steps_that_was_interrupted_goes_on_bit_for_bit():
     checkpoints = []
     whole = fitted(BY_STEPS, save=checkpoints.append, checkpoint_steps=50)
