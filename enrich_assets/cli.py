@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import os
 import sys
 import threading
@@ -16,6 +17,7 @@ import click
 from enrich_assets.commands import COMMANDS, STORY
 from enrich_assets.commands.opening import EXIT_STATUS, Commands, say
 
+SELDOM = 50_000  # objects more than before, until Python looks for cycles: a sixth of the time that Dagster takes to load went there
 _warned: set[str] = set()
 
 
@@ -62,6 +64,7 @@ def enrich() -> NoReturn:
     Python would take all modules and objects apart before, more than a second of it after a look at a large home, and the
     threads of Arrow and DuckDB that still run meanwhile have been seen to abort the process.
     """
+    gc.set_threshold(SELDOM)
     status: Any = 0
     try:
         main()

@@ -168,7 +168,7 @@ class Draft:
             digest=digest or digest_of(self._files),
             settings=self.settings,
             inputs=self.inputs,
-            read=self.read_from,
+            read={cell: list(origin) for cell, origin in self.read_from.items()},  # as JSON gives it back
             files=self._files,
             notes=self._notes,
             metrics=metrics,

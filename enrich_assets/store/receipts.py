@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 
 from enrich_assets.store.folder import Folder
 from enrich_assets.store.integrity import record_bytes, whole_text
@@ -70,8 +70,9 @@ class Receipt(BaseModel):
     inputs: dict[str, str] = Field(
         default_factory=dict
     )  # what counts for freshness: str(cell) or a named part -> digest
-    # every cell that was read: str(cell) -> its origin; plain pairs, for a large home holds millions of them
-    read: dict[str, tuple[str, str]] = Field(default_factory=dict)
+    # every cell that was read: str(cell) -> its origin; plain pairs, and not looked at one by one, for a large home holds millions of them
+    # (what is not as it was written the digest of the record's text has refused before)
+    read: SkipValidation[dict[str, Sequence[str]]] = Field(default_factory=dict)
     files: dict[str, str] = Field(default_factory=dict)  # name -> sha256: the content
     notes: dict[str, str] = Field(default_factory=dict)  # name -> sha256: beside the content (timings, pictures)
     metrics: dict[str, Any] = Field(default_factory=dict)  # counts, seconds, device, MLflow run ...
@@ -94,8 +95,12 @@ class Receipt(BaseModel):
     def digests_read(self) -> dict[str, dict[str, str]]:
         """What was read, by asset: str(cell) -> digest of its content."""
         by_asset: dict[str, dict[str, str]] = {}
-        for cell, (digest, _) in self.read.items():
-            by_asset.setdefault(cell.partition("[")[0], {})[cell] = digest
+        cells, begins = dict[str, str](), ""  # of the asset of the last cell: those of one stand together
+        for cell, origin in self.read.items():
+            if not begins or not cell.startswith(begins):
+                asset, _, partition = cell.partition("[")
+                cells, begins = by_asset.setdefault(asset, {}), f"{asset}[" if partition else ""
+            cells[cell] = origin[0]
         return by_asset
 
     def origin(self, cell: Cell) -> Origin | None:
