@@ -8,11 +8,15 @@ from matplotlib.figure import Figure
 
 from enrich_assets.report import numbers
 from enrich_assets.report.figures.style import (
+    BLUE,
+    INK,
     LARGE,
     MEDIUM,
     PAPER,
+    SMALL,
     WIDTH,
     arm_styles,
+    fit_together,
     legend_above,
     new_figure,
     nothing,
@@ -45,6 +49,8 @@ def coverage_figure(subsets: pd.DataFrame) -> Figure:
     arms = sorted(table["arm"].unique(), key=numbers.arm_order)
     budgets = sorted(int(b) for b in table["budget"].unique())
     styles = arm_styles(arms)
+    if not fit_together(arms):
+        return _arm_below_arm(table, arms, budgets)
     figure = new_figure(WIDTH, 4.4)
     axes = figure.subplots()
     plain_axes(axes)
@@ -70,4 +76,27 @@ def coverage_figure(subsets: pd.DataFrame) -> Figure:
     axes.set_xlabel("labelled frames", fontsize=LARGE)
     axes.set_ylabel("similarity to the\nnearest chosen frame", fontsize=MEDIUM)
     legend_above(axes, length=1.0)
+    return figure
+
+
+def _arm_below_arm(table: pd.DataFrame, arms: list[str], budgets: list[int]) -> Figure:
+    """The same of many arms: a row each, a panel for each budget."""
+    figure = new_figure(WIDTH, 1.3 + 0.34 * len(arms))
+    panels = figure.subplots(1, len(budgets), sharex=True, sharey=True, squeeze=False)[0]
+    known = arm_styles([arm for arm in arms if arm in ("enrich", "random")])
+    for axes, budget in zip(panels, budgets, strict=True):
+        plain_axes(axes, grid="x")
+        of_budget = table[table["budget"] == budget].set_index("arm")
+        for row, arm in enumerate(arms):
+            if arm not in of_budget.index:
+                continue
+            p50, p05, least = of_budget.loc[arm, ["p50", "p05", "least"]]
+            color = known[arm].color if arm in known else BLUE
+            axes.hlines(row, least, p05, color=color, linewidth=1.6, alpha=0.8)
+            axes.hlines(row, p05, p50, color=color, linewidth=7, alpha=0.55)
+            axes.plot([p50], [row], marker="o", markersize=9, linestyle="none", color=color, markeredgecolor=PAPER)
+        axes.set_title(f"{numbers.count(budget)} labelled frames", fontsize=MEDIUM, color=INK, loc="left")
+    panels[0].set_yticks(range(len(arms)), [numbers.arm_name(arm) for arm in arms], fontsize=SMALL)
+    panels[0].invert_yaxis()
+    figure.supxlabel("similarity to the nearest chosen frame", fontsize=MEDIUM, color=INK)
     return figure

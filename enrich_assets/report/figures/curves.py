@@ -14,23 +14,33 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from enrich_assets.report import numbers
 from enrich_assets.report.figures.style import (
+    BLUE,
     GREEN,
+    INK,
     LARGE,
+    MEDIUM,
     PAPER,
+    SMALL,
     WIDTH,
     ArmStyle,
     arm_styles,
+    fit_together,
     legend_above,
     new_figure,
     nothing,
     plain_axes,
 )
 
+RANDOM = "random"
+PANELS = 4  # side by side, where each arm has one
+ONE_ALONE = ArmStyle(BLUE, "o", "-")
 BEYOND = 0.03  # of the axis of a share, above 1 and below 0
 
 
 def curves_figure(evaluations: pd.DataFrame, comparisons: pd.DataFrame) -> Figure:
     """Mean and standard deviation by budget for each arm of one task, each run as a dot, everything as a band.
+
+    Many arms have a panel each, with random beside.
 
     A star in an arm's colour: better than random over patients and seeds, after correction; a triangle below: worse. A ring: shown
     equivalent to everything. Dots and means link to their frames in the page of frames.
@@ -47,17 +57,66 @@ def curves_figure(evaluations: pd.DataFrame, comparisons: pd.DataFrame) -> Figur
     runs = numbers.current(evaluations).dropna(subset=["value"])
     if runs.empty:
         return nothing("no evaluations yet")
-    summary = numbers.results_table(runs)
+    arms = sorted(set(runs["arm"]) - {"all"}, key=numbers.arm_order)
+    if not fit_together(arms):
+        return _each_by_itself(runs, comparisons, arms)
     figure = new_figure(WIDTH, 5.4)
     axes = figure.subplots()
+    _draw_arms(axes, runs, comparisons, arms, arm_styles(arms))
+    _keep_to_shares(axes, runs)
+    axes.set_ylabel(numbers.metric_label(runs["metric"].iloc[0]), fontsize=LARGE)
+    legend_above(axes)
+    return figure
+
+
+def _each_by_itself(runs: pd.DataFrame, comparisons: pd.DataFrame, arms: list[str]) -> Figure:
+    """A panel for each of many arms, with the random one and everything in each; all on one scale."""
+    reference = [arm for arm in arms if arm == RANDOM]
+    own = [arm for arm in arms if arm != RANDOM]
+    rows = -(-len(own) // PANELS)
+    figure = new_figure(WIDTH, 0.7 + 2.5 * rows)
+    panels = figure.subplots(rows, PANELS, sharex=True, sharey=True, squeeze=False)
+    for panel in panels.flat[len(own) :]:
+        panel.set_visible(False)
+    for number, arm in enumerate(own):
+        axes = panels.flat[number]
+        styles = arm_styles(reference) | {arm: ONE_ALONE}
+        _draw_arms(axes, runs, comparisons, [*reference, arm], styles, size=0.6)
+        axes.set_title(numbers.arm_name(arm), fontsize=SMALL, color=INK, loc="left")
+        axes.set_xlabel("labelled frames" if number + PANELS >= len(own) else "", fontsize=SMALL)
+        axes.tick_params(labelbottom=number + PANELS >= len(own), labelsize=SMALL)
+    _keep_to_shares(panels.flat[0], runs)  # and with it all the others
+    figure.supylabel(numbers.metric_label(runs["metric"].iloc[0]), fontsize=LARGE, color=INK)
+    handles, labels = panels.flat[0].get_legend_handles_labels()
+    shared = [(h, label) for h, label in zip(handles, labels, strict=True) if label != numbers.arm_name(own[0])]
+    figure.legend(
+        [h for h, _ in shared],
+        ["in each panel: " * (k == 0) + label for k, (_, label) in enumerate(shared)],
+        loc="outside upper left",
+        ncols=len(shared),
+        fontsize=MEDIUM,
+        frameon=False,
+        labelcolor=INK,
+    )
+    return figure
+
+
+def _draw_arms(
+    axes: Axes,
+    runs: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    arms: list[str],
+    styles: dict[str, ArmStyle],
+    size: float = 1.0,
+) -> None:
+    """Arms and everything. `size`: of markers and lines."""
     plain_axes(axes)
-    arms = sorted(set(runs["arm"]) - {"all"}, key=numbers.arm_order)
+    summary = numbers.results_table(runs)
     budgets = sorted({int(b) for b in runs.loc[runs["arm"] != "all", "budget"]})
     log = bool(budgets) and max(budgets) > 6 * min(budgets)
-    styles = arm_styles(arms)
     for i, arm in enumerate(arms):
         move = partial(_aside, budgets=budgets, log=log, i=i, n=len(arms))
-        _draw_arm(axes, runs, summary, arm, styles[arm], move)
+        _draw_arm(axes, runs, summary, arm, styles[arm], move, size)
         if len(comparisons):
             _draw_marks(
                 axes,
@@ -69,13 +128,14 @@ def curves_figure(evaluations: pd.DataFrame, comparisons: pd.DataFrame) -> Figur
     if budgets:
         _budget_axis(axes, budgets, log)
     _draw_everything(axes, runs, comparisons, bool(budgets))
-    axes.set_ylabel(numbers.metric_label(runs["metric"].iloc[0]), fontsize=LARGE)
     axes.margins(y=0.16)
-    if runs["value"].between(0, 1).all():  # a share: no score lies beyond, though a deviation may
+
+
+def _keep_to_shares(axes: Axes, runs: pd.DataFrame) -> None:
+    """Of a share no score lies beyond, though a deviation may."""
+    if runs["value"].between(0, 1).all():
         low, high = axes.get_ylim()
         axes.set_ylim(max(low, -BEYOND), min(high, 1 + BEYOND))
-    legend_above(axes)
-    return figure
 
 
 def _aside(budget: Any, budgets: list[int], log: bool, i: int, n: int) -> Any:
@@ -93,12 +153,13 @@ def _draw_arm(
     arm: str,
     style: ArmStyle,
     move: Callable[[Any], Any],
+    size: float,
 ) -> None:
     of_arm = runs[runs["arm"] == arm]
     dots = axes.scatter(
         move(of_arm["budget"].to_numpy(dtype=float)),
         of_arm["value"],
-        s=26,
+        s=26 * size,
         color=style.color,
         alpha=0.4,
         linewidths=0,
@@ -110,7 +171,7 @@ def _draw_arm(
     targets = axes.scatter(  # where a mean is clicked: lines have no links of their own
         move(means["budget"].to_numpy(dtype=float)),
         means["mean"],
-        s=260,
+        s=260 * size,
         color=style.color,
         alpha=0,
         linewidths=0,
@@ -126,12 +187,12 @@ def _draw_arm(
         yerr=means["sd"].fillna(0),
         color=style.color,
         marker=style.marker,
-        markersize=10,
-        linewidth=2.6,
+        markersize=10 * size,
+        linewidth=2.6 * size,
         linestyle=style.dash,
-        elinewidth=2,
-        capsize=5,
-        capthick=2,
+        elinewidth=2 * size,
+        capsize=5 * size,
+        capthick=2 * size,
         markeredgecolor=PAPER,
         markeredgewidth=1.2,
         zorder=5,

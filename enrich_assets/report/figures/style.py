@@ -75,6 +75,11 @@ def arm_styles(arms: list[str]) -> dict[str, ArmStyle]:
     return {a: _KNOWN[a] if a in _KNOWN else _OTHERS[others.index(a) % len(_OTHERS)] for a in arms}
 
 
+def fit_together(arms: list[str]) -> bool:
+    """Whether each arm has a style of its own: more of them in one picture could not be told apart, and would cover one another."""
+    return len(set(arms) - set(_KNOWN)) <= len(_OTHERS)
+
+
 def new_figure(width: float, height: float, *, arranged: bool = True) -> Figure:
     """An empty figure, bound to no window and no global state.
 

@@ -107,6 +107,36 @@ def test_every_arm_has_a_colour_a_marker_and_a_dash_of_its_own():
         assert len({str(getattr(style, feature)) for style in styles}) == 5
 
 
+MANY = ["random", *(f"vae_rule_{k}" for k in range(9))]
+
+
+def test_of_many_arms_each_has_a_panel_with_random_and_everything_beside_and_none_is_cut_off():
+    levels = [(arm, budget, 0.5 + 0.04 * k) for k, arm in enumerate(MANY) for budget in (24, 72)]
+    runs = runs_of([*levels, ("all", 500, 0.95)])
+    figure = figures.curves_figure(runs, pd.DataFrame())
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title(loc="left") for axes in panels] == [numbers.arm_name(arm) for arm in MANY[1:]]
+    for axes, arm in zip(panels, MANY[1:], strict=True):
+        low, high = axes.get_ylim()
+        assert low < runs["value"].min() < runs["value"].max() < high  # one scale for all
+        drawn = {line.get_label() for line in axes.containers}
+        assert drawn == {numbers.arm_name("random"), numbers.arm_name(arm)}
+    figure.draw_without_rendering()
+    for legend in figure.legends:
+        assert legend.get_window_extent().x1 <= figure.bbox.x1
+    svg = figures.curves_svg(runs, pd.DataFrame())
+    assert all(f">{numbers.arm_name(arm)}<" in svg for arm in MANY)
+
+
+def test_of_many_arms_coverage_has_a_row_each_and_a_panel_for_each_budget():
+    rows = [("view", arm, budget, 0, 0.9, 0.7, 0.5, True) for arm in MANY for budget in (24, 72)]
+    columns = ["task", "arm", "budget", "seed", "coverage_p50", "coverage_p05", "coverage_min", "current"]
+    figure = figures.coverage_figure(pd.DataFrame(rows, columns=columns))
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["24 labelled frames", "72 labelled frames"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [numbers.arm_name(arm) for arm in MANY]
+    assert all(len(axes.lines) == len(MANY) for axes in figure.axes)
+
+
 @pytest.mark.parametrize(
     "draw",
     [
