@@ -24,6 +24,7 @@ from enrich_assets.archive import Archive
 from enrich_assets.core.stages import Goal
 from enrich_assets.defs.attempts import UNFINISHED
 from enrich_assets.defs.instance import open_instance
+from enrich_assets.defs.mount import PARTITION
 from enrich_assets.defs.run_tags import NODE
 from enrich_assets.method.embedding import to_fixed_point
 from enrich_assets.method.pairs.blocks import panel_in_blocks
@@ -131,6 +132,12 @@ def may_write(archive: Archive) -> bool:
         return False
 
 
+def makes_something(archive: Archive, run: dg.DagsterRun) -> bool:
+    """Whether a cell of the run is still to be made: one that has made them all has only its own end to report, which is no failure."""
+    cells = [Cell("/".join(key.path), run.tags.get(PARTITION, "")) for key in run.asset_selection or ()]
+    return not all(archive.store.folder.exists(f"receipts/{cell.folder}.json") for cell in cells)
+
+
 def strike(archive: Archive, node: str, tree: Tree, blow: Callable[[], None]) -> threading.Thread:
     """In a thread: as soon as a cell is under way on the node, freeze the node, and where the cell still is under way then, strike."""
 
@@ -142,7 +149,7 @@ def strike(archive: Archive, node: str, tree: Tree, blow: Callable[[], None]) ->
                 if not instance.get_runs(started):
                     return False
                 tree.signal(signal.SIGSTOP)
-                if may_write(archive) and instance.get_runs(started):
+                if may_write(archive) and any(makes_something(archive, run) for run in instance.get_runs(started)):
                     return True
                 tree.signal(signal.SIGCONT)
                 return False
