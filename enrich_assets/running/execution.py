@@ -238,13 +238,18 @@ def end_run(instance: dg.DagsterInstance, run_id: str, why: str, tags: Mapping[s
 
 def _fail(instance: dg.DagsterInstance, run: dg.DagsterRun, why: str) -> None:
     """First the status, by which the fence goes; then the event, for people. In SQLite a run's events are a file of their own: a process
-    that was frozen while it wrote there holds it locked for as long as it is frozen, and nobody is to wait for that."""
+    that was frozen while it wrote there holds it locked for as long as it is frozen, and nobody is to wait for that. Nor for the lock that
+    an instance holds meanwhile: the event is written by an instance of its own."""
     ended = dg.DagsterEvent(DagsterEventType.RUN_FAILURE.value, job_name=run.job_name, message=why)
     instance.handle_run_event(run.run_id, ended)
 
     def tell() -> None:
         with suppress(Exception):
-            instance.report_run_failed(run, why)
+            if not instance.is_persistent:
+                instance.report_run_failed(run, why)
+                return
+            with dg.DagsterInstance.from_ref(instance.get_ref()) as own:
+                own.report_run_failed(run, why)
 
     telling = threading.Thread(target=tell, daemon=True)
     telling.start()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import dagster as dg
@@ -69,6 +71,27 @@ def test_a_run_that_is_ended_while_its_cell_is_made_fails_and_writes_no_receipt(
         assert run.status is dg.DagsterRunStatus.FAILURE
     archive.store.receipts.refresh()
     assert archive.store.receipts.current(CELL) is None
+
+
+def test_nobody_waits_for_the_events_that_a_frozen_process_holds_locked(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("enrich_assets.running.execution.SECONDS_TO_TELL", 0.1)
+    with open_instance(archive) as instance:
+        run = instance.add_run(dg.DagsterRun(job_name="frozen", run_id=make_new_run_id(), status=STARTED))
+        instance.report_engine_event("begun", run)
+        events = sqlite3.connect(archive.home / "dagster" / "history" / "runs" / f"{run.run_id}.db")
+        with contextlib.closing(events):
+            events.execute("BEGIN EXCLUSIVE")
+            end_run(instance, run.run_id, "its node is frozen", tags_of(archive))
+            ended = instance.get_run_by_id(run.run_id)
+            assert ended is not None
+            assert ended.status is dg.DagsterRunStatus.FAILURE
+            lock = instance.event_log_storage._db_lock  # type: ignore[attr-defined]
+            assert lock.acquire(blocking=False), (
+                "whoever asks this instance for any event would wait for the locked ones"
+            )
+            lock.release()
 
 
 def test_with_a_run_that_is_given_up_goes_what_its_maker_began_instead_of_it(archive: Archive) -> None:
