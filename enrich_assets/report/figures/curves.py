@@ -14,7 +14,6 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from enrich_assets.report import numbers
 from enrich_assets.report.figures.style import (
-    BLUE,
     GREEN,
     INK,
     LARGE,
@@ -31,9 +30,8 @@ from enrich_assets.report.figures.style import (
     plain_axes,
 )
 
-RANDOM = "random"
+ENRICH, RANDOM = "enrich", "random"
 PANELS = 4  # side by side, where each arm has one
-ONE_ALONE = ArmStyle(BLUE, "o", "-")
 BEYOND = 0.03  # of the axis of a share, above 1 and below 0
 
 
@@ -80,7 +78,7 @@ def _each_by_itself(runs: pd.DataFrame, comparisons: pd.DataFrame, arms: list[st
         panel.set_visible(False)
     for number, arm in enumerate(own):
         axes = panels.flat[number]
-        styles = arm_styles(reference) | {arm: ONE_ALONE}
+        styles = arm_styles(reference) | {arm: arm_styles([ENRICH])[ENRICH]}
         _draw_arms(axes, runs, comparisons, [*reference, arm], styles, size=0.6)
         axes.set_title(numbers.arm_name(arm), fontsize=SMALL, color=INK, loc="left")
         axes.set_xlabel("labelled frames" if number + PANELS >= len(own) else "", fontsize=SMALL)
