@@ -37,7 +37,7 @@ class SearchSettings:
 
     max_steps: Count  # of any training of the task
     evaluate_every: Count = 50  # steps
-    patience: Count = 6  # evaluations in which nothing improves
+    patience: Count = 6  # evaluations in which nothing improves, the training loss included
     held_out_share: Share = 0.2  # of the pool's patients
     # Goes on until this many times the best step: at 2, twice the training has to bring nothing.
     beyond_best: FromOne = field(default=1.0, metadata=SILENT)
