@@ -25,7 +25,6 @@ NAMES = ("one", "two")
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 DECODED = ("studies", "frames", "split", "label_presence", "labels")
 
-
 PYPROJECT = """\
 [tool.dg]
 directory_type = "project"
