@@ -8,10 +8,13 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from enrich_assets.archive import Archive
 from enrich_assets.cli import main
 from enrich_assets.running.league import read_design
 from enrich_assets.running.league.homes import archive_name
+from enrich_assets.running.league.scores import collect
 from enrich_assets.store.published import query
+from enrich_assets_tests.made_home import opened
 
 DESIGN = Path(__file__).parents[1] / "benchmarks" / "league.yaml"
 SMALL = {
@@ -96,6 +99,17 @@ def test_results_are_written_from_what_was_published(league_home: Path, tmp_path
     named = {str(value) for column in frames for value in frames[column] if len(str(value)) > 3}
     assert named
     assert not [name for name in named if name in text]  # counts only: nothing of the archive itself
+
+
+def test_an_archive_of_which_a_task_is_not_begun_is_not_whole(small: Path) -> None:
+    archive = opened(small)
+    assert collect(archive).is_whole
+    tasks = archive.profile.tasks
+    more = archive.profile.model_copy(update={"tasks": {**tasks, "later": tasks["view"]}})
+    found = collect(Archive(small, more))
+    assert not found.is_whole
+    later = found.facts.set_index("task").loc["later"]
+    assert later["trained"] == 0 < later["asked"]
 
 
 def test_two_archives_of_one_name_and_one_that_was_never_run_are_refused(

@@ -40,7 +40,8 @@ class Found:
     contests : dict
         Task -> its scores; tasks without any are left out.
     facts : DataFrame
-        A row per task: task, metric, frames and patients of either side, test_classes (patients, in words), trained, asked.
+        A row per task of the profile, trained or not: task, metric, frames and patients of either side, test_classes (patients,
+        in words), trained, asked.
     adequacy : DataFrame
         As published.
     costs : DataFrame
@@ -78,7 +79,9 @@ def collect(archive: Archive, apart: Sequence[str] = ()) -> Found:
         str(task): Contest(name, str(task), rows, _by_patient(archive, str(task), rows, patients))
         for task, rows in current.groupby("task")
     }
-    facts = pd.DataFrame([_facts(archive, task, contest, apart) for task, contest in contests.items()])
+    facts = pd.DataFrame(
+        [_facts(archive, task, current[current["task"] == task], apart) for task in archive.profile.tasks]
+    )
     return Found(name, contests, facts, tables["adequacy"], _costs(archive, tables["embedding_health"]))
 
 
@@ -96,12 +99,12 @@ def _by_patient(
     return found
 
 
-def _facts(archive: Archive, task: str, contest: Contest, apart: Sequence[str]) -> dict[str, Any]:
+def _facts(archive: Archive, task: str, evaluations: pd.DataFrame, apart: Sequence[str]) -> dict[str, Any]:
     settings = archive.profile.tasks[task]
     sides = query(archive.published, SIDES, [task]).set_index("split")
     by_class = query(archive.published, TEST_CLASSES, [task])
     arms = [arm for arm in settings.arms if arm not in apart]
-    trained = contest.evaluations[~contest.evaluations["arm"].isin(apart)]
+    trained = evaluations[~evaluations["arm"].isin(apart)]
     return {
         "task": task,
         "metric": settings.metric,
