@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -11,10 +13,12 @@ from click.testing import CliRunner
 from enrich_assets.archive import Archive
 from enrich_assets.cli import main
 from enrich_assets.running.league import read_design
-from enrich_assets.running.league.homes import archive_name
-from enrich_assets.running.league.scores import collect
+from enrich_assets.running.league.homes import Design, archive_name
+from enrich_assets.running.league.scores import Found, collect
+from enrich_assets.running.league.text import league_text
 from enrich_assets.store.published import query
 from enrich_assets_tests.made_home import opened
+from enrich_assets_tests.method.statistics.made_contest import contest
 
 DESIGN = Path(__file__).parents[1] / "benchmarks" / "league.yaml"
 SMALL = {
@@ -99,6 +103,20 @@ def test_results_are_written_from_what_was_published(league_home: Path, tmp_path
     named = {str(value) for column in frames for value in frames[column] if len(str(value)) > 3}
     assert named
     assert not [name for name in named if name in text]  # counts only: nothing of the archive itself
+
+
+def test_archives_that_rank_the_arms_alike_are_said_to_agree() -> None:
+    facts = {"task": "view", "metric": "auc", "train_frames": 99, "train_patients": 9, "test_frames": 60, "test_patients": 6,
+             "test_classes": "6 A4C", "trained": 18, "asked": 18}  # fmt: skip
+    found = [
+        Found(name, {"view": contest(name)}, pd.DataFrame([facts]), pd.DataFrame(), pd.DataFrame()) for name in "abc"
+    ]
+    design = Design(arms={}, default="default", profile={})
+    text = league_text(design, found, heading="# Results")
+    # Four arms in one order three times: 12 * 3 / (4 * 5) * (9 + 1 + 1 + 9) / 4, as 24 of 24 ** 3 draws of orders have it.
+    assert re.search(
+        r"Friedman's statistic 9\.0, p = 0\.00\d+ by permutation: the archives agree more than chance", text
+    )
 
 
 def test_an_archive_of_which_a_task_is_not_begun_is_not_whole(small: Path) -> None:

@@ -164,7 +164,8 @@ def friedman(ranks: ArrayLike, *, draws: int = DRAWS, seed: int = 0) -> tuple[fl
 
     Parameters
     ----------
-    ranks : (archives, arms) float
+    ranks : (arms, archives) float
+        As the columns of `mean_ranks`.
     draws : int
     seed : int
 
@@ -175,8 +176,8 @@ def friedman(ranks: ArrayLike, *, draws: int = DRAWS, seed: int = 0) -> tuple[fl
         10.1080/01621459.1937.10503522). For a handful of archives and many arms chi-square is a poor guide, so p is the share of
         permutations that reach it, the observed one counted. NaN below two archives or arms.
     """
-    given = np.asarray(ranks, dtype=float)
-    n, k = given.shape
+    given = np.asarray(ranks, dtype=float).T
+    n, k = given.shape  # archives, arms
     if n < 2 or k < 2:
         return math.nan, math.nan
     rng = np.random.default_rng(seed)
@@ -187,6 +188,7 @@ def friedman(ranks: ArrayLike, *, draws: int = DRAWS, seed: int = 0) -> tuple[fl
 
 
 def _friedman_statistic(ranks: NDArray[np.float64]) -> float:
+    """ranks: (archives, arms)."""
     n, k = ranks.shape
     return float(12 * n / (k * (k + 1)) * ((ranks.mean(axis=0) - (k + 1) / 2) ** 2).sum())
 

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from enrich_assets.method.statistics.by_patient import LeftOut
 from enrich_assets.method.statistics.comparison import judged
 from enrich_assets.method.statistics.league import (
     Contest,
@@ -20,28 +19,7 @@ from enrich_assets.method.statistics.league import (
     over_budgets,
     standings,
 )
-
-PATIENTS = np.array(["p1", "p2", "p3", "p4", "p5", "p6"])
-SCORES = {  # arm -> budget -> by seed
-    "best": {10: [0.70, 0.72, 0.74], 20: [0.80, 0.82, 0.84]},
-    "default": {10: [0.60, 0.62, 0.61], 20: [0.70, 0.72, 0.71]},
-    "random": {10: [0.50, 0.55, 0.60], 20: [0.60, 0.65, 0.70]},
-    "seer": {10: [0.90, 0.90, 0.90], 20: [0.90, 0.90, 0.90]},
-    "all": {99: [0.95, 0.95, 0.95]},
-}
-
-
-def contest(archive: str = "a", shift: float = 0.0, *, with_patients: bool = True) -> Contest:
-    rows, tested = [], {}
-    for arm, of_arm in SCORES.items():
-        for budget, values in of_arm.items():
-            for seed, value in enumerate(values):
-                scored = value + (shift if arm == "best" else 0)
-                rows.append({"arm": arm, "budget": budget, "seed": seed, "value": scored})
-                # each patient left out moves the score a little, in a way of its own for each arm
-                moves = np.sin(np.arange(6) * (1 + len(arm))) / 500
-                tested[arm, budget, seed] = LeftOut(PATIENTS, scored + moves - moves.mean(), 6.0)
-    return Contest(archive, "view", pd.DataFrame(rows), tested if with_patients else {})
+from enrich_assets_tests.method.statistics.made_contest import contest
 
 
 def stand(of: Contest) -> pd.DataFrame:
@@ -105,10 +83,10 @@ def test_friedman_is_the_share_of_all_permutations() -> None:
         return 12 * 3 / (3 * 4) * ((given.mean(axis=0) - 2) ** 2).sum()
 
     reached = [statistic(np.array(drawn)) >= statistic(ranks) - 1e-9 for drawn in itertools.product(every, repeat=3)]
-    found, p = friedman(ranks, draws=20_000)
+    found, p = friedman(ranks.T, draws=20_000)
     assert found == pytest.approx(statistic(ranks))
     assert p == pytest.approx(np.mean(reached), abs=0.01)
-    assert all(math.isnan(value) for value in friedman(ranks[:1]))
+    assert all(math.isnan(value) for value in friedman(ranks[:1].T))
 
 
 def test_the_critical_difference_is_that_of_the_literature() -> None:
