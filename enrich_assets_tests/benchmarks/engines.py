@@ -116,8 +116,10 @@ def overhead() -> dict[str, float]:
 
             found["in this process"] = median(InThisProcess(Execution(archive, instance)))
             archive.profile = archive.profile.model_copy(update={"workers": 2})
-            with LocalEngine(archive, instance).team(stage, 2) as team:
+            local = LocalEngine(archive, instance)
+            with local.team(stage, 2) as team:
                 found["in a process that stays (local engine)"] = median(team)
+            local.close()
             settings = RayEngineSettings(kind="ray", address=ray_cluster.address)
             engine = RayEngine(archive, instance, settings, print)
             with engine.team(stage, 2) as team:

@@ -20,7 +20,7 @@ from enrich_assets.defs.attempts import UNFINISHED
 from enrich_assets.defs.instance import cells_at_once, open_instance
 from enrich_assets.profiles import load_profile
 from enrich_assets.running.driver import Driver
-from enrich_assets.running.engines import Lost, Team
+from enrich_assets.running.engines import LocalEngine, Lost, Team
 from enrich_assets.running.engines.workers import REMEDY, Workers, workers
 from enrich_assets.running.execution import Executed, Execution
 from enrich_assets.store.receipts import Cell
@@ -80,6 +80,25 @@ def test_an_interrupt_ends_the_processes(archive: Archive) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
+    assert set(mp.active_children()) <= before
+
+
+def test_processes_stay_for_later_stages_and_an_interrupt_ends_them(archive: Archive) -> None:
+    before = set(mp.active_children())
+    stage = Stage("training", [], side_by_side=True)
+    with open_instance(archive) as instance:
+        engine = LocalEngine(archive, instance)
+        for _ in range(2):
+            with engine.team(stage, 2) as team:
+                team.submit(["view/enrich/subset"], "10|0", make_new_run_id()).result()
+            begun = set(mp.active_children()) - before
+            assert len(begun) == 1, "the second stage takes the process of the first"
+        with pytest.raises(KeyboardInterrupt), engine.team(stage, 2):
+            raise KeyboardInterrupt
+        assert set(mp.active_children()) <= before
+        with engine.team(stage, 2) as team:
+            team.submit(["view/enrich/subset"], "10|0", make_new_run_id()).result()
+        engine.close()
     assert set(mp.active_children()) <= before
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 
 import dagster as dg
@@ -13,7 +13,7 @@ from enrich_assets.archive.home import Archive
 from enrich_assets.core.stages import Stage
 from enrich_assets.defs.instance import cells_at_once
 from enrich_assets.running.engines.team import Team
-from enrich_assets.running.engines.workers import workers
+from enrich_assets.running.engines.workers import Workers, workers
 from enrich_assets.running.execution import Executed, Execution
 
 
@@ -35,12 +35,17 @@ class InThisProcess:
 
 
 class LocalEngine:
-    """This machine. A process that dies is likely to have died for want of memory: its cell is tried once more, beside fewer."""
+    """This machine. A process that dies is likely to have died for want of memory: its cell is tried once more, beside fewer.
+
+    Processes that were begun for a stage stay for the later ones: each has torch and Dagster to load.
+    """
 
     retries = 1
 
     def __init__(self, archive: Archive, instance: dg.DagsterInstance) -> None:
         self._archive, self._instance = archive, instance
+        self._begun = ExitStack()
+        self._workers: Workers | None = None  # from the first stage that is worth processes
 
     @cached_property
     def _in_this_process(self) -> InThisProcess:
@@ -53,8 +58,16 @@ class LocalEngine:
         if count < 2:
             yield self._in_this_process
             return
-        with workers(self._archive, count) as team:
-            yield team
+        if self._workers is None:
+            self._workers = self._begun.enter_context(workers(self._archive, count))
+        self._workers.slots = count
+        try:
+            yield self._workers
+        except BaseException:
+            with self._begun:  # which is told of it, and interrupts what runs
+                self._workers = None
+                raise
 
     def close(self) -> None:
-        """Each team has ended its processes."""
+        self._workers = None
+        self._begun.close()
